@@ -1,0 +1,12 @@
+//! The Kubernetes API of Mainstay: the `MySQLCluster` resource, its names, labels, conditions and limits.
+//!
+//! Nothing here talks to a cluster. The CRD is generated from these types by the `crdgen` binary.
+
+pub mod conditions;
+pub mod names;
+mod rules;
+mod spec;
+mod status;
+
+pub use spec::*;
+pub use status::*;

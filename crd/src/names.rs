@@ -1,0 +1,123 @@
+//! Names, labels and annotations: every string that more than one part must agree on.
+
+/// The API group.
+pub const GROUP: &str = "mysql.mainstay.dev";
+/// Longest name of a `MySQLCluster`, in bytes: leaves room for the suffixes of the children within a DNS label.
+pub const MAX_NAME: usize = 40;
+/// Most instances that a cluster can have; ordinals are `0..MAX_REPLICAS`.
+pub const MAX_REPLICAS: u32 = 9;
+
+/// Label: name of the cluster that an object belongs to. All watches of children select on its presence.
+pub const LABEL_CLUSTER: &str = "mysql.mainstay.dev/cluster";
+/// Label: the role of an instance's pod, `primary` or `replica`. Only the operator sets it.
+pub const LABEL_ROLE: &str = "mysql.mainstay.dev/role";
+/// Label: the cluster's id. On a claim it says that the data directory on it was complete once.
+pub const LABEL_CLUSTER_ID: &str = "mysql.mainstay.dev/cluster-id";
+/// Label: the ordinal of the instance that a claim or volume belongs to.
+pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
+/// Annotation on a pod template: hash of all that needs a new pod when it changes.
+pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
+/// Value of [`LABEL_ROLE`] on the primary.
+pub const ROLE_PRIMARY: &str = "primary";
+/// Value of [`LABEL_ROLE`] on a replica that is in time.
+pub const ROLE_REPLICA: &str = "replica";
+
+/// Field manager of the children.
+pub const MANAGER_CLUSTER: &str = "mainstay/cluster";
+/// Field manager of `status`.
+pub const MANAGER_STATUS: &str = "mainstay/status";
+/// Field manager of role labels on pods.
+pub const MANAGER_ROLE: &str = "mainstay/role";
+
+/// Names of a cluster's children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The namespace of it and of all its children.
+    pub namespace: String,
+}
+
+impl Names {
+    /// Names for the cluster `cluster` in `namespace`.
+    pub fn new(namespace: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Names { cluster: cluster.into(), namespace: namespace.into() }
+    }
+    /// The StatefulSet, the headless Service and the ServiceAccount.
+    pub fn base(&self) -> String {
+        self.cluster.clone()
+    }
+    /// The Service that selects the primary.
+    pub fn primary_service(&self) -> String {
+        format!("{}-primary", self.cluster)
+    }
+    /// The Service that selects replicas that are in time.
+    pub fn read_service(&self) -> String {
+        format!("{}-read", self.cluster)
+    }
+    /// The ConfigMap with `common.cnf`, `primary.cnf` and `replica.cnf`.
+    pub fn config_map(&self) -> String {
+        format!("{}-config", self.cluster)
+    }
+    /// The Secret with the passwords.
+    pub fn credentials_secret(&self) -> String {
+        format!("{}-credentials", self.cluster)
+    }
+    /// The Secret with the certificate authority (`tls.crt`, `tls.key`); never mounted in a pod.
+    pub fn ca_secret(&self) -> String {
+        format!("{}-ca", self.cluster)
+    }
+    /// The Secret with the instances' certificate (`ca.crt`, `tls.crt`, `tls.key`), mounted in every pod.
+    pub fn tls_secret(&self) -> String {
+        format!("{}-tls", self.cluster)
+    }
+    /// The Secret with the operator's client certificate (`ca.crt`, `tls.crt`, `tls.key`).
+    pub fn operator_tls_secret(&self) -> String {
+        format!("{}-operator-tls", self.cluster)
+    }
+    /// The PodDisruptionBudget of the primary.
+    pub fn primary_pdb(&self) -> String {
+        format!("{}-primary", self.cluster)
+    }
+    /// The PodDisruptionBudget of the replicas.
+    pub fn replica_pdb(&self) -> String {
+        format!("{}-replica", self.cluster)
+    }
+    /// The pod of an ordinal, which is also the instance's name.
+    pub fn pod(&self, ordinal: u32) -> String {
+        format!("{}-{ordinal}", self.cluster)
+    }
+    /// The claim of an ordinal: `data-NAME-i`.
+    pub fn claim(&self, ordinal: u32) -> String {
+        format!("data-{}-{ordinal}", self.cluster)
+    }
+    /// The ordinal in the name of one of this cluster's pods.
+    pub fn ordinal_of_pod(&self, pod: &str) -> Option<u32> {
+        parse_ordinal(pod.strip_prefix(self.cluster.as_str())?.strip_prefix('-')?)
+    }
+    /// The ordinal in the name of one of this cluster's claims.
+    pub fn ordinal_of_claim(&self, claim: &str) -> Option<u32> {
+        self.ordinal_of_pod(claim.strip_prefix("data-")?)
+    }
+}
+
+/// Only what a StatefulSet would write: no sign, no leading zero.
+fn parse_ordinal(text: &str) -> Option<u32> {
+    let ordinal: u32 = text.parse().ok()?;
+    (ordinal.to_string() == text).then_some(ordinal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinals_are_read_only_from_names_that_a_statefulset_writes() {
+        let names = Names::new("db", "shop");
+        assert_eq!(names.ordinal_of_pod("shop-0"), Some(0));
+        assert_eq!(names.ordinal_of_claim("data-shop-8"), Some(8));
+        for other in ["shop", "shop-", "shop-x", "shop-01", "shop-+1", "shopping-0", "shop-a-0"] {
+            assert_eq!(names.ordinal_of_pod(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Rules that a schema can't say: CEL expressions and their messages.

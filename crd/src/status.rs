@@ -1,0 +1,197 @@
+//! `status` of a `MySQLCluster`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator observed, what it recorded, and what it is doing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MySQLClusterStatus {
+    /// The generation of the spec that this status speaks of.
+    pub observed_generation: Option<i64>,
+    /// The cluster's state in one word.
+    pub state: Option<ClusterPhase>,
+    /// Conditions by type.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Instances that have a pod.
+    pub replicas: i32,
+    /// Instances that serve in their role.
+    pub ready_replicas: i32,
+    /// `READY/WANTED`, for people.
+    pub ready: Option<String>,
+    /// The label selector of the instances' pods, for the scale subresource.
+    pub selector: Option<String>,
+    /// The pod of the instance that serves writes.
+    pub primary: Option<String>,
+    /// Version of the primary's server.
+    pub version: Option<String>,
+    /// Identity of the data, made once. It outlives this object: volumes and Secrets carry it too.
+    pub cluster_id: Option<String>,
+    /// The record by which the operator may change who leads. See the documentation of the design.
+    pub replication: Option<ReplicationRecord>,
+    /// One entry for each instance, by ordinal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub instances: Vec<InstanceStatus>,
+}
+
+/// The cluster's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ClusterPhase {
+    /// Objects are being made, nothing holds data yet.
+    Incomplete,
+    /// The first data directory is being initialised.
+    Initializing,
+    /// A primary serves; replicas are being cloned for the first time.
+    Cloning,
+    /// A primary serves and every replica follows in time.
+    Healthy,
+    /// A primary serves, but not all replicas follow in time.
+    Degraded,
+    /// No primary serves writes, but the recorded one can come back.
+    Failed,
+    /// The recorded primary's data is gone or can't be told: a person must decide.
+    Lost,
+    /// Paused by the spec.
+    Offline,
+}
+
+/// Who leads, since when, and which intentions are under way. Written before what it announces is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplicationRecord {
+    /// Rises with every change of primary.
+    pub epoch: i64,
+    /// Rises with every intention.
+    pub revision: i64,
+    /// Whether a data directory of this cluster was ever initialised (or is announced to be).
+    pub initialized: bool,
+    /// Ordinal of the instance that leads in this epoch.
+    pub primary: Option<i32>,
+    /// Ordinal of the instance that is to lead, while that is being changed.
+    pub target: Option<i32>,
+    /// Intentions that have no outcome yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+}
+
+/// An announced change to an instance's data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// Unique id; the directory's marker carries it afterwards.
+    pub id: String,
+    /// What is to be done.
+    pub kind: OperationKind,
+    /// The instance to which it is done.
+    pub ordinal: i32,
+    /// Where a clone comes from.
+    pub donor: Option<i32>,
+    /// The revision that announced it.
+    pub revision: i64,
+    /// Tries that failed before this one.
+    #[serde(default)]
+    pub failures: i32,
+}
+
+/// Kinds of operations on a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum OperationKind {
+    /// An empty directory becomes the cluster's first.
+    Initialize,
+    /// An empty or partial directory becomes a copy of a donor's.
+    Clone,
+}
+
+/// What an instance is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum InstanceRole {
+    /// Serves writes.
+    Primary,
+    /// Follows the primary.
+    Replica,
+}
+
+/// An instance's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum InstanceState {
+    /// It has no running pod.
+    Offline,
+    /// Its pod runs, its agent has not been heard.
+    Unknown,
+    /// Its data directory waits for an order.
+    Waiting,
+    /// Its data directory is being initialised.
+    Initializing,
+    /// Its data directory is being cloned.
+    Cloning,
+    /// Its server is starting.
+    Starting,
+    /// Its server runs, but does not serve in its role yet.
+    Joining,
+    /// It serves in its role.
+    Ready,
+    /// It follows, but is behind or its replication has an error.
+    Lagging,
+    /// Its data may not be used; the message says why and what to do.
+    Quarantined,
+}
+
+/// One instance: a server with its pod and its volume.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// The pod's name.
+    pub name: String,
+    /// The ordinal.
+    pub ordinal: i32,
+    /// The role, once it has one.
+    pub role: Option<InstanceRole>,
+    /// Whether it serves in its role.
+    pub ready: bool,
+    /// Its state in one word.
+    pub state: InstanceState,
+    /// Why it is not Ready, and what to do.
+    pub message: Option<String>,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// Its claim.
+    pub claim: Option<String>,
+    /// The claim's UID.
+    #[serde(rename = "claimUID")]
+    pub claim_uid: Option<String>,
+    /// The volume bound to its claim.
+    pub volume: Option<String>,
+    /// The server's UUID.
+    #[serde(rename = "serverUUID")]
+    pub server_uuid: Option<String>,
+    /// The GTID set that it has executed, as last written here: at transitions and at most once a minute.
+    pub gtid_executed: Option<String>,
+    /// When `gtidExecuted` was seen.
+    pub seen_at: Option<Time>,
+    /// How far it is behind its source, in seconds; as last written here.
+    pub lag_seconds: Option<i64>,
+    /// The clone under way, if any.
+    pub clone: Option<CloneProgress>,
+}
+
+/// How far a clone is.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloneProgress {
+    /// The pod of the donor.
+    pub donor: String,
+    /// Bytes received.
+    pub bytes: i64,
+    /// Bytes expected.
+    pub total_bytes: Option<i64>,
+    /// Bytes a second, lately.
+    pub bytes_per_second: Option<i64>,
+    /// Tries that failed before this one.
+    pub failures: i32,
+    /// What the last failed try said.
+    pub last_error: Option<String>,
+}

@@ -1,0 +1,264 @@
+//! Reports of an agent.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything that an agent knows about its instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// [`crate::VERSION`] of the sender.
+    pub proto: u32,
+    /// Version of the agent's binary.
+    pub agent_version: String,
+    /// Who speaks.
+    pub identity: Identity,
+    /// Which of the pod's containers speaks.
+    pub stage: Stage,
+    /// When this was put together, by the node's clock.
+    pub at: Timestamp,
+    /// Highest (epoch, revision) that this instance has seen on its volume or in an order.
+    #[serde(default)]
+    pub highest: Fence,
+    /// What is on the volume.
+    pub directory: Directory,
+    /// The order that is being carried out, or the last one that was.
+    #[serde(default)]
+    pub task: Option<Task>,
+    /// The server.
+    pub server: Server,
+}
+
+/// Who speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The cluster's id, as the pod was told.
+    pub cluster_id: String,
+    /// Ordinal of the instance.
+    pub ordinal: u32,
+    /// Name of the pod.
+    pub pod_name: String,
+    /// UID of the pod.
+    pub pod_uid: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// The kernel's boot id: changes with every boot of the node.
+    pub boot_id: String,
+}
+
+/// Which of the pod's containers speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Stage {
+    /// The init container that sees to the data directory.
+    Prepare,
+    /// The container that runs MySQL.
+    Serve,
+}
+
+/// A point in the record's history. Ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fence {
+    /// Epoch.
+    pub epoch: u64,
+    /// Revision.
+    pub revision: u64,
+}
+
+/// What is on the volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum Directory {
+    /// Neither a marker nor anything that looks like a data directory.
+    Empty,
+    /// An operation has begun on it and has not ended. It holds nothing of worth.
+    Partial {
+        /// The operation's id.
+        operation: String,
+        /// Cluster id in the marker.
+        cluster_id: String,
+    },
+    /// A complete data directory of this cluster and ordinal.
+    Complete {
+        /// The marker.
+        marker: Marker,
+    },
+    /// Data of another cluster or ordinal, or data without a marker.
+    Foreign {
+        /// Cluster id in the marker, if there is one.
+        cluster_id: Option<String>,
+        /// Ordinal in the marker, if there is one.
+        ordinal: Option<u32>,
+        /// What was found, for people.
+        message: String,
+    },
+    /// Another process holds the directory's lock.
+    Locked {
+        /// Pod UID, node and boot id that the holder wrote down.
+        holder: String,
+    },
+    /// It can't be read or written.
+    Unusable {
+        /// The error, and what to do.
+        message: String,
+    },
+}
+
+/// What the marker of a complete directory says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Marker {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The ordinal.
+    pub ordinal: u32,
+    /// The operation that made the directory complete.
+    pub operation: String,
+    /// The server's UUID.
+    pub server_uuid: String,
+    /// The role that was last ordered.
+    pub grant: Option<Grant>,
+}
+
+/// The role that was last ordered, kept on the volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// The order's epoch and revision.
+    pub fence: Fence,
+    /// The role.
+    pub role: GrantedRole,
+}
+
+/// A role that was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum GrantedRole {
+    /// To lead.
+    Primary {
+        /// There was no other instance.
+        alone: bool,
+    },
+    /// To follow.
+    Replica {
+        /// The source.
+        source: crate::Endpoint,
+    },
+}
+
+/// An order that is or was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// The order's epoch and revision.
+    pub fence: Fence,
+    /// [`crate::Action::kind`].
+    pub kind: String,
+    /// The operation's id, for orders that have one.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// How it stands.
+    pub state: TaskState,
+    /// How far a clone is.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+}
+
+/// How an order stands.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum TaskState {
+    /// Being carried out.
+    Running,
+    /// Carried out.
+    Done,
+    /// Ended without success; nothing is left half done that the directory's state does not tell.
+    Failed {
+        /// What went wrong, without secrets.
+        error: String,
+    },
+}
+
+/// How far a clone is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// Bytes received.
+    pub bytes: u64,
+    /// Bytes expected, once known.
+    pub total_bytes: Option<u64>,
+    /// Bytes a second, lately.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// The server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum Server {
+    /// It does not run.
+    Stopped {
+        /// How it ended and what its log said last, if it ended by itself.
+        last_exit: Option<String>,
+    },
+    /// Its process runs but does not answer yet.
+    Starting,
+    /// It is being stopped.
+    Stopping,
+    /// It answers.
+    Running {
+        /// What it says.
+        state: Box<ServerState>,
+    },
+    /// It ran, but does not answer now.
+    Silent {
+        /// The error.
+        error: String,
+    },
+}
+
+/// What a running server says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServerState {
+    /// `@@version`.
+    pub version: String,
+    /// `@@server_uuid`.
+    pub server_uuid: String,
+    /// `@@super_read_only`.
+    pub super_read_only: bool,
+    /// `@@gtid_executed`.
+    pub gtid_executed: String,
+    /// `@@gtid_purged`.
+    pub gtid_purged: String,
+    /// The default replication channel, if one is configured.
+    pub channel: Option<Channel>,
+    /// What could not be set for the role, and why. Options that are not dynamic wait for a restart.
+    pub setting_errors: Vec<String>,
+}
+
+/// A replica's replication channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Channel {
+    /// Host of the source.
+    pub source_host: String,
+    /// Port of the source.
+    pub source_port: u16,
+    /// The receiver (I/O thread) is connected.
+    pub receiver_running: bool,
+    /// The applier (SQL thread) runs.
+    pub applier_running: bool,
+    /// GTIDs received (`Retrieved_Gtid_Set`).
+    pub gtid_received: String,
+    /// How far it is behind, in seconds (`Seconds_Behind_Source`); unknown while not connected.
+    pub lag_seconds: Option<u64>,
+    /// The receiver's last error.
+    pub receiver_error: Option<String>,
+    /// The applier's last error.
+    pub applier_error: Option<String>,
+}
