@@ -1,0 +1,28 @@
+// Coredns is CoreDNS with the plugins that kubeadm's Corefile names and no
+// others: the full list pulls in the client libraries of three clouds.
+package main
+
+import (
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/coremain"
+	_ "github.com/coredns/coredns/plugin/cache"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/forward"
+	_ "github.com/coredns/coredns/plugin/health"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
+	_ "github.com/coredns/coredns/plugin/loadbalance"
+	_ "github.com/coredns/coredns/plugin/log"
+	_ "github.com/coredns/coredns/plugin/loop"
+	_ "github.com/coredns/coredns/plugin/metrics"
+	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/reload"
+)
+
+func main() {
+	// The order in which a query passes through the plugins.
+	dnsserver.Directives = []string{
+		"reload", "ready", "health", "prometheus", "errors", "log",
+		"cache", "loadbalance", "kubernetes", "loop", "forward",
+	}
+	coremain.Run()
+}
