@@ -31,7 +31,7 @@ impl ConditionType {
 }
 
 /// Every reason that a condition or an event can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub enum Reason {
     /// All is as the spec asks.
     AllReady,

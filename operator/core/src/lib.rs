@@ -1,1 +1,13 @@
-//! placeholder
+//! The brain of Mainstay: from what was observed to what to do next.
+//!
+//! Everything here is pure: no client, no SQL, no clock, no environment. [`plan`] turns an [`Observation`] into a
+//! [`Plan`]; [`children`] turns a cluster into the Kubernetes objects that it consists of.
+
+pub mod children;
+mod gtid;
+mod observation;
+mod plan;
+
+pub use gtid::{GtidError, GtidSet};
+pub use observation::*;
+pub use plan::*;

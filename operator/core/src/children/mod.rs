@@ -1,0 +1,46 @@
+//! The Kubernetes objects that a cluster consists of.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use mainstay_crd::MySQLClusterSpec;
+
+/// What the children are made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blueprint<'a> {
+    /// Namespace of all children.
+    pub namespace: &'a str,
+    /// The cluster's name.
+    pub name: &'a str,
+    /// UID of the `MySQLCluster`, for owner references.
+    pub uid: &'a str,
+    /// The cluster's id.
+    pub cluster_id: &'a str,
+    /// The spec.
+    pub spec: &'a MySQLClusterSpec,
+    /// Number of pods that the StatefulSet is to have.
+    pub replicas: u32,
+    /// Image with the agent's binary.
+    pub agent_image: &'a str,
+}
+
+/// All children but the Secrets, in the order in which they are applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// The pods' account; it can do nothing and its token is not mounted.
+    pub service_account: ServiceAccount,
+    /// The configuration.
+    pub config_map: ConfigMap,
+    /// `NAME`, headless.
+    pub headless: Service,
+    /// `NAME-primary`.
+    pub primary: Service,
+    /// `NAME-read`.
+    pub read: Service,
+    /// For the primary's pod; none for a cluster of one.
+    pub primary_pdb: Option<PodDisruptionBudget>,
+    /// For the replicas' pods; none for a cluster of one.
+    pub replica_pdb: Option<PodDisruptionBudget>,
+    /// The instances.
+    pub stateful_set: StatefulSet,
+}

@@ -1,0 +1,1 @@
+pub struct GtidSet; pub struct GtidError;
