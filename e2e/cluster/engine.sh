@@ -38,9 +38,25 @@ engine_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
+# engine_limits: the usual 128 inotify instances a user are too few for four
+# nodes whose programs all watch files ("too many open files").
+engine_limits() {
+  local name value
+  while read -r name value; do
+    if (($(<"/proc/sys/fs/inotify/$name") < value)); then
+      echo "$value" >"/proc/sys/fs/inotify/$name" ||
+        echo "set fs.inotify.$name to $value or more if pods fail with too many open files"
+    fi
+  done <<LIMITS
+max_user_instances 1024
+max_user_watches 524288
+LIMITS
+}
+
 # engine_start survives any end of its predecessor: what a killed engine left
 # in the way is what it would trip over, and nothing else is removed.
 engine_start() {
+  engine_limits
   engine_answers && return
   engine_install
   mkdir -p "$engine_dir"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -30,13 +31,13 @@ const (
 	confFile = "10-podnet.conflist"
 	// resyncEvery repairs what somebody else changed behind our back, such as
 	// routes lost when a node was taken off its network and put back.
-	resyncEvery = 5 * time.Second
+	resyncEvery = 15 * time.Second
 	chain       = "PODNET-MASQ"
 )
 
 // options come from flags, and from the downward API by way of the manifest.
 type options struct {
-	node, podSubnet, confDir, server string
+	node, podSubnet, serviceSubnet, confDir, server string
 }
 
 // NewCommand returns the program; it runs until it is killed.
@@ -50,6 +51,7 @@ func NewCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "name of this node")
 	cmd.Flags().StringVar(&o.podSubnet, "pod-subnet", os.Getenv("POD_SUBNET"), "range of all pods of the cluster")
+	cmd.Flags().StringVar(&o.serviceSubnet, "service-subnet", os.Getenv("SERVICE_SUBNET"), "range of all services")
 	cmd.Flags().StringVar(&o.confDir, "conf-dir", "/etc/cni/net.d", "where the CNI configuration goes")
 	cmd.Flags().StringVar(&o.server, "server", os.Getenv("CONTROL_PLANE_ENDPOINT"),
 		"API server as host:port; the cluster's service address if empty")
@@ -124,7 +126,24 @@ func (o *options) sync(nodes []*corev1.Node) error {
 			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 	}
+	if err := o.contain(); err != nil {
+		return err
+	}
 	return o.masquerade()
+}
+
+// contain keeps what is addressed to a pod or a service that nothing here
+// knows from leaving by the default route: other networks use these ranges.
+func (o *options) contain() error {
+	_, pods, err := net.ParseCIDR(o.podSubnet)
+	if err != nil {
+		return err
+	}
+	if err := netlink.RouteReplace(&netlink.Route{Dst: pods, Type: unix.RTN_UNREACHABLE}); err != nil {
+		return err
+	}
+	// After kube-proxy's translation only untranslated packets match.
+	return ensureRule("mangle", "POSTROUTING", "-d", o.serviceSubnet, "-o", "eth0", "-j", "DROP")
 }
 
 // route replaces the route to the pods of another node.
@@ -184,34 +203,31 @@ func (o *options) writeConf(podCIDR string) error {
 // masquerade hides pods behind their node for whatever is not a pod, and
 // leaves pod-to-pod traffic its own addresses.
 func (o *options) masquerade() error {
-	if out, err := iptables("-S", chain); err == nil && strings.Count(out, "\n") == 4 {
-		if _, err := iptables("-C", "POSTROUTING", "-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", chain); err == nil {
-			return nil
-		}
-	}
-	_, _ = iptables("-N", chain) // it may exist
-	for _, args := range [][]string{
-		{"-F", chain},
-		{"-A", chain, "!", "-s", o.podSubnet, "-j", "RETURN"},
-		{"-A", chain, "-d", o.podSubnet, "-j", "RETURN"},
-		{"-A", chain, "-j", "MASQUERADE"},
+	_ = iptables("nat", "-N", chain) // it may exist
+	for _, rule := range [][]string{
+		{"!", "-s", o.podSubnet, "-j", "RETURN"},
+		{"-d", o.podSubnet, "-j", "RETURN"},
+		{"-j", "MASQUERADE"},
 	} {
-		if _, err := iptables(args...); err != nil {
+		if err := ensureRule("nat", chain, rule...); err != nil {
 			return err
 		}
 	}
-	jump := []string{"POSTROUTING", "-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", chain}
-	if _, err := iptables(append([]string{"-C"}, jump...)...); err == nil {
-		return nil
-	}
-	_, err := iptables(append([]string{"-A"}, jump...)...)
-	return err
+	return ensureRule("nat", "POSTROUTING", "-m", "addrtype", "!", "--dst-type", "LOCAL", "-j", chain)
 }
 
-func iptables(args ...string) (string, error) {
-	out, err := exec.Command("iptables", append([]string{"-w", "5", "-t", "nat"}, args...)...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("iptables %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+// ensureRule appends a rule to a chain that lacks it.
+func ensureRule(table, chain string, rule ...string) error {
+	if err := iptables(table, append([]string{"-C", chain}, rule...)...); err == nil {
+		return nil
 	}
-	return string(out), nil
+	return iptables(table, append([]string{"-A", chain}, rule...)...)
+}
+
+func iptables(table string, args ...string) error {
+	out, err := exec.Command("iptables", append([]string{"-w", "5", "-t", table}, args...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("iptables %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
 }
