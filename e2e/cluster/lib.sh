@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What the scripts of the local cluster share. Sourced, never run.
 
+# With pipefail a reader that leaves early (head, grep -q) can make its
+# pipeline fail now and then: read to the end, or into a variable.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -82,7 +84,7 @@ mirror() {
   # $(SITE) is apt's own syntax.
   # shellcheck disable=SC2016
   apt-get indextargets --format '$(RELEASE) $(SITE)' 'Created-By: Packages' |
-    awk -v suite="$codename" '$1 == suite { print $2; exit }'
+    awk -v suite="$codename" '$1 == suite && !found++ { print $2 }'
 }
 
 # registry_has IMAGE: does a registry answer for it, and soon?
