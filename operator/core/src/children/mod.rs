@@ -1,9 +1,30 @@
 //! The Kubernetes objects that a cluster consists of.
+//!
+//! [`build`] is deterministic: the same blueprint gives the same objects, byte for byte, so that nothing is written
+//! when nothing differs (invariant I13). Fields that the API server would fill in are left out.
+
+mod account;
+mod budgets;
+mod config;
+mod hash;
+mod memory;
+mod meta;
+mod pod;
+pub mod quantity;
+mod scheduling;
+mod services;
+mod stateful_set;
+#[cfg(test)]
+mod tests;
+
+pub use hash::{server_id_base, template_hash};
+pub use meta::pod_selector;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use mainstay_crd::MySQLClusterSpec;
+use mainstay_crd::names::Names;
 
 /// What the children are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +43,13 @@ pub struct Blueprint<'a> {
     pub replicas: u32,
     /// Image with the agent's binary.
     pub agent_image: &'a str,
+}
+
+impl Blueprint<'_> {
+    /// Names of the children.
+    pub fn names(&self) -> Names {
+        Names::new(self.namespace, self.name)
+    }
 }
 
 /// All children but the Secrets, in the order in which they are applied.
@@ -43,4 +71,18 @@ pub struct Children {
     pub replica_pdb: Option<PodDisruptionBudget>,
     /// The instances.
     pub stateful_set: StatefulSet,
+}
+
+/// The children of a cluster.
+pub fn build(blueprint: &Blueprint<'_>) -> Children {
+    Children {
+        service_account: account::service_account(blueprint),
+        config_map: config::config_map(blueprint),
+        headless: services::headless(blueprint),
+        primary: services::primary(blueprint),
+        read: services::read(blueprint),
+        primary_pdb: budgets::primary(blueprint),
+        replica_pdb: budgets::replica(blueprint),
+        stateful_set: stateful_set::stateful_set(blueprint),
+    }
 }

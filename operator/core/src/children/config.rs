@@ -1,0 +1,127 @@
+//! The ConfigMap with MySQL's option files.
+//!
+//! `common.cnf` has safe defaults, the user's entries in place of those, and last what the operator relies on.
+//! The agent adds what differs between instances. Only options that mean the same in 8.4 and 9.7 are used.
+//! Which options a user may set is the API's to say (`mainstay_crd::rules`); here the operator's simply win.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements};
+use mainstay_crd::Config;
+use mainstay_proto::pod::{config_keys, ports};
+
+use super::{Blueprint, memory, meta};
+
+/// Defaults that the user may replace.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("innodb_dedicated_server", "OFF"),
+    // A receiver notices within this many seconds that its source is silent; the heartbeat is a second.
+    ("replica_net_timeout", "4"),
+    ("replica_preserve_commit_order", "ON"),
+    // Pods' addresses change with every restart; accounts are not bound to hosts.
+    ("skip_name_resolve", "ON"),
+];
+
+/// What the operator's decisions rest on: written last, and never from the user's entries.
+fn owned() -> Entries {
+    let options = [
+        ("admin_port", ports::ADMIN.to_string()),
+        ("create_admin_listener_thread", "ON".into()),
+        ("enforce_gtid_consistency", "ON".into()),
+        ("gtid_mode", "ON".into()),
+        // With `sync_binlog`: a commit that was acknowledged is on disk (manual, "Binary Logging Options").
+        ("innodb_flush_log_at_trx_commit", "1".into()),
+        // Its socket would lie outside of the directories that can be written, and no Service offers its port.
+        ("loose_mysqlx", "OFF".into()),
+        ("port", ports::MYSQL.to_string()),
+        ("read_only", "ON".into()),
+        // ON would throw away received transactions that this replica may have acknowledged.
+        ("relay_log_recovery", "OFF".into()),
+        // The server refuses to start if the directory compiled in is not there, or is another user's.
+        ("secure_file_priv", "NULL".into()),
+        ("skip_replica_start", "ON".into()),
+        ("super_read_only", "ON".into()),
+        ("sync_binlog", "1".into()),
+    ];
+    options.into_iter().map(|(name, value)| Entry::keyed(name, value)).collect()
+}
+
+/// The ConfigMap `NAME-config`.
+pub(super) fn config_map(blueprint: &Blueprint<'_>) -> ConfigMap {
+    let user = blueprint.spec.config.clone().unwrap_or_default();
+    let common = common(&user, blueprint.spec.resources.as_ref());
+    ConfigMap {
+        metadata: meta::metadata(blueprint, blueprint.names().config_map()),
+        data: Some(BTreeMap::from([
+            (config_keys::COMMON.into(), common),
+            (config_keys::PRIMARY.into(), render(&[&accepted(&user.primary)])),
+            (config_keys::REPLICA.into(), render(&[&accepted(&user.replica)])),
+        ])),
+        ..Default::default()
+    }
+}
+
+/// The user's entries as they take effect, for the template's hash: `common`, `primary`, `replica`.
+pub(super) fn effective(config: &Config) -> [BTreeMap<String, String>; 3] {
+    [&config.common, &config.primary, &config.replica]
+        .map(|entries| accepted(entries).into_values().map(|entry| (entry.name, entry.value)).collect())
+}
+
+/// An option as it is written.
+struct Entry {
+    name: String,
+    value: String,
+}
+
+/// Options by identity, so that each is written once however it was spelt.
+type Entries = BTreeMap<String, Entry>;
+
+impl Entry {
+    /// The entry with its identity: MySQL takes dashes for underscores in names, and `loose_` only keeps it from
+    /// refusing an option that it does not know (manual, "Program Option Modifiers").
+    fn keyed(name: &str, value: impl Into<String>) -> (String, Entry) {
+        let name = name.trim().replace('-', "_");
+        let identity = name.strip_prefix("loose_").unwrap_or(&name).to_owned();
+        (identity, Entry { name, value: value.into() })
+    }
+}
+
+/// The user's entries without those of the operator.
+fn accepted(entries: &BTreeMap<String, String>) -> Entries {
+    let owned = owned();
+    entries
+        .iter()
+        .filter(|(name, value)| !has_control(name) && !has_control(value))
+        .map(|(name, value)| Entry::keyed(name, value.trim()))
+        .filter(|(identity, _)| !owned.contains_key(identity))
+        .collect()
+}
+
+/// A line break would smuggle in another line. The API refuses it; an older one may not have.
+fn has_control(text: &str) -> bool {
+    text.contains(char::is_control)
+}
+
+fn common(user: &Config, resources: Option<&ResourceRequirements>) -> String {
+    let theirs = accepted(&user.common);
+    let mut sized = memory::options(resources.and_then(memory::limit));
+    // Size and instances of the buffer pool go together: ours are of no use beside another's.
+    if memory::POOL_OPTIONS.iter().any(|name| theirs.contains_key(*name)) {
+        sized.retain(|(name, _)| !memory::POOL_OPTIONS.contains(name));
+    }
+    let mut entries: Entries = DEFAULTS.iter().map(|(name, value)| Entry::keyed(name, *value)).collect();
+    entries.extend(sized.into_iter().map(|(name, value)| Entry::keyed(name, value)));
+    entries.extend(theirs);
+    render(&[&entries, &owned()])
+}
+
+fn render(blocks: &[&Entries]) -> String {
+    let mut text =
+        String::from("# Written by Mainstay from the MySQLCluster; changes are overwritten.\n[mysqld]\n");
+    for entry in blocks.iter().flat_map(|entries| entries.values()) {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{}={}", entry.name, entry.value);
+    }
+    text
+}

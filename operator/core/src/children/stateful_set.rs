@@ -1,0 +1,76 @@
+//! The StatefulSet.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mainstay_crd::AccessMode;
+
+use super::{Blueprint, meta, pod};
+
+/// Old revisions serve nobody: pods are replaced by the operator's order, never rolled back by the StatefulSet.
+const REVISIONS: i32 = 2;
+/// Name of the claim template, which `names::Names::claim` repeats.
+pub(super) const CLAIM: &str = "data";
+
+/// The instances. All start at once, and only the operator replaces one.
+pub(super) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
+    let name = blueprint.names().base();
+    StatefulSet {
+        metadata: meta::metadata(blueprint, name.clone()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(i32::try_from(blueprint.replicas).unwrap_or(i32::MAX)),
+            service_name: Some(name),
+            selector: meta::selector(blueprint),
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".into()),
+                ..Default::default()
+            }),
+            // The operator alone deletes claims: only it knows who else holds the data (invariant I5).
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".into()),
+                when_scaled: Some("Retain".into()),
+            }),
+            revision_history_limit: Some(REVISIONS),
+            template: pod::template(blueprint),
+            volume_claim_templates: Some(vec![claim(blueprint)]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// The claim template. It can't be changed once the StatefulSet exists, so it carries no more labels than are
+/// needed to find claims; the label with the cluster's id says that a directory was complete, and comes later.
+fn claim(blueprint: &Blueprint<'_>) -> PersistentVolumeClaim {
+    let storage = &blueprint.spec.storage;
+    let modes = storage.access_modes.iter().map(|mode| match mode {
+        AccessMode::ReadWriteOnce => "ReadWriteOnce",
+        AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
+        AccessMode::ReadWriteMany => "ReadWriteMany",
+    });
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(CLAIM.into()),
+            labels: Some(meta::selector_labels(blueprint)),
+            ..Default::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(modes.map(String::from).collect()),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".into(), storage.size.clone())])),
+                ..Default::default()
+            }),
+            selector: storage.selector.clone(),
+            storage_class_name: storage.class.clone(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,118 @@
+//! Option files.
+
+use serde_json::json;
+
+use super::*;
+
+fn file(children: &Children, key: &str) -> String {
+    children.config_map.data.as_ref().unwrap()[key].clone()
+}
+
+/// The values that an option is given, in order.
+fn values<'a>(file: &'a str, option: &str) -> Vec<&'a str> {
+    file.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| *name == option)
+        .map(|(_, v)| v)
+        .collect()
+}
+
+#[test]
+fn acknowledged_commits_are_on_disk_and_servers_start_read_only() {
+    let common = file(&children(json!({})), "common.cnf");
+    for (option, value) in [
+        ("sync_binlog", "1"),
+        ("innodb_flush_log_at_trx_commit", "1"),
+        ("gtid_mode", "ON"),
+        ("enforce_gtid_consistency", "ON"),
+        ("super_read_only", "ON"),
+        ("skip_replica_start", "ON"),
+        ("relay_log_recovery", "OFF"),
+    ] {
+        assert_eq!(values(&common, option), [value], "{option}");
+    }
+}
+
+#[test]
+fn the_users_entries_take_the_place_of_defaults() {
+    let common = file(
+        &children(json!({"config": {"common": {
+            "replica-net-timeout": "10",
+            "max_connections": "500",
+            "sql_mode": "",
+            "loose_innodb_dedicated_server": "ON",
+        }}})),
+        "common.cnf",
+    );
+    assert_eq!(values(&common, "replica_net_timeout"), ["10"]);
+    assert_eq!(values(&common, "max_connections"), ["500"]);
+    assert_eq!(values(&common, "sql_mode"), [""]);
+    assert_eq!(values(&common, "loose_innodb_dedicated_server"), ["ON"]);
+    assert!(values(&common, "innodb_dedicated_server").is_empty());
+    assert!(!common.contains("replica-net-timeout"));
+}
+
+#[test]
+fn what_the_operator_relies_on_is_not_the_users_to_change() {
+    let theirs = json!({"super-read-only": "OFF", "loose_gtid_mode": "OFF", "relay_log_recovery": "ON"});
+    let children = children(json!({"config": {"common": theirs, "primary": theirs, "replica": theirs}}));
+    let common = file(&children, "common.cnf");
+    assert_eq!(values(&common, "super_read_only"), ["ON"]);
+    assert_eq!(values(&common, "relay_log_recovery"), ["OFF"]);
+    assert!(!common.contains("loose_gtid_mode"));
+    for key in ["primary.cnf", "replica.cnf"] {
+        assert_eq!(file(&children, key).lines().last(), Some("[mysqld]"), "{key}");
+    }
+}
+
+#[test]
+fn the_operators_options_come_after_all_others() {
+    // A spelling that is not seen through loses all the same: of two lines, MySQL takes the last.
+    let common = file(
+        &children(json!({"config": {"common": {"skip_super_read_only": "1", "zzz": "1"}}})),
+        "common.cnf",
+    );
+    assert!(common.find("\nskip_super_read_only=").unwrap() < common.find("\nsuper_read_only=ON").unwrap());
+    assert!(common.find("\nzzz=").unwrap() < common.find("\nadmin_port=").unwrap());
+}
+
+#[test]
+fn an_entry_is_one_line() {
+    let children = children(json!({"config": {"common": {
+        "sql_mode": "ANSI\nskip_grant_tables=1",
+        "a=1\n[client]\nb": "c",
+        "max_connections": "7",
+    }}}));
+    let common = file(&children, "common.cnf");
+    assert!(!common.contains("skip_grant_tables") && !common.contains("[client]"), "{common}");
+    assert_eq!(values(&common, "max_connections"), ["7"]);
+}
+
+#[test]
+fn the_buffer_pool_follows_the_memory_limit_unless_the_user_says_otherwise() {
+    let resources = json!({"limits": {"memory": "4Gi"}});
+    let common = file(&children(json!({"resources": resources})), "common.cnf");
+    assert_eq!(values(&common, "innodb_buffer_pool_size"), ["2952790016"]);
+    assert_eq!(values(&common, "innodb_buffer_pool_instances"), ["2"]);
+
+    let config = json!({"common": {"innodb_buffer_pool_size": "1G"}});
+    let common = file(&children(json!({"resources": resources, "config": config})), "common.cnf");
+    assert_eq!(values(&common, "innodb_buffer_pool_size"), ["1G"]);
+    assert!(values(&common, "innodb_buffer_pool_instances").is_empty());
+
+    for unlimited in [json!({}), json!({"resources": {"requests": {"memory": "4Gi"}}})] {
+        let common = file(&children(unlimited), "common.cnf");
+        assert!(values(&common, "innodb_buffer_pool_size").is_empty());
+    }
+}
+
+#[test]
+fn roles_have_settings_of_their_own() {
+    let children = children(json!({"config": {
+        "primary": {"innodb_io_capacity": "1000"},
+        "replica": {"innodb_io_capacity": "200"},
+    }}));
+    assert_eq!(values(&file(&children, "primary.cnf"), "innodb_io_capacity"), ["1000"]);
+    assert_eq!(values(&file(&children, "replica.cnf"), "innodb_io_capacity"), ["200"]);
+    assert!(values(&file(&children, "common.cnf"), "innodb_io_capacity").is_empty());
+}
