@@ -3,8 +3,10 @@
 //! Nothing here talks to a cluster. The CRD is generated from these types by the `crdgen` binary.
 
 pub mod conditions;
+pub mod manifest;
 pub mod names;
-mod rules;
+pub mod quantity;
+pub mod rules;
 mod spec;
 mod status;
 

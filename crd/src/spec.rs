@@ -7,14 +7,16 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules;
 use crate::status::MySQLClusterStatus;
 
 /// A primary MySQL server with replicas, each on a volume of its own. Replication is asynchronous.
-#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[allow(clippy::duplicated_attributes, reason = "every column has a type")]
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "mysql.mainstay.dev",
     version = "v1alpha1",
@@ -22,6 +24,7 @@ use crate::status::MySQLClusterStatus;
     plural = "mysqlclusters",
     shortname = "myc",
     namespaced,
+    doc = "A primary MySQL server with replicas, each on a volume of its own.",
     status = "MySQLClusterStatus",
     derive = "PartialEq",
     scale(
@@ -42,6 +45,7 @@ use crate::status::MySQLClusterStatus;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::spec)]
 pub struct MySQLClusterSpec {
     /// Number of instances: one primary, the others replicas. 1 to 9.
     #[serde(default = "default_replicas")]
@@ -58,13 +62,14 @@ pub struct MySQLClusterSpec {
     pub storage: Storage,
     /// CPU and memory of the container that runs MySQL. The buffer pool is sized from the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ResourceRequirements", transform = rules::resources)]
     pub resources: Option<ResourceRequirements>,
     /// Entries for MySQL's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Config>,
     /// How new replicas get their data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clone: Option<Clone_>,
+    pub clone: Option<CloneSpec>,
     /// Where instances may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
@@ -103,6 +108,7 @@ pub enum ImagePullPolicy {
 /// The volume of each instance.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::storage)]
 pub struct Storage {
     /// Size of each volume.
     pub size: Quantity,
@@ -138,19 +144,22 @@ pub enum AccessMode {
 pub struct Config {
     /// For every instance. A change takes effect with a restart, one instance after the other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = rules::config_entries)]
     pub common: BTreeMap<String, String>,
     /// For the primary; set when an instance becomes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = rules::config_entries)]
     pub primary: BTreeMap<String, String>,
     /// For replicas; set when an instance becomes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = rules::config_entries)]
     pub replica: BTreeMap<String, String>,
 }
 
 /// How new replicas get their data.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Clone_ {
+pub struct CloneSpec {
     /// The method.
     pub method: CloneMethod,
     /// Bounds on what a clone may take from its donor.
@@ -169,6 +178,7 @@ pub enum CloneMethod {
 /// Bounds on what a clone may take from its donor.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::clone_limits)]
 pub struct CloneLimits {
     /// Most bytes a second that a donor sends, for example `50Mi`; no bound if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,9 +226,11 @@ pub enum AntiAffinity {
 pub struct Metadata {
     /// Labels; those of the operator win.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = rules::labels)]
     pub labels: BTreeMap<String, String>,
     /// Annotations; those of the operator win.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = rules::annotations)]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -249,6 +261,7 @@ pub enum ServiceType {
 /// User and group that all containers run as.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::pod_security)]
 pub struct PodSecurity {
     /// User id, not 0.
     pub run_as_user: i64,

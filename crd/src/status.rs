@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default)]
 pub struct MySQLClusterStatus {
     /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The cluster's state in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ClusterPhase>,
     /// Conditions by type.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -21,16 +23,22 @@ pub struct MySQLClusterStatus {
     /// Instances that serve in their role.
     pub ready_replicas: i32,
     /// `READY/WANTED`, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
     /// The label selector of the instances' pods, for the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
     /// The pod of the instance that serves writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
     /// Version of the primary's server.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Identity of the data, made once. It outlives this object: volumes and Secrets carry it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
     /// The record by which the operator may change who leads. See the documentation of the design.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replication: Option<ReplicationRecord>,
     /// One entry for each instance, by ordinal.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,8 +78,10 @@ pub struct ReplicationRecord {
     /// Whether a data directory of this cluster was ever initialised (or is announced to be).
     pub initialized: bool,
     /// Ordinal of the instance that leads in this epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<i32>,
     /// Ordinal of the instance that is to lead, while that is being changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<i32>,
     /// Intentions that have no outcome yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -89,6 +99,7 @@ pub struct Operation {
     /// The instance to which it is done.
     pub ordinal: i32,
     /// Where a clone comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub donor: Option<i32>,
     /// The revision that announced it.
     pub revision: i64,
@@ -149,32 +160,41 @@ pub struct InstanceStatus {
     /// The ordinal.
     pub ordinal: i32,
     /// The role, once it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<InstanceRole>,
     /// Whether it serves in its role.
     pub ready: bool,
     /// Its state in one word.
     pub state: InstanceState,
     /// Why it is not Ready, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The node that it runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Its claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
     /// The claim's UID.
-    #[serde(rename = "claimUID")]
+    #[serde(rename = "claimUID", skip_serializing_if = "Option::is_none")]
     pub claim_uid: Option<String>,
     /// The volume bound to its claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     /// The server's UUID.
-    #[serde(rename = "serverUUID")]
+    #[serde(rename = "serverUUID", skip_serializing_if = "Option::is_none")]
     pub server_uuid: Option<String>,
     /// The GTID set that it has executed, as last written here: at transitions and at most once a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gtid_executed: Option<String>,
     /// When `gtidExecuted` was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Time>,
     /// How far it is behind its source, in seconds; as last written here.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
     /// The clone under way, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneProgress>,
 }
 
@@ -187,11 +207,14 @@ pub struct CloneProgress {
     /// Bytes received.
     pub bytes: i64,
     /// Bytes expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<i64>,
     /// Bytes a second, lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<i64>,
     /// Tries that failed before this one.
     pub failures: i32,
     /// What the last failed try said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }

@@ -1,1 +1,0 @@
-//! Rules that a schema can't say: CEL expressions and their messages.

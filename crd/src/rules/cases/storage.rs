@@ -1,0 +1,135 @@
+//! Volumes and clones, and how a volume may change.
+
+use serde_json::{Value, json};
+
+use super::Verdict::{Accepted, Misshapen, Refused};
+use super::{Case, Change, field, object};
+
+pub(super) fn storage() -> Vec<Case> {
+    let size = Refused("size must be a whole number of bytes above 0");
+    let modes = Refused("accessModes must name exactly one mode");
+    let class = Refused("class must be the name of a StorageClass");
+    [
+        field(
+            "storage.size",
+            vec![
+                (json!("100Gi"), Accepted),
+                (json!("1.5Ti"), Accepted),
+                (json!(1_073_741_824_i64), Accepted),
+                (json!("10e9"), Accepted),
+                (json!("0"), size),
+                (json!(0), size),
+                (json!("-1Gi"), size),
+                (json!("100m"), size),
+                (json!("10GB"), size),
+                (json!("1 Gi"), size),
+                (json!("much"), size),
+                (json!(""), size),
+                (json!(1.5), Misshapen("spec.storage.size")),
+            ],
+        ),
+        field(
+            "storage.class",
+            vec![
+                (json!("fast"), Accepted),
+                (json!("csi.example.com"), Accepted),
+                (json!(""), Accepted),
+                (json!("Fast"), class),
+                (json!("fast disk"), class),
+            ],
+        ),
+        field(
+            "storage.accessModes",
+            vec![
+                (json!(["ReadWriteOnce"]), Accepted),
+                (json!(["ReadWriteOncePod"]), Accepted),
+                (json!(["ReadWriteMany"]), Accepted),
+                (json!([]), modes),
+                (json!(["ReadWriteOnce", "ReadWriteMany"]), modes),
+                (json!(["ReadOnlyMany"]), Misshapen("Unsupported value")),
+            ],
+        ),
+        field("storage.selector", vec![(json!({"matchLabels": {"disk": "fast"}}), Accepted)]),
+    ]
+    .concat()
+}
+
+pub(super) fn cloning() -> Vec<Case> {
+    let bandwidth = Refused("bytesPerSecond must be a whole number of bytes, at least 1Mi");
+    [
+        field(
+            "clone.limits.bytesPerSecond",
+            vec![
+                (json!("50Mi"), Accepted),
+                (json!("1Mi"), Accepted),
+                (json!(5_000_000), Accepted),
+                (json!("0"), bandwidth),
+                (json!("1000k"), bandwidth),
+                (json!("-50Mi"), bandwidth),
+                (json!("fast"), bandwidth),
+            ],
+        ),
+        field(
+            "clone.method",
+            vec![(json!("Plugin"), Accepted), (json!("Dump"), Misshapen("Unsupported value"))],
+        ),
+    ]
+    .concat()
+}
+
+/// Every case of change.
+pub fn changes() -> Vec<Change> {
+    let size = Refused("size can't shrink");
+    let class = Refused("class can't change in place");
+    let modes = Refused("accessModes can't change in place");
+    let selector = Refused("selector can't change in place");
+    let disk = |name: &str| json!({"matchLabels": {"disk": name}});
+    let storage = |field: &str, value: Value| json!({"spec": {"storage": {field: value}}});
+    let row = |field: &str, from: Value, to: Value, verdict| Change {
+        name: format!("spec.storage.{field}: {from} to {to}"),
+        from: object(&storage(field, from)),
+        to: object(&storage(field, to)),
+        verdict,
+    };
+    let spec = |name: &str, from: Value, to: Value, verdict| Change {
+        name: name.into(),
+        from: object(&json!({ "spec": from })),
+        to: object(&json!({ "spec": to })),
+        verdict,
+    };
+    vec![
+        row("size", json!("1Gi"), json!("2Gi"), Accepted),
+        row("size", json!("1Gi"), json!("1024Mi"), Accepted),
+        row("size", json!("900Mi"), json!("1Gi"), Accepted),
+        row("size", json!("1Gi"), json!(1_073_741_824_i64), Accepted),
+        row("size", json!("1Gi"), json!("1023Mi"), size),
+        row("size", json!("1Gi"), json!("1G"), size),
+        row("size", json!("1Gi"), json!(1_073_741_823_i64), size),
+        row("class", json!("fast"), json!("fast"), Accepted),
+        row("class", json!("fast"), json!("slow"), class),
+        row("class", json!(null), json!("fast"), class),
+        row("class", json!("fast"), json!(null), class),
+        row("class", json!(null), json!(""), class),
+        row("accessModes", json!(["ReadWriteOnce"]), json!(null), Accepted),
+        row("accessModes", json!(["ReadWriteOnce"]), json!(["ReadWriteOncePod"]), modes),
+        row("accessModes", json!(["ReadWriteMany"]), json!(null), modes),
+        row("selector", disk("a"), disk("a"), Accepted),
+        row("selector", disk("a"), disk("b"), selector),
+        row("selector", json!(null), disk("a"), selector),
+        row("selector", disk("a"), json!(null), selector),
+        spec("more replicas", json!({"replicas": 3}), json!({"replicas": 5}), Accepted),
+        spec(
+            "no replicas",
+            json!({"replicas": 3}),
+            json!({"replicas": 0}),
+            Refused("replicas must be from 1 to 9"),
+        ),
+        spec("another image", json!({"image": "mysql:8.4"}), json!({"image": "mysql:9.7"}), Accepted),
+        spec(
+            "an owned option",
+            json!({"config": {"common": {"max_connections": "100"}}}),
+            json!({"config": {"common": {"max_connections": "100", "server_id": "1"}}}),
+            Refused("the operator sets these options, or relies on their defaults; remove: server_id"),
+        ),
+    ]
+}

@@ -1,0 +1,179 @@
+//! What a spec must obey beyond its shape.
+//!
+//! Each rule stands in one table, twice: as a CEL expression, which goes into the CRD so that the API server refuses
+//! what can't work, and as a Rust function, which [`validate`] applies to objects that an older CRD let through.
+//! Rules about changes exist in CEL only: the operator never sees the old spec.
+//!
+//! The tests run both forms over the same cases; `e2e/tests/api.rs` runs those cases against an API server.
+
+#[doc(hidden)]
+pub mod cases;
+mod config;
+mod entries;
+mod pod;
+mod storage;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
+use schemars::Schema;
+use serde_json::{Map, Value, json};
+
+use crate::names::MAX_REPLICAS;
+use crate::spec::MySQLClusterSpec;
+
+pub(crate) use config::config_entries;
+pub(crate) use entries::{annotations, labels};
+pub(crate) use pod::{clone_limits, pod_security, resources};
+pub(crate) use storage::storage;
+
+/// A DNS label that leaves room for the children's suffixes: [`crate::names::MAX_NAME`].
+const NAME: &str = "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$";
+/// What is said of another name.
+const NAME_MESSAGE: &str = "name must be at most 40 lower-case letters, digits and dashes, begin with a letter and \
+                            not end with a dash: the names of pods and Services are made from it";
+
+/// Part of a spec that the operator can't carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field, as in `spec.storage.size`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// What is wrong with `name` as a cluster's name, if anything.
+pub fn validate_name(name: &str) -> Option<Violation> {
+    (!entries::matches(NAME, name))
+        .then(|| Violation { field: "metadata.name".into(), message: NAME_MESSAGE.into() })
+}
+
+/// The rule about the whole object, for [`crate::manifest::crd`].
+pub(crate) fn name_rule() -> ValidationRule {
+    ValidationRule {
+        rule: format!("self.metadata.name.matches(r'{NAME}')"),
+        message: Some(NAME_MESSAGE.into()),
+        ..ValidationRule::default()
+    }
+}
+
+/// Everything in `spec` that can't be carried out; empty if all can.
+pub fn validate(spec: &MySQLClusterSpec) -> Vec<Violation> {
+    let mut found = Vec::new();
+    check(&spec_rules(), spec, "spec", &mut found);
+    check(&storage::rules(), &spec.storage, "spec.storage", &mut found);
+    if let Some(resources) = &spec.resources {
+        check(&pod::resource_rules(), resources, "spec.resources", &mut found);
+    }
+    if let Some(security) = &spec.pod_security {
+        check(&pod::security_rules(), security, "spec.podSecurity", &mut found);
+    }
+    if let Some(limits) = spec.clone.as_ref().and_then(|c| c.limits.as_ref()) {
+        check(&pod::clone_rules(), limits, "spec.clone.limits", &mut found);
+    }
+    if let Some(config) = &spec.config {
+        let parts = [("common", &config.common), ("primary", &config.primary), ("replica", &config.replica)];
+        for (name, part) in parts {
+            entries::check(&config::rules(), part, &format!("spec.config.{name}"), &mut found);
+        }
+    }
+    let service = spec.service.as_ref().and_then(|s| s.metadata.as_ref());
+    for (path, metadata) in
+        [("spec.service.metadata", service), ("spec.podMetadata", spec.pod_metadata.as_ref())]
+    {
+        if let Some(metadata) = metadata {
+            entries::check(&entries::label_rules(), &metadata.labels, &format!("{path}.labels"), &mut found);
+            let annotations = &metadata.annotations;
+            entries::check(
+                &entries::annotation_rules(),
+                annotations,
+                &format!("{path}.annotations"),
+                &mut found,
+            );
+        }
+    }
+    found
+}
+
+/// A rule about one value.
+pub(crate) struct Rule<T> {
+    /// The field that it is about, below `self`.
+    pub(crate) field: &'static str,
+    /// What must be, and what to do.
+    pub(crate) message: &'static str,
+    /// The rule in CEL; `self` is a `T`.
+    pub(crate) cel: String,
+    /// The same rule in Rust.
+    pub(crate) holds: fn(&T) -> bool,
+}
+
+/// A rule about a change, in CEL; `self` is the new value and `oldSelf` the old one.
+pub(crate) struct Transition {
+    pub(crate) field: &'static str,
+    pub(crate) message: &'static str,
+    pub(crate) cel: &'static str,
+}
+
+fn check<T>(rules: &[Rule<T>], value: &T, path: &str, found: &mut Vec<Violation>) {
+    let broken = rules.iter().filter(|rule| !(rule.holds)(value));
+    found.extend(
+        broken.map(|r| Violation { field: format!("{path}.{}", r.field), message: r.message.into() }),
+    );
+}
+
+impl<T> Rule<T> {
+    fn to_json(&self) -> Value {
+        json!({"rule": self.cel, "message": self.message, "fieldPath": format!(".{}", self.field)})
+    }
+}
+
+impl Transition {
+    fn to_json(&self) -> Value {
+        json!({"rule": self.cel, "message": self.message, "fieldPath": format!(".{}", self.field)})
+    }
+}
+
+/// Adds rules to a schema; the key is that of Kubernetes' extension.
+fn add(schema: &mut Schema, rules: impl IntoIterator<Item = Value>) {
+    let list = schema.ensure_object().entry("x-kubernetes-validations").or_insert_with(|| json!([]));
+    if let Value::Array(list) = list {
+        list.extend(rules);
+    }
+}
+
+/// The schema of a property, if there is one of that name.
+fn property<'a>(schema: &'a mut Schema, name: &str) -> Option<&'a mut Map<String, Value>> {
+    schema.ensure_object().get_mut("properties")?.get_mut(name)?.as_object_mut()
+}
+
+fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
+    vec![
+        Rule {
+            field: "replicas",
+            message: "replicas must be from 1 to 9: one primary, the others replicas",
+            cel: format!("self.replicas >= 1 && self.replicas <= {MAX_REPLICAS}"),
+            holds: |spec| u32::try_from(spec.replicas).is_ok_and(|n| (1..=MAX_REPLICAS).contains(&n)),
+        },
+        Rule {
+            field: "image",
+            message: "image must be an image's name with an optional tag or digest, such as mysql:9.7",
+            cel: format!("self.image.matches(r'{}')", pod::IMAGE),
+            holds: |spec| entries::matches(pod::IMAGE, &spec.image),
+        },
+        Rule {
+            field: "adopt",
+            message: "adopt must be a cluster's id, as in its status.clusterId and on its volumes' label \
+                      mysql.mainstay.dev/cluster-id; leave it out to adopt nothing",
+            cel: format!("!has(self.adopt) || self.adopt.matches(r'{}')", pod::CLUSTER_ID),
+            holds: |spec| spec.adopt.as_ref().is_none_or(|id| entries::matches(pod::CLUSTER_ID, id)),
+        },
+    ]
+}
+
+/// Schema transform of [`MySQLClusterSpec`].
+pub(crate) fn spec(schema: &mut Schema) {
+    for (field, length) in [("image", 512), ("adopt", 63)] {
+        if let Some(schema) = property(schema, field) {
+            schema.insert("maxLength".into(), json!(length));
+        }
+    }
+    add(schema, spec_rules().iter().map(Rule::to_json));
+}

@@ -1,0 +1,82 @@
+//! Rules about `spec.storage`.
+
+use schemars::Schema;
+use serde_json::json;
+
+use super::{Rule, Transition, add, property};
+use crate::quantity::whole;
+use crate::spec::Storage;
+
+/// Most modes that the list may name before the rule about it is asked.
+const MAX_ACCESS_MODES: u32 = 4;
+
+pub(super) fn rules() -> Vec<Rule<Storage>> {
+    vec![
+        Rule {
+            field: "size",
+            message: "size must be a whole number of bytes above 0, such as 100Gi",
+            cel: "isQuantity(string(self.size)) && quantity(string(self.size)).isInteger() && \
+                  quantity(string(self.size)).isGreaterThan(quantity('0'))"
+                .into(),
+            holds: |storage| whole(&storage.size).is_some_and(|bytes| bytes > 0),
+        },
+        Rule {
+            field: "class",
+            message: "class must be the name of a StorageClass; leave it out for the cluster's default class",
+            cel: format!("!has(self.class) || self.class.matches(r'{}')", super::pod::SUBDOMAIN_OR_EMPTY),
+            holds: |storage| {
+                storage
+                    .class
+                    .as_ref()
+                    .is_none_or(|c| super::entries::matches(super::pod::SUBDOMAIN_OR_EMPTY, c))
+            },
+        },
+        Rule {
+            field: "accessModes",
+            message: "accessModes must name exactly one mode: a volume belongs to one instance",
+            cel: "self.accessModes.size() == 1".into(),
+            holds: |storage| storage.access_modes.len() == 1,
+        },
+    ]
+}
+
+fn transitions() -> [Transition; 4] {
+    [
+        Transition {
+            field: "size",
+            message: "size can't shrink: volumes can't; keep the size, or move the data to a new cluster",
+            // What is no quantity is the other rule's business.
+            cel: "!isQuantity(string(self.size)) || !isQuantity(string(oldSelf.size)) || \
+                  quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+        },
+        Transition {
+            field: "class",
+            message: "class can't change in place: a volume stays in the class it was made in; move the data to a \
+                      new cluster",
+            cel: "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
+        },
+        Transition {
+            field: "accessModes",
+            message: "accessModes can't change in place; move the data to a new cluster",
+            cel: "self.accessModes == oldSelf.accessModes",
+        },
+        Transition {
+            field: "selector",
+            message: "selector can't change in place: the volumes are bound; move the data to a new cluster",
+            cel: "has(self.selector) == has(oldSelf.selector) && \
+                  (!has(self.selector) || self.selector == oldSelf.selector)",
+        },
+    ]
+}
+
+/// Schema transform of [`Storage`].
+pub(crate) fn storage(schema: &mut Schema) {
+    if let Some(modes) = property(schema, "accessModes") {
+        modes.insert("maxItems".into(), json!(MAX_ACCESS_MODES));
+    }
+    if let Some(class) = property(schema, "class") {
+        class.insert("maxLength".into(), json!(253));
+    }
+    add(schema, rules().iter().map(Rule::to_json));
+    add(schema, transitions().iter().map(Transition::to_json));
+}
