@@ -1,9 +1,25 @@
-//! What to do next.
+//! What to do next: a chain of questions, in the order of their weight. The first that has something to do is
+//! the plan's step.
+
+mod bootstrap;
+mod identity;
+mod instances;
+mod outlook;
+mod primary;
+mod replicas;
+mod rollout;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use mainstay_crd::conditions::{Reason, Wanted};
-use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord};
-use mainstay_proto::Order;
+use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
+use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
+
+use crate::Observation;
+use crate::children::{self, Blueprint};
+use view::View;
 
 /// The outcome of planning.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,4 +102,104 @@ impl Step {
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
+}
+
+/// What one question comes to.
+#[derive(Clone, Debug, PartialEq)]
+enum Decision {
+    /// Something is to be done.
+    Do(Step),
+    /// It goes on by itself.
+    Wait(Reason, String),
+    /// A person must act.
+    Blocked(Reason, String),
+}
+
+/// Decides what to do next.
+pub fn plan(observation: &Observation) -> Plan {
+    let view = View::of(observation);
+    let decision = decide(&view);
+    outlook::of(&view, decision)
+}
+
+fn decide(view: &View<'_>) -> Option<Decision> {
+    let cluster = &view.o.cluster;
+    if cluster.deleting {
+        return Some(Decision::Wait(
+            Reason::Deleting,
+            "the cluster is being deleted; its claims are kept".into(),
+        ));
+    }
+    if cluster.spec.paused {
+        return Some(Decision::Wait(Reason::Paused, "spec.paused is set: nothing is changed".into()));
+    }
+    if let Some(violation) = rules::validate(&cluster.spec).first() {
+        let message = format!("{}: {}", violation.field, violation.message);
+        return Some(Decision::Blocked(Reason::InvalidSpec, message));
+    }
+    if let Some(decision) = identity::decide(view) {
+        return Some(decision);
+    }
+    let hash = template_hash(view);
+    if let Some(decision) = rollout::replace_broken(view, &hash) {
+        return Some(decision);
+    }
+    if let Some(decision) = bootstrap::decide(view) {
+        return Some(decision);
+    }
+    if let Some(decision) = primary::record_is_current(view) {
+        return Some(decision);
+    }
+    let decisions = [
+        replicas::label_claims(view),
+        primary::decide(view),
+        replicas::decide(view),
+        rollout::roll(view, &hash),
+    ];
+    weigh(decisions)
+}
+
+/// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.
+fn weigh(decisions: [Option<Decision>; 4]) -> Option<Decision> {
+    let decisions: Vec<Decision> = decisions.into_iter().flatten().collect();
+    let doing = decisions.iter().find(|d| matches!(d, Decision::Do(_)));
+    let blocked = decisions.iter().find(|d| matches!(d, Decision::Blocked(..)));
+    doing.or(blocked).or(decisions.first()).cloned()
+}
+
+fn template_hash(view: &View<'_>) -> String {
+    let cluster = &view.o.cluster;
+    children::template_hash(&Blueprint {
+        namespace: &cluster.namespace,
+        name: &cluster.name,
+        uid: &cluster.uid,
+        cluster_id: view.cluster_id.unwrap_or_default(),
+        spec: &cluster.spec,
+        replicas: view.stateful_set_replicas(),
+        agent_image: "",
+    })
+}
+
+/// A step that writes the record.
+fn record(view: &View<'_>, record: ReplicationRecord, reason: Reason, message: String) -> Decision {
+    let cluster_id = view.cluster_id.unwrap_or_default().into();
+    Decision::Do(Step::Record { cluster_id, record, reason, message })
+}
+
+/// A step that sends an order to the instance that `report` came from, under the record's epoch and revision.
+fn send(view: &View<'_>, report: &Report, action: Action, message: String) -> Decision {
+    let fence = view.fence();
+    Decision::Do(Step::Order {
+        ordinal: report.identity.ordinal,
+        order: Order {
+            proto: mainstay_proto::VERSION,
+            cluster_id: view.cluster_id.unwrap_or_default().into(),
+            pod_uid: report.identity.pod_uid.clone(),
+            ordinal: report.identity.ordinal,
+            epoch: fence.epoch,
+            revision: fence.revision,
+            action,
+        },
+        message,
+    })
 }

@@ -1,0 +1,90 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= mainstay/mainstay:$(VERSION)
+TARGET := x86_64-unknown-linux-gnu
+CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
+# One test, for `make e2e TEST=name`.
+TEST ?=
+export PATH := $(CACHE)/bin:$(PATH)
+export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
+export KUBECONFIG ?= $(CACHE)/clusters/$(or $(MAINSTAY_CLUSTER),mainstay)/kubeconfig
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## Install what building needs, where it is missing
+	@./e2e/setup
+
+.PHONY: demo
+demo: setup cluster image ## All set-up, a cluster, the operator, a database; left running
+	@./e2e/demo
+
+.PHONY: test
+test: setup lint unit e2e ## All set-up, all tests; what CI runs
+
+.PHONY: unit
+unit: setup test-tools ## Tests that need no cluster
+	cargo test --workspace --exclude mainstay-e2e
+	cargo test -p mainstay-e2e --lib --bins
+	charts/test.sh
+
+.PHONY: test-tools
+test-tools: ## What the tests without a cluster need: helm, and a MySQL server to run agents on
+	@./e2e/cluster/build/tools helm
+	@./e2e/cluster/mysql-root $(MAINSTAY_MYSQL_ROOT)
+
+.PHONY: e2e
+e2e: setup cluster image ## Cluster tests; TEST=name runs one
+	cargo test -p mainstay-e2e --test '*' -- --test-threads=1 --nocapture $(TEST)
+
+.PHONY: bench
+bench: setup cluster image ## Print figures; asserts nothing
+	cargo run --release -p mainstay-e2e --bin bench
+
+.PHONY: cluster
+cluster: ## Start the local cluster, or use the one of KUBECONFIG
+	@./e2e/cluster/up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the local cluster
+	@./e2e/cluster/down
+
+.PHONY: build
+build: ## Build the operator and the agent as static binaries
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(TARGET) --target-dir target/static \
+	  -p mainstay-controller -p mainstay-agent
+	@mkdir -p target/image
+	@cp -u target/static/$(TARGET)/release/mainstay-controller target/static/$(TARGET)/release/mainstay-agent target/image/
+
+.PHONY: image
+image: build cluster ## Build the image and load it into the local cluster's nodes
+	DOCKER_BUILDKIT=0 docker build --quiet --tag $(IMAGE) .
+	@./e2e/cluster/load $(IMAGE)
+
+.PHONY: generate
+generate: ## Write the CRD from the API's types
+	cargo run --quiet -p mainstay-crd --bin crdgen -- --out charts/mainstay-crds/templates/mysqlclusters.yaml
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## Check formatting, lints and generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo run --quiet -p mainstay-crd --bin crdgen -- --check charts/mainstay-crds/templates/mysqlclusters.yaml
+
+.PHONY: deny
+deny: ## Check licences, advisories and sources of dependencies (needs cargo-deny)
+	cargo deny check
+
+.PHONY: clean
+clean: ## Remove what was built in this folder
+	cargo clean

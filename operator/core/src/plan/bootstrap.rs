@@ -1,0 +1,232 @@
+//! From nothing to a first primary, or from kept volumes to the primary that they had.
+//!
+//! I4: an empty directory is initialised only in a cluster of which nothing, record, directory or claim, says that
+//! it ever was. So every instance is heard before anything is decided.
+
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
+use mainstay_proto::{Action, Directory, Fence, GrantedRole, Report, TaskState};
+
+use super::view::{Seen, View, gtids};
+use super::{Decision, record, send};
+use crate::GtidSet;
+
+/// `None`: the record names a primary.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    if view.primary().is_some() {
+        return None;
+    }
+    let initialize = view.record.operations.iter().find(|o| o.kind == OperationKind::Initialize);
+    Some(match initialize {
+        Some(operation) => carry_out(view, operation),
+        None => first_look(view),
+    })
+}
+
+/// Nothing was announced: look at every instance, then announce.
+fn first_look(view: &View<'_>) -> Decision {
+    let mut reports = Vec::new();
+    for ordinal in view.ordinals() {
+        match view.live(ordinal) {
+            Some(report) => reports.push((ordinal, report)),
+            None => return wait_for(view, ordinal),
+        }
+    }
+    if let Some(blocked) = reports.iter().find_map(|(i, report)| unusable(view, *i, report)) {
+        return blocked;
+    }
+    let complete: Vec<(u32, &Report)> =
+        reports.iter().filter(|(_, r)| matches!(r.directory, Directory::Complete { .. })).copied().collect();
+    let labelled =
+        view.o.instances.iter().find(|(_, i)| i.claim.as_ref().is_some_and(|c| c.cluster_id.is_some()));
+    match (complete.is_empty(), labelled) {
+        (false, _) => rebuild(view, &complete),
+        (true, Some((ordinal, _))) => Decision::Blocked(
+            Reason::DataWithoutRecord,
+            format!(
+                "claim {} held data of this cluster, but no instance finds any: nothing is initialised. Raise \
+                 spec.replicas so that it gets an instance, restore its volume, or delete the claim if its data \
+                 is not wanted",
+                view.names.claim(*ordinal)
+            ),
+        ),
+        (true, None) => announce(view, &reports),
+    }
+}
+
+fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {
+    let pod = view.instance(ordinal).and_then(|i| i.pod.as_ref());
+    let trouble = pod.and_then(|p| p.trouble.as_deref());
+    match trouble {
+        Some(trouble) => {
+            Decision::Wait(Reason::WaitingForPods, format!("{}: {trouble}", view.names.pod(ordinal)))
+        }
+        None => Decision::Wait(
+            Reason::WaitingForAgents,
+            format!("{} has not reported yet", view.names.pod(ordinal)),
+        ),
+    }
+}
+
+/// What keeps everybody waiting, because the directory could hold what the others lack.
+fn unusable(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+    let name = view.names.pod(ordinal);
+    match &report.directory {
+        Directory::Foreign { message, .. } => {
+            Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {message}")))
+        }
+        Directory::Unusable { message } => {
+            Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {message}")))
+        }
+        Directory::Locked { holder } => Some(Decision::Wait(
+            Reason::WaitingForPods,
+            format!("{name}: its data directory is in use by {holder}"),
+        )),
+        Directory::Empty | Directory::Partial { .. } | Directory::Complete { .. } => None,
+    }
+}
+
+/// Every directory is empty: announce who is initialised. One that an earlier try left partial keeps its operation.
+fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
+    let empty = reports.iter().find(|(_, r)| r.directory == Directory::Empty);
+    let Some((ordinal, report)) = empty.or(reports.first()) else {
+        return Decision::Wait(Reason::WaitingForPods, "there is no instance yet".into());
+    };
+    let id = match &report.directory {
+        Directory::Partial { operation, .. } => operation.clone(),
+        _ => view.o.fresh_id.clone(),
+    };
+    let revision = view.record.revision + 1;
+    let next = ReplicationRecord {
+        initialized: true,
+        revision,
+        operations: vec![Operation {
+            id,
+            kind: OperationKind::Initialize,
+            ordinal: signed(*ordinal),
+            donor: None,
+            revision,
+            failures: 0,
+        }],
+        ..view.record.clone()
+    };
+    let message = format!("all data directories are empty: {} is initialised", view.names.pod(*ordinal));
+    record(view, next, Reason::Initializing, message)
+}
+
+/// The announced initialisation is ordered, and its outcome written down. Nobody was told of a commit before that,
+/// so it may be repeated on an empty directory.
+fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
+    let ordinal = operation.ordinal.unsigned_abs();
+    let Some(report) = view.live(ordinal) else { return wait_for(view, ordinal) };
+    match &report.directory {
+        Directory::Complete { marker } if marker.operation == operation.id => {
+            let next = ReplicationRecord {
+                epoch: view.record.epoch + 1,
+                revision: view.record.revision + 1,
+                primary: Some(signed(ordinal)),
+                operations: Vec::new(),
+                ..view.record.clone()
+            };
+            let message = format!("{} was initialised and is to lead", view.names.pod(ordinal));
+            record(view, next, Reason::PrimaryConfirmed, message)
+        }
+        Directory::Empty | Directory::Partial { .. } if report.vacant() => {
+            let action = Action::Initialize { operation: operation.id.clone() };
+            let running = report.task(action.kind(), Some(&operation.id));
+            if running.is_some_and(|task| task.state == TaskState::Running) {
+                let message = format!("{} is being initialised", view.names.pod(ordinal));
+                return Decision::Wait(Reason::Initializing, message);
+            }
+            send(view, report, action, "the record announces it".into())
+        }
+        Directory::Complete { .. } => Decision::Blocked(
+            Reason::DataWithoutRecord,
+            format!("{} holds data that was not made by the announced operation", view.names.pod(ordinal)),
+        ),
+        _ => unusable(view, ordinal, report).unwrap_or_else(|| wait_for(view, ordinal)),
+    }
+}
+
+/// The object was made anew over kept volumes. Every instance has been heard; those with data must all be up.
+fn rebuild(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
+    let mut sets = Vec::new();
+    for (ordinal, report) in complete {
+        let state = report.serving().map(|state| gtids(&state.gtid_executed));
+        match state {
+            Some(Some(set)) => sets.push((*ordinal, *report, set)),
+            _ => {
+                let message = format!("{} holds data; its server is not up yet", view.names.pod(*ordinal));
+                return Decision::Wait(Reason::WaitingForPods, message);
+            }
+        }
+    }
+    let Some(elected) = elect(&sets) else {
+        return Decision::Blocked(
+            Reason::DataWithoutRecord,
+            "the instances' GTID sets diverge and none says that it led last: keep the claim of the one whose \
+             data is right and delete the others' claims and pods, which are then cloned from it"
+                .into(),
+        );
+    };
+    if let Some(away) = last_primary_away(view, &sets) {
+        return Decision::Blocked(
+            Reason::DataWithoutRecord,
+            format!(
+                "the last primary was {}, whose claim is kept but has no instance: set spec.replicas to at least {}",
+                view.names.pod(away),
+                away + 1
+            ),
+        );
+    }
+    let highest = sets.iter().map(|(_, report, _)| report.highest).max().unwrap_or_default();
+    let next = ReplicationRecord {
+        initialized: true,
+        epoch: next_epoch(view, highest),
+        revision: view.record.revision.max(i64::try_from(highest.revision).unwrap_or(i64::MAX - 1)) + 1,
+        primary: Some(signed(elected)),
+        target: None,
+        operations: Vec::new(),
+    };
+    let message = format!("kept volumes hold this cluster's data: {} leads again", view.names.pod(elected));
+    record(view, next, Reason::PrimaryConfirmed, message)
+}
+
+fn next_epoch(view: &View<'_>, highest: Fence) -> i64 {
+    view.record.epoch.max(i64::try_from(highest.epoch).unwrap_or(i64::MAX - 1)) + 1
+}
+
+/// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
+/// the others hold. `None`: nobody does.
+fn elect(sets: &[(u32, &Report, GtidSet)]) -> Option<u32> {
+    let last = sets.iter().filter_map(|(i, report, _)| Some((granted_lead(report)?, *i))).max();
+    let newest = sets.iter().filter_map(|(_, r, _)| Some(r.marker()?.grant.as_ref()?.fence.epoch)).max();
+    if let Some((fence, ordinal)) = last
+        && newest == Some(fence.epoch)
+    {
+        return Some(ordinal);
+    }
+    let holds_all = |set: &GtidSet| sets.iter().all(|(_, _, other)| set.contains(other));
+    sets.iter().find(|(_, _, set)| holds_all(set)).map(|(i, _, _)| *i)
+}
+
+fn granted_lead(report: &Report) -> Option<Fence> {
+    let grant = report.marker()?.grant.as_ref()?;
+    matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
+}
+
+/// The instance that the newest grants call their source, if it is beyond what the spec asks for, and its claim is
+/// kept: it may hold more than all that are here.
+fn last_primary_away(view: &View<'_>, sets: &[(u32, &Report, GtidSet)]) -> Option<u32> {
+    let grants = sets.iter().filter_map(|(_, r, _)| r.marker()?.grant.as_ref());
+    let newest = grants.max_by_key(|grant| grant.fence)?;
+    let GrantedRole::Replica { source } = &newest.role else { return None };
+    view.o.instances.iter().find_map(|(&i, instance)| {
+        let kept = instance.claim.as_ref().is_some_and(|claim| claim.cluster_id.is_some());
+        (i >= view.wanted() && kept && view.endpoint(i).host == source.host).then_some(i)
+    })
+}
+
+fn signed(ordinal: u32) -> i32 {
+    i32::try_from(ordinal).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,75 @@
+//! Whose data this is: the cluster id, which outlives the object.
+
+use std::collections::BTreeSet;
+
+use mainstay_crd::conditions::Reason;
+use mainstay_proto::Directory;
+
+use super::view::View;
+use super::{Decision, Step};
+
+/// Finds the cluster id before anything else is done. `None`: it is known and nothing contradicts it.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    match view.cluster_id {
+        None => Some(find(view)),
+        Some(known) if !view.record.initialized => adopt(view, known),
+        Some(_) => None,
+    }
+}
+
+/// Kept claims and Secrets of the same name say who they were; if they agree, it is the same cluster.
+fn find(view: &View<'_>) -> Decision {
+    let found: BTreeSet<&str> = labelled(view).chain(view.o.secrets_cluster_id.as_deref()).collect();
+    let record = view.record.clone();
+    let adopt = view.o.cluster.spec.adopt.as_deref();
+    let (id, message) = match (adopt, found.len()) {
+        (Some(id), _) => (id, format!("the cluster takes over the data of {id}, as spec.adopt says")),
+        (None, 0) => (view.o.fresh_id.as_str(), "the cluster is new".into()),
+        (None, 1) => {
+            let id = found.first().copied().unwrap_or_default();
+            (id, format!("claims or Secrets of this name were kept: the cluster is {id} again"))
+        }
+        (None, _) => {
+            let ids = found.into_iter().collect::<Vec<_>>().join(", ");
+            return Decision::Blocked(
+                Reason::ForeignData,
+                format!(
+                    "claims and Secrets of this name belong to different clusters ({ids}): set spec.adopt to the \
+                     one whose data is to be used, or remove what belongs to the other"
+                ),
+            );
+        }
+    };
+    Decision::Do(Step::Record { cluster_id: id.into(), record, reason: Reason::Accepted, message })
+}
+
+fn labelled<'a>(view: &View<'a>) -> impl Iterator<Item = &'a str> {
+    view.o.instances.values().filter_map(|i| i.claim.as_ref()?.cluster_id.as_deref())
+}
+
+/// Nothing is initialised yet, and what the volumes hold is another cluster's: a person may say that it is ours.
+fn adopt(view: &View<'_>, known: &str) -> Option<Decision> {
+    let foreign: BTreeSet<&str> = view
+        .ordinals()
+        .filter_map(|i| match &view.live(i)?.directory {
+            Directory::Foreign { cluster_id: Some(id), .. } if id != known => Some(id.as_str()),
+            _ => None,
+        })
+        .collect();
+    let found = foreign.first()?;
+    if view.o.cluster.spec.adopt.as_deref() == Some(found) && foreign.len() == 1 {
+        return Some(Decision::Do(Step::Record {
+            cluster_id: (*found).into(),
+            record: view.record.clone(),
+            reason: Reason::Accepted,
+            message: format!("the cluster takes over the data of {found}, as spec.adopt says"),
+        }));
+    }
+    Some(Decision::Blocked(
+        Reason::ForeignData,
+        format!(
+            "volumes of this name hold the data of another cluster ({found}): set spec.adopt to its id to take it \
+             over, or remove the claims to begin anew"
+        ),
+    ))
+}

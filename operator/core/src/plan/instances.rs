@@ -1,0 +1,172 @@
+//! What is said of each instance: role label, state, and why it is not Ready.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
+use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
+use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
+
+use super::replicas::misfit;
+use super::view::{Seen, View};
+use crate::Instance;
+
+/// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
+/// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`.
+pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
+    let mut roles: Vec<_> = view
+        .o
+        .instances
+        .iter()
+        .filter_map(|(&i, instance)| Some((i, role(view, i, instance.pod.as_ref()?.role.as_deref()))))
+        .collect();
+    roles.sort_by_key(|(i, role)| (role.is_some(), *i));
+    roles
+}
+
+fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+    if view.live(ordinal).is_some() {
+        return if view.leads(ordinal) {
+            Some(ROLE_PRIMARY)
+        } else if view.in_time(ordinal) {
+            Some(ROLE_REPLICA)
+        } else {
+            None
+        };
+    }
+    match current {
+        Some(ROLE_PRIMARY) if view.primary() == Some(ordinal) => Some(ROLE_PRIMARY),
+        Some(ROLE_REPLICA) if view.primary() != Some(ordinal) => Some(ROLE_REPLICA),
+        _ => None,
+    }
+}
+
+/// One entry for each ordinal that is to have a pod or has one.
+pub(super) fn statuses(view: &View<'_>) -> Vec<InstanceStatus> {
+    let ordinals = view.ordinals();
+    view.o
+        .instances
+        .iter()
+        .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some())
+        .map(|(&i, instance)| status(view, i, instance))
+        .collect()
+}
+
+fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus {
+    let name = view.names.pod(ordinal);
+    let before = view.o.cluster.status.instances.iter().find(|i| i.name == name);
+    let report = instance.agent.last();
+    let server = report.and_then(|r| r.serving());
+    let (state, message) = state(view, ordinal, instance);
+    let role = view
+        .primary()
+        .map(|primary| if primary == ordinal { InstanceRole::Primary } else { InstanceRole::Replica });
+    let claim = instance.claim.as_ref();
+    InstanceStatus {
+        ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
+        role: role.filter(|_| report.and_then(Seen::marker).is_some()),
+        ready: state == InstanceState::Ready,
+        state,
+        message,
+        node: instance.pod.as_ref().and_then(|pod| pod.node.clone()),
+        claim: claim.map(|claim| claim.name.clone()),
+        claim_uid: claim.map(|claim| claim.uid.clone()),
+        volume: claim.and_then(|claim| claim.volume.clone()),
+        server_uuid: known(server, |s| s.server_uuid.clone()).or_else(|| before?.server_uuid.clone()),
+        gtid_executed: known(server, |s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
+        seen_at: match server {
+            Some(_) => Some(Time(view.o.now)),
+            None => before.and_then(|b| b.seen_at.clone()),
+        },
+        lag_seconds: server
+            .and_then(|s| s.channel.as_ref()?.lag_seconds)
+            .map(|lag| i64::try_from(lag).unwrap_or(i64::MAX)),
+        clone: report.and_then(|r| progress(view, ordinal, r)),
+        name,
+    }
+}
+
+fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> Option<String> {
+    server.map(of).filter(|text| !text.is_empty())
+}
+
+fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
+    let Some(pod) = &instance.pod else { return (InstanceState::Offline, Some("it has no pod".into())) };
+    let Some(report) = instance.agent.live() else {
+        let serving = pod.ready && pod.role.is_some();
+        return match (&pod.trouble, serving) {
+            (Some(trouble), _) => (InstanceState::Offline, Some(trouble.clone())),
+            (None, true) => (InstanceState::Ready, Some("its agent is not heard at the moment".into())),
+            (None, false) if pod.deleting => (InstanceState::Offline, Some("its pod is ending".into())),
+            (None, false) => (InstanceState::Unknown, Some("its agent has not been heard".into())),
+        };
+    };
+    if view.ready(ordinal) {
+        let pending = report.serving().map(|s| s.setting_errors.join("; ")).filter(|text| !text.is_empty());
+        return (InstanceState::Ready, pending);
+    }
+    match &report.directory {
+        Directory::Complete { .. } => with_data(view, ordinal, report),
+        Directory::Foreign { message, .. } | Directory::Unusable { message } => {
+            (InstanceState::Quarantined, Some(message.clone()))
+        }
+        Directory::Locked { holder } => {
+            (InstanceState::Waiting, Some(format!("its data directory is in use by {holder}")))
+        }
+        Directory::Empty | Directory::Partial { .. } => without_data(report),
+    }
+}
+
+fn without_data(report: &Report) -> (InstanceState, Option<String>) {
+    let Some(task) = &report.task else {
+        return (InstanceState::Waiting, Some("it holds no data and waits for an order".into()));
+    };
+    let doing = if task.kind == "Clone" { InstanceState::Cloning } else { InstanceState::Initializing };
+    match &task.state {
+        TaskState::Failed { error } => (doing, Some(format!("the last try failed: {error}"))),
+        TaskState::Running | TaskState::Done => (doing, None),
+    }
+}
+
+fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
+    if let Some(why) = misfit(view, ordinal) {
+        return (InstanceState::Quarantined, Some(why));
+    }
+    let failed = report.task.as_ref().and_then(|task| match &task.state {
+        TaskState::Failed { error } => Some(format!("{} failed: {error}", task.kind)),
+        TaskState::Running | TaskState::Done => None,
+    });
+    match &report.server {
+        Server::Stopped { last_exit } => (InstanceState::Offline, last_exit.clone().or(failed)),
+        Server::Stopping => (InstanceState::Offline, Some("its server is stopping".into())),
+        Server::Starting => (InstanceState::Starting, failed),
+        Server::Silent { error } => {
+            (InstanceState::Lagging, Some(format!("its server does not answer: {error}")))
+        }
+        Server::Running { state } => match &state.channel {
+            Some(channel) if Some(ordinal) != view.primary() => {
+                let error = channel.receiver_error.clone().or_else(|| channel.applier_error.clone());
+                let behind = channel.lag_seconds.map(|lag| format!("it is {lag} s behind"));
+                (InstanceState::Lagging, error.or(failed).or(behind))
+            }
+            _ => (InstanceState::Joining, failed),
+        },
+    }
+}
+
+fn progress(view: &View<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
+    let operation = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal)?;
+    let donor = view.names.pod(operation.donor?.unsigned_abs());
+    let task = report.task.as_ref().filter(|task| task.kind == "Clone")?;
+    let progress = task.progress.unwrap_or_default();
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Some(CloneProgress {
+        donor,
+        bytes: signed(progress.bytes),
+        total_bytes: progress.total_bytes.map(signed),
+        bytes_per_second: progress.bytes_per_second.map(signed),
+        failures: operation.failures,
+        last_error: match &task.state {
+            TaskState::Failed { error } => Some(error.clone()),
+            TaskState::Running | TaskState::Done => None,
+        },
+    })
+}

@@ -1,0 +1,199 @@
+//! Replicas: cloned when they hold nothing, told whom to follow when they hold data.
+
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::quantity;
+use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
+use mainstay_proto::{Action, Directory, GrantedRole, Report, TaskState};
+
+use super::view::{Seen, View, gtids};
+use super::{Decision, Step, record, send};
+
+/// The first replica that something can be done for; else what is being waited for.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    if let Some(outcome) = outcomes(view) {
+        return Some(outcome);
+    }
+    let mut waiting = None;
+    for ordinal in view.ordinals().filter(|&i| Some(i) != view.primary()) {
+        match decide_one(view, ordinal) {
+            Some(Decision::Wait(reason, message)) => {
+                waiting.get_or_insert(Decision::Wait(reason, message));
+            }
+            Some(other @ Decision::Do(_)) => return Some(other),
+            Some(Decision::Blocked(..)) | None => {}
+        }
+    }
+    waiting
+}
+
+/// A claim whose directory is complete says so from then on: it is never taken for new again.
+pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
+    let cluster_id = view.cluster_id?;
+    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+        instance.agent.live()?.marker()?;
+        let claim = instance.claim.as_ref()?;
+        let missing = claim.cluster_id.as_deref() != Some(cluster_id);
+        (missing && !claim.deleting && !claim.uid.is_empty()).then(|| {
+            Decision::Do(Step::LabelClaim {
+                claim: claim.name.clone(),
+                uid: claim.uid.clone(),
+                ordinal,
+                cluster_id: cluster_id.into(),
+            })
+        })
+    })
+}
+
+/// Clones that ended well, or whose instance is no longer asked for, leave the record.
+fn outcomes(view: &View<'_>) -> Option<Decision> {
+    let over = |operation: &Operation| {
+        let ordinal = operation.ordinal.unsigned_abs();
+        let done = view.live(ordinal).and_then(Seen::marker).is_some_and(|m| m.operation == operation.id);
+        operation.kind == OperationKind::Clone && (done || !view.ordinals().contains(&ordinal))
+    };
+    let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
+    let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
+    (!names.is_empty()).then(|| {
+        let revision = view.record.revision + 1;
+        let next = ReplicationRecord { revision, operations: going, ..view.record.clone() };
+        record(view, next, Reason::Cloning, format!("cloned: {}", names.join(", ")))
+    })
+}
+
+fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+    let name = view.names.pod(ordinal);
+    let Some(report) = view.live(ordinal) else {
+        return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name} has not reported")));
+    };
+    if report.vacant() {
+        return clone(view, ordinal, report);
+    }
+    match &report.directory {
+        Directory::Complete { .. } => follow(view, ordinal, report),
+        Directory::Locked { holder } => Some(Decision::Wait(
+            Reason::ReplicasMissing,
+            format!("{name}: its data directory is in use by {holder}"),
+        )),
+        _ => None,
+    }
+}
+
+fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+    let name = view.names.pod(ordinal);
+    let announced = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
+    let Some(operation) = announced else { return announce_clone(view, ordinal, 0) };
+    let donor = operation.donor.map(i32::unsigned_abs)?;
+    let task = report.task("Clone", Some(&operation.id));
+    match task.map(|task| &task.state) {
+        Some(TaskState::Running) => Some(Decision::Wait(
+            Reason::Cloning,
+            format!("{name} is being cloned from {}", view.names.pod(donor)),
+        )),
+        Some(TaskState::Failed { .. }) => announce_clone(view, ordinal, operation.failures + 1),
+        _ if !can_give(view, donor) => announce_clone(view, ordinal, operation.failures),
+        _ => {
+            let action = Action::Clone {
+                operation: operation.id.clone(),
+                donor: view.endpoint(donor),
+                max_mib_per_second: limit(view),
+            };
+            Some(send(view, report, action, format!("{name} holds no data")))
+        }
+    }
+}
+
+/// The bound in whole MiB, at least one: `clone_max_data_bandwidth` knows no finer.
+fn limit(view: &View<'_>) -> Option<u64> {
+    let limits = view.o.cluster.spec.clone.as_ref()?.limits.as_ref()?;
+    let bytes = quantity::whole(limits.bytes_per_second.as_ref()?)?;
+    Some((bytes / (1 << 20)).max(1))
+}
+
+/// Announces a clone from the best donor that is free.
+fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decision> {
+    let name = view.names.pod(ordinal);
+    let before = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
+    let last_donor = before.filter(|_| failures > 0).and_then(|o| o.donor).map(i32::unsigned_abs);
+    let others: Vec<Operation> =
+        view.record.operations.iter().filter(|o| o.ordinal.unsigned_abs() != ordinal).cloned().collect();
+    let taken = |donor: u32| others.iter().any(|o| o.donor.map(i32::unsigned_abs) == Some(donor));
+    let free: Vec<u32> = donors(view).filter(|&d| d != ordinal && !taken(d)).collect();
+    let another = free.iter().find(|&&donor| Some(donor) != last_donor);
+    let Some(&donor) = another.or(free.first()) else {
+        return Some(Decision::Wait(Reason::Cloning, format!("{name} waits for a donor that is free")));
+    };
+    let revision = view.record.revision + 1;
+    let mut operations = others;
+    operations.push(Operation {
+        id: view.o.fresh_id.clone(),
+        kind: OperationKind::Clone,
+        ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
+        donor: i32::try_from(donor).ok(),
+        revision,
+        failures,
+    });
+    let next = ReplicationRecord { revision, operations, ..view.record.clone() };
+    let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
+    Some(record(view, next, Reason::Cloning, message))
+}
+
+/// Replicas that are in time before the primary, whose clients would feel it.
+fn donors<'v>(view: &'v View<'_>) -> impl Iterator<Item = u32> + 'v {
+    let replicas = view.ordinals().filter(|&i| view.in_time(i));
+    replicas.chain(view.primary()).filter(|&donor| can_give(view, donor))
+}
+
+fn can_give(view: &View<'_>, donor: u32) -> bool {
+    view.in_time(donor) || view.leads(donor)
+}
+
+/// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has.
+fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+    let name = view.names.pod(ordinal);
+    let primary = view.primary()?;
+    if !view.leads(primary) {
+        return Some(Decision::Wait(Reason::NoPrimary, format!("{name} waits for a primary that leads")));
+    }
+    let Some(state) = report.serving() else {
+        return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name}: its server is not up yet")));
+    };
+    let source = view.endpoint(primary);
+    let role = GrantedRole::Replica { source: source.clone() };
+    let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
+    if told && state.super_read_only && state.channel.is_some() {
+        let behind = (!view.in_time(ordinal)).then(|| format!("{name} is catching up"));
+        return behind.map(|message| Decision::Wait(Reason::CatchingUp, message));
+    }
+    if let Some(why) = misfit(view, ordinal) {
+        return Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {why}")));
+    }
+    if report.busy() {
+        return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is carrying out an order")));
+    }
+    Some(send(view, report, Action::Follow { source }, format!("{name} does not follow the primary yet")))
+}
+
+/// Why a replica that does not follow yet may not: asked before it is told to, when its set stands still.
+pub(super) fn misfit(view: &View<'_>, ordinal: u32) -> Option<String> {
+    let primary = view.primary().filter(|&p| p != ordinal)?;
+    let leader = view.live(primary)?.serving()?;
+    let state = view.live(ordinal)?.serving()?;
+    if state.channel.as_ref().is_some_and(|c| c.receiver_running) {
+        return None;
+    }
+    let (executed, own) = (gtids(&leader.gtid_executed)?, gtids(&state.gtid_executed)?);
+    let errant = own.subtract(&executed);
+    if !errant.is_empty() {
+        return Some(format!(
+            "it holds transactions that the primary does not have ({errant}); it stays out. Delete its claim and \
+             its pod to have it cloned anew; they are lost then"
+        ));
+    }
+    let gap = gtids(&leader.gtid_purged)?.subtract(&own);
+    (!gap.is_empty()).then(|| {
+        format!(
+            "the primary no longer keeps the binary logs of {gap}, which it lacks; delete its claim and its pod to \
+             have it cloned anew"
+        )
+    })
+}

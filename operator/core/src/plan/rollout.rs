@@ -1,0 +1,48 @@
+//! Pods that were made from an older template.
+//!
+//! I11: no repair waits for all to be Ready, so a pod that does not serve is replaced at once; one that serves only
+//! when everything else does, replicas first.
+
+use std::cmp::Reverse;
+
+use mainstay_crd::conditions::Reason;
+use mainstay_proto::Stage;
+
+use super::view::{Seen, View};
+use super::{Decision, Step};
+use crate::Pod;
+
+/// A pod that does not serve and would be made differently now.
+pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
+    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+        let pod = outdated(instance.pod.as_ref()?, hash)?;
+        let cloning = view.live(ordinal).is_some_and(|r| r.stage == Stage::Prepare && r.busy());
+        let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
+        (!serves && !cloning)
+            .then(|| replace(view, ordinal, pod, "it does not serve and the spec has changed"))
+    })
+}
+
+/// The next of the pods that serve, once all of them do.
+pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
+    let mut stale: Vec<(u32, &Pod)> =
+        view.ordinals().filter_map(|i| Some((i, outdated(view.instance(i)?.pod.as_ref()?, hash)?))).collect();
+    stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
+    let &(ordinal, pod) = stale.first()?;
+    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i)) {
+        let message =
+            format!("{} is replaced once {} serves", view.names.pod(ordinal), view.names.pod(missing));
+        return Some(Decision::Wait(Reason::Rolling, message));
+    }
+    Some(replace(view, ordinal, pod, "the spec has changed"))
+}
+
+fn outdated<'a>(pod: &'a Pod, hash: &str) -> Option<&'a Pod> {
+    let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != hash);
+    (other && !pod.deleting).then_some(pod)
+}
+
+fn replace(view: &View<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {
+    let name = view.names.pod(ordinal);
+    Decision::Do(Step::ReplacePod { message: format!("{name}: {why}"), pod: name, uid: pod.uid.clone() })
+}

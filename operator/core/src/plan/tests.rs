@@ -1,0 +1,5 @@
+//! The plan against a small world: instances that obey orders, or crash in the middle of them.
+
+mod table;
+mod walks;
+mod world;

@@ -1,0 +1,66 @@
+//! Random walks: crashes of pods, silent agents, lost status and changed specs between any two turns. The world
+//! itself asserts that one directory is initialised at most, that no order is from the past, and that never two
+//! are writable; in the end everything converges.
+
+use mainstay_crd::ClusterPhase;
+use proptest::prelude::*;
+
+use super::world::World;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Turn,
+    Write,
+    KillPod(u32),
+    Silence(u32),
+    Hear,
+    Resize(i32),
+    Recreate,
+    LoseSecrets,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => Just(Event::Turn),
+        3 => Just(Event::Write),
+        2 => (0..5u32).prop_map(Event::KillPod),
+        1 => (0..5u32).prop_map(Event::Silence),
+        2 => Just(Event::Hear),
+        1 => (1..6i32).prop_map(Event::Resize),
+        1 => Just(Event::Recreate),
+        1 => Just(Event::LoseSecrets),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn whatever_happens_one_initialisation_one_writer_and_convergence(
+        events in proptest::collection::vec(event(), 0..120)
+    ) {
+        let mut world = World::new(3);
+        let mut written = 0;
+        for event in events {
+            match event {
+                Event::Turn => { world.turn(); }
+                Event::Write => world.write(),
+                Event::KillPod(i) => { world.pods.remove(&i); }
+                Event::Silence(i) => { if let Some(p) = world.pods.get_mut(&i) { p.heard = false; } }
+                Event::Hear => world.pods.values_mut().for_each(|p| p.heard = true),
+                Event::Resize(n) => world.spec.replicas = n,
+                Event::Recreate => world.recreate(),
+                Event::LoseSecrets => world.secrets = None,
+            }
+            let most = world.volumes.values().map(|v| v.gtids.count()).max().unwrap_or(0);
+            prop_assert!(most >= written, "acknowledged writes are gone");
+            written = most;
+        }
+        world.pods.values_mut().for_each(|p| p.heard = true);
+        world.spec.replicas = 5;
+        let plan = world.settle();
+        prop_assert_eq!(plan.phase, ClusterPhase::Healthy, "{:?}", plan);
+        prop_assert_eq!(world.initialized, 1);
+        world.write();
+        prop_assert!(world.volumes.values().all(|v| v.gtids.count() == written + 1));
+    }
+}

@@ -1,0 +1,352 @@
+//! A world of instances that carries out what the plan says, as agents and the StatefulSet would.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
+use mainstay_proto::{
+    Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
+    ServerState, Stage, Task, pod,
+};
+use serde_json::json;
+
+use crate::{Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, plan};
+
+pub(super) const NAME: &str = "shop";
+pub(super) const NAMESPACE: &str = "db";
+
+/// What is on one claim.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Volume {
+    pub(super) claim_uid: String,
+    pub(super) cluster_id: Option<String>,
+    pub(super) directory: Option<Directory>,
+    pub(super) gtids: GtidSet,
+    pub(super) purged: GtidSet,
+    pub(super) highest: Fence,
+}
+
+/// One pod: lost with all that is in it.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) uid: String,
+    pub(super) hash: String,
+    pub(super) role: Option<String>,
+    pub(super) writable: bool,
+    pub(super) channel: Option<Channel>,
+    pub(super) task: Option<Task>,
+    pub(super) trouble: Option<String>,
+    pub(super) heard: bool,
+}
+
+pub(super) struct World {
+    pub(super) spec: MySQLClusterSpec,
+    pub(super) status: MySQLClusterStatus,
+    pub(super) volumes: BTreeMap<u32, Volume>,
+    pub(super) pods: BTreeMap<u32, Process>,
+    pub(super) replicas: u32,
+    pub(super) secrets: Option<String>,
+    /// Directories that were initialised, ever: I4 says one.
+    pub(super) initialized: u32,
+    ids: u64,
+}
+
+pub(super) fn spec(replicas: i32) -> MySQLClusterSpec {
+    serde_json::from_value(json!({
+        "replicas": replicas, "image": "mysql:9.7", "storage": { "size": "1Gi" }
+    }))
+    .unwrap()
+}
+
+impl World {
+    pub(super) fn new(replicas: i32) -> Self {
+        World {
+            spec: spec(replicas),
+            status: MySQLClusterStatus::default(),
+            volumes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            replicas: 0,
+            secrets: None,
+            initialized: 0,
+            ids: 0,
+        }
+    }
+
+    fn id(&mut self, what: &str) -> String {
+        self.ids += 1;
+        format!("{what}-{}", self.ids)
+    }
+
+    /// The object is deleted and made anew; claims and Secrets stay.
+    pub(super) fn recreate(&mut self) {
+        self.status = MySQLClusterStatus::default();
+        self.pods.clear();
+        self.replicas = 0;
+    }
+
+    pub(super) fn observe(&mut self) -> Observation {
+        let fresh_id = self.id("fresh");
+        let known = self.volumes.keys().chain(self.pods.keys()).copied();
+        let ordinals: std::collections::BTreeSet<u32> =
+            known.chain(0..u32::try_from(self.spec.replicas).unwrap()).collect();
+        let instances = ordinals.into_iter().map(|i| (i, self.instance(i))).collect();
+        Observation {
+            now: Timestamp::UNIX_EPOCH,
+            cluster: ClusterObject {
+                namespace: NAMESPACE.into(),
+                name: NAME.into(),
+                uid: "uid".into(),
+                generation: 1,
+                deleting: false,
+                spec: self.spec.clone(),
+                status: self.status.clone(),
+            },
+            fresh_id,
+            secrets_cluster_id: self.secrets.clone(),
+            instances,
+        }
+    }
+
+    fn instance(&self, ordinal: u32) -> Instance {
+        let claim = self.volumes.get(&ordinal).map(|volume| Claim {
+            name: format!("data-{NAME}-{ordinal}"),
+            uid: volume.claim_uid.clone(),
+            cluster_id: volume.cluster_id.clone(),
+            phase: Some("Bound".into()),
+            ..Claim::default()
+        });
+        let Some(process) = self.pods.get(&ordinal) else {
+            return Instance { claim, ..Instance::default() };
+        };
+        let runs = process.trouble.is_none();
+        let serving = runs && (process.writable || process.channel.is_some());
+        let pod = Pod {
+            uid: process.uid.clone(),
+            role: process.role.clone(),
+            ready: serving,
+            started: true,
+            template_hash: Some(process.hash.clone()),
+            trouble: process.trouble.clone(),
+            ..Pod::default()
+        };
+        let agent = if process.heard && process.trouble.is_none() {
+            Agent::Live { report: Box::new(self.report(ordinal, process)) }
+        } else {
+            Agent::Unheard
+        };
+        Instance { pod: Some(pod), claim, agent }
+    }
+
+    fn report(&self, ordinal: u32, process: &Process) -> Report {
+        let volume = &self.volumes[&ordinal];
+        let directory = volume.directory.clone().unwrap_or(Directory::Empty);
+        let complete = matches!(directory, Directory::Complete { .. });
+        let server = if complete {
+            Server::Running {
+                state: Box::new(ServerState {
+                    version: "9.7.4".into(),
+                    server_uuid: format!("server-{ordinal}"),
+                    super_read_only: !process.writable,
+                    gtid_executed: volume.gtids.to_string(),
+                    gtid_purged: volume.purged.to_string(),
+                    channel: process.channel.clone(),
+                    setting_errors: Vec::new(),
+                }),
+            }
+        } else {
+            Server::Stopped { last_exit: None }
+        };
+        Report {
+            proto: 1,
+            agent_version: "0".into(),
+            identity: Identity { ordinal, pod_uid: process.uid.clone(), ..Identity::default() },
+            stage: if complete { Stage::Serve } else { Stage::Prepare },
+            at: Timestamp::UNIX_EPOCH,
+            highest: volume.highest,
+            directory,
+            task: process.task.clone(),
+            server,
+        }
+    }
+
+    /// Plans once and carries out what comes of it.
+    pub(super) fn turn(&mut self) -> Plan {
+        let observation = self.observe();
+        let plan = plan(&observation);
+        self.apply(&observation, &plan);
+        if let Some(step) = plan.step.clone() {
+            self.carry_out(step);
+        }
+        plan
+    }
+
+    /// Turns until nothing is left to do.
+    pub(super) fn settle(&mut self) -> Plan {
+        for _ in 0..200 {
+            let before = self.pods.len();
+            let plan = self.turn();
+            let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
+            if plan.step.is_none() && before == self.pods.len() && applied {
+                return self.turn();
+            }
+        }
+        panic!("it never settles: {:?}", self.turn());
+    }
+
+    fn apply(&mut self, observation: &Observation, plan: &Plan) {
+        if plan.cluster_id.is_none() || self.spec.paused {
+            return;
+        }
+        self.secrets = plan.cluster_id.clone();
+        self.replicas = plan.stateful_set_replicas;
+        let hash = super::super::template_hash(&super::super::View::of(observation));
+        self.pods.retain(|&i, _| i < plan.stateful_set_replicas);
+        for i in 0..plan.stateful_set_replicas {
+            if !self.volumes.contains_key(&i) {
+                let claim_uid = self.id("claim");
+                self.volumes.insert(i, Volume { claim_uid, ..Volume::default() });
+            }
+            if !self.pods.contains_key(&i) {
+                self.start_pod(i, &hash);
+            }
+        }
+        for (i, role) in &plan.roles {
+            if let Some(process) = self.pods.get_mut(i) {
+                process.role = role.map(String::from);
+            }
+        }
+    }
+
+    fn start_pod(&mut self, ordinal: u32, hash: &str) {
+        let uid = self.id("pod");
+        let trouble = (self.spec.image == "bad:1").then(|| "ImagePullBackOff: bad:1".into());
+        let mut process = Process {
+            uid,
+            hash: hash.into(),
+            role: None,
+            writable: false,
+            channel: None,
+            task: None,
+            trouble,
+            heard: true,
+        };
+        resume(&self.volumes[&ordinal], &mut process);
+        self.pods.insert(ordinal, process);
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        match step {
+            Step::Record { cluster_id, record, .. } => {
+                self.status.cluster_id = Some(cluster_id);
+                self.status.replication = Some(record);
+            }
+            Step::Order { ordinal, order, .. } => self.obey(ordinal, &order),
+            Step::LabelClaim { uid, ordinal, cluster_id, .. } => {
+                let volume = self.volumes.get_mut(&ordinal).unwrap();
+                assert_eq!(volume.claim_uid, uid);
+                volume.cluster_id = Some(cluster_id);
+            }
+            Step::ReplacePod { pod, uid, .. } => {
+                let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
+                assert_eq!(self.pods[&ordinal].uid, uid);
+                self.pods.remove(&ordinal);
+            }
+        }
+    }
+
+    /// As an agent would, without a crash in between.
+    fn obey(&mut self, ordinal: u32, order: &Order) {
+        let fence = Fence { epoch: order.epoch, revision: order.revision };
+        let donated = match &order.action {
+            Action::Clone { donor, .. } => {
+                self.ordinal_of(&donor.host).map(|d| self.volumes[&d].gtids.clone())
+            }
+            _ => None,
+        };
+        let cluster_id = order.cluster_id.clone();
+        let volume = self.volumes.get_mut(&ordinal).unwrap();
+        let process = self.pods.get_mut(&ordinal).unwrap();
+        assert_eq!(process.uid, order.pod_uid, "an order must name the pod that it was decided for");
+        assert!(fence >= volume.highest, "an order from the past");
+        volume.highest = fence;
+        let complete = |operation: &str| Directory::Complete {
+            marker: Marker {
+                cluster_id: cluster_id.clone(),
+                ordinal,
+                operation: operation.into(),
+                server_uuid: format!("server-{ordinal}"),
+                grant: None,
+            },
+        };
+        match &order.action {
+            Action::Initialize { operation } => {
+                assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
+                self.initialized += 1;
+                volume.directory = Some(complete(operation));
+            }
+            Action::Clone { operation, .. } => {
+                assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
+                volume.gtids = donated.expect("a donor of this cluster");
+                volume.purged = volume.gtids.clone();
+                volume.directory = Some(complete(operation));
+            }
+            Action::Lead { alone } => grant(volume, fence, GrantedRole::Primary { alone: *alone }),
+            Action::Follow { source } => {
+                grant(volume, fence, GrantedRole::Replica { source: source.clone() })
+            }
+            Action::StandDown => process.writable = false,
+        }
+        if let Action::Lead { .. } = &order.action {
+            process.channel = None;
+            process.writable = true;
+        }
+        resume(volume, process);
+    }
+
+    fn ordinal_of(&self, host: &str) -> Option<u32> {
+        self.pods.keys().copied().find(|&i| pod::host(NAMESPACE, NAME, i) == host)
+    }
+
+    /// A client's commit on whoever is writable; replicas have it at once.
+    pub(super) fn write(&mut self) {
+        let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
+        assert!(writable.len() <= 1, "two are writable: {writable:?}");
+        let Some(&primary) = writable.first() else { return };
+        let next = self.volumes[&primary].gtids.count() + 1;
+        let set: GtidSet = format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{next}").parse().unwrap();
+        let host = pod::host(NAMESPACE, NAME, primary);
+        for (i, process) in &self.pods {
+            let follows = process.channel.as_ref().is_some_and(|c| c.source_host == host);
+            if *i == primary || follows {
+                self.volumes.get_mut(i).unwrap().gtids = set.clone();
+            }
+        }
+    }
+}
+
+fn grant(volume: &mut Volume, fence: Fence, role: GrantedRole) {
+    let Some(Directory::Complete { marker }) = &mut volume.directory else {
+        panic!("I6: no role without data")
+    };
+    marker.grant = Some(Grant { fence, role });
+}
+
+/// What an agent does by itself, from the grant on its volume: follow, or lead if it is alone.
+fn resume(volume: &Volume, process: &mut Process) {
+    let Some(Directory::Complete { marker }) = &volume.directory else { return };
+    match marker.grant.as_ref().map(|g| &g.role) {
+        Some(GrantedRole::Replica { source }) => {
+            process.writable = false;
+            process.channel = Some(Channel {
+                source_host: source.host.clone(),
+                source_port: source.port,
+                receiver_running: true,
+                applier_running: true,
+                lag_seconds: Some(0),
+                ..Channel::default()
+            });
+        }
+        Some(GrantedRole::Primary { alone: true }) => process.writable = true,
+        Some(GrantedRole::Primary { alone: false }) | None => {}
+    }
+}

@@ -1,0 +1,160 @@
+//! The observation seen from the record: what each instance is good for.
+
+use mainstay_crd::ReplicationRecord;
+use mainstay_crd::names::Names;
+use mainstay_proto::{
+    Channel, Directory, Endpoint, Fence, GrantedRole, Marker, Report, Server, ServerState, Stage, Task,
+    TaskState, pod,
+};
+
+use crate::{GtidSet, Instance, Observation};
+
+/// A replica further behind than this, in seconds, does not serve reads.
+pub(super) const LAG_LIMIT: u64 = 30;
+
+/// The observation with what is derived from it once.
+pub(super) struct View<'a> {
+    pub(super) o: &'a Observation,
+    pub(super) names: Names,
+    pub(super) record: ReplicationRecord,
+    /// The cluster id in status; nothing is done before it is there.
+    pub(super) cluster_id: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(o: &'a Observation) -> Self {
+        View {
+            o,
+            names: Names::new(&o.cluster.namespace, &o.cluster.name),
+            record: o.cluster.status.replication.clone().unwrap_or_default(),
+            cluster_id: o.cluster.status.cluster_id.as_deref(),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> u32 {
+        u32::try_from(self.o.cluster.spec.replicas).unwrap_or(1)
+    }
+
+    /// The record's primary.
+    pub(super) fn primary(&self) -> Option<u32> {
+        self.record.primary.and_then(|p| u32::try_from(p).ok())
+    }
+
+    pub(super) fn instance(&self, ordinal: u32) -> Option<&'a Instance> {
+        self.o.instances.get(&ordinal)
+    }
+
+    /// The report of an instance whose stream is open.
+    pub(super) fn live(&self, ordinal: u32) -> Option<&'a Report> {
+        self.instance(ordinal)?.agent.live()
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        Fence { epoch: self.record.epoch.unsigned_abs(), revision: self.record.revision.unsigned_abs() }
+    }
+
+    pub(super) fn endpoint(&self, ordinal: u32) -> Endpoint {
+        let host = pod::host(&self.o.cluster.namespace, &self.o.cluster.name, ordinal);
+        Endpoint { host, port: pod::ports::MYSQL }
+    }
+
+    /// Number of pods: what the spec asks for, but never without the primary. A second instance waits until the
+    /// first knows that it is no longer alone: else a restart would make it writable by itself.
+    pub(super) fn stateful_set_replicas(&self) -> u32 {
+        let Some(primary) = self.primary() else { return self.wanted() };
+        let replicas = self.wanted().max(primary + 1);
+        let alone = self.live(primary).and_then(Seen::marker).is_some_and(|marker| {
+            matches!(&marker.grant, Some(grant) if grant.role == GrantedRole::Primary { alone: true })
+        });
+        let others = self.o.instances.iter().any(|(&i, instance)| i != primary && instance.pod.is_some());
+        if alone && !others { primary + 1 } else { replicas }
+    }
+
+    /// The cluster is to have one instance, and no other has a pod.
+    pub(super) fn alone(&self, primary: u32) -> bool {
+        self.wanted() == 1
+            && primary == 0
+            && self.o.instances.iter().all(|(&i, instance)| i == primary || instance.pod.is_none())
+    }
+
+    /// Ordinals that are to have a pod.
+    pub(super) fn ordinals(&self) -> std::ops::Range<u32> {
+        0..self.stateful_set_replicas()
+    }
+
+    /// It serves writes in the record's epoch.
+    pub(super) fn leads(&self, ordinal: u32) -> bool {
+        let Some(report) = self.live(ordinal) else { return false };
+        let granted = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| {
+            matches!(grant.role, GrantedRole::Primary { .. }) && grant.fence.epoch == self.fence().epoch
+        });
+        self.primary() == Some(ordinal) && granted && report.serving().is_some_and(|s| !s.super_read_only)
+    }
+
+    /// It follows the record's primary without an error, whatever its lag.
+    pub(super) fn follows(&self, ordinal: u32) -> bool {
+        self.channel_to_primary(ordinal).is_some_and(|c| c.receiver_running && c.applier_running)
+    }
+
+    /// It follows and is not too far behind.
+    pub(super) fn in_time(&self, ordinal: u32) -> bool {
+        self.follows(ordinal)
+            && self
+                .channel_to_primary(ordinal)
+                .and_then(|c| c.lag_seconds)
+                .is_some_and(|lag| lag <= LAG_LIMIT)
+    }
+
+    /// It serves in its role.
+    pub(super) fn ready(&self, ordinal: u32) -> bool {
+        self.leads(ordinal) || self.in_time(ordinal)
+    }
+
+    fn channel_to_primary(&self, ordinal: u32) -> Option<&'a Channel> {
+        let source = self.endpoint(self.primary().filter(|&p| p != ordinal)?);
+        let state = self.live(ordinal)?.serving()?;
+        let channel = state.channel.as_ref()?;
+        let right = channel.source_host == source.host && channel.source_port == source.port;
+        (right && state.super_read_only).then_some(channel)
+    }
+}
+
+/// What is read from a report in more than one place.
+pub(super) trait Seen {
+    fn marker(&self) -> Option<&Marker>;
+    fn serving(&self) -> Option<&ServerState>;
+    /// The directory can be given data: it is empty or partial, and the agent waits for an order.
+    fn vacant(&self) -> bool;
+    /// A task of this kind and operation, if it is the last one.
+    fn task(&self, kind: &str, operation: Option<&str>) -> Option<&Task>;
+    fn busy(&self) -> bool;
+}
+
+impl Seen for Report {
+    fn marker(&self) -> Option<&Marker> {
+        match &self.directory {
+            Directory::Complete { marker } => Some(marker),
+            _ => None,
+        }
+    }
+    fn serving(&self) -> Option<&ServerState> {
+        match &self.server {
+            Server::Running { state } if self.stage == Stage::Serve => Some(state),
+            _ => None,
+        }
+    }
+    fn vacant(&self) -> bool {
+        self.stage == Stage::Prepare && matches!(self.directory, Directory::Empty | Directory::Partial { .. })
+    }
+    fn task(&self, kind: &str, operation: Option<&str>) -> Option<&Task> {
+        self.task.as_ref().filter(|task| task.kind == kind && task.operation.as_deref() == operation)
+    }
+    fn busy(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.state == TaskState::Running)
+    }
+}
+
+/// A set that an agent reported; one that can't be read counts as unknown.
+pub(super) fn gtids(text: &str) -> Option<GtidSet> {
+    text.parse().ok()
+}
