@@ -24,7 +24,7 @@ const DEFAULTS: [(&str, &str); 4] = [
 ];
 
 /// What the operator's decisions rest on: written last, and never from the user's entries.
-fn owned() -> Entries {
+pub(super) fn owned() -> Entries {
     let options = [
         ("admin_port", ports::ADMIN.to_string()),
         ("create_admin_listener_thread", "ON".into()),
@@ -69,13 +69,13 @@ pub(super) fn effective(config: &Config) -> [BTreeMap<String, String>; 3] {
 }
 
 /// An option as it is written.
-struct Entry {
+pub(super) struct Entry {
     name: String,
     value: String,
 }
 
 /// Options by identity, so that each is written once however it was spelt.
-type Entries = BTreeMap<String, Entry>;
+pub(super) type Entries = BTreeMap<String, Entry>;
 
 impl Entry {
     /// The entry with its identity: MySQL takes dashes for underscores in names, and `loose_` only keeps it from

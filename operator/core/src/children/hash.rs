@@ -78,7 +78,7 @@ mod tests {
             }
         }
         // The highest range that there is.
-        assert!((u32::MAX & !0xf | 1).checked_add(MAX_REPLICAS).is_some());
+        assert!(((u32::MAX & !0xf) | 1).checked_add(MAX_REPLICAS).is_some());
     }
 
     #[test]

@@ -1,21 +1,20 @@
 //! MySQL's memory from the container's memory limit.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-
-use super::quantity;
+use mainstay_crd::quantity;
 
 const MIB: u128 = 1 << 20;
 const GIB: u128 = 1 << 30;
 /// Default of `innodb_buffer_pool_chunk_size`.
 const CHUNK: u128 = 128 * MIB;
-/// Most instances of the buffer pool that help: MySQL's own bound for smaller machines.
+/// Most instances of the buffer pool: more would make the steps of its size coarser than a GiB.
 const MAX_INSTANCES: u128 = 8;
 
 /// Options that size the buffer pool together.
 pub(super) const POOL_OPTIONS: [&str; 2] = ["innodb_buffer_pool_instances", "innodb_buffer_pool_size"];
 
 /// What a server with less than 1 GiB does without: measured on 9.7.4, these bring an idle one with a buffer pool
-/// of 128 MiB from 543 to 385 MB, most of it from the statement history of the Performance Schema, which stays on.
+/// of 128 MiB from 543 to 385 MB, most of it from the statement digests of the Performance Schema, which stays on.
 const SMALL: [(&str, &str); 5] = [
     ("innodb_log_buffer_size", "16777216"),
     ("performance_schema_digests_size", "1000"),
@@ -26,7 +25,7 @@ const SMALL: [(&str, &str); 5] = [
 
 /// The memory limit in bytes, if there is one and it can be read.
 pub(super) fn limit(resources: &ResourceRequirements) -> Option<u128> {
-    quantity::units(resources.limits.as_ref()?.get("memory")?)
+    quantity::whole(resources.limits.as_ref()?.get("memory")?).map(u128::from)
 }
 
 /// Options that follow from a memory limit in bytes; none without one.

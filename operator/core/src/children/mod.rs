@@ -10,7 +10,6 @@ mod hash;
 mod memory;
 mod meta;
 mod pod;
-pub mod quantity;
 mod scheduling;
 mod services;
 mod stateful_set;

@@ -66,6 +66,18 @@ fn what_the_operator_relies_on_is_not_the_users_to_change() {
 }
 
 #[test]
+fn a_user_is_told_that_an_option_is_the_operators() {
+    for option in super::super::config::owned().into_keys() {
+        let spec = spec(json!({"config": {"common": {&option: "1"}}}));
+        let violations = mainstay_crd::rules::validate(&spec);
+        assert!(
+            violations.iter().any(|v| v.field.starts_with("spec.config.common")),
+            "{option}: {violations:?}"
+        );
+    }
+}
+
+#[test]
 fn the_operators_options_come_after_all_others() {
     // A spelling that is not seen through loses all the same: of two lines, MySQL takes the last.
     let common = file(
