@@ -54,7 +54,11 @@ pub fn template_hash(blueprint: &Blueprint<'_>) -> String {
 /// a cluster: replicas skip events that carry their own id.
 pub fn server_id_base(cluster_id: &str) -> u32 {
     let digest = Sha256::digest(cluster_id.as_bytes());
-    let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    first_of_range(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+}
+
+/// The first id of the range that a hash falls into; never 0.
+fn first_of_range(hash: u32) -> u32 {
     (hash & !0xf) | 1
 }
 
@@ -77,8 +81,10 @@ mod tests {
                 assert!(ids.insert(id), "{id} of cluster {cluster} is taken");
             }
         }
-        // The highest range that there is.
-        assert!(((u32::MAX & !0xf) | 1).checked_add(MAX_REPLICAS).is_some());
+        for hash in [0, u32::MAX] {
+            let base = first_of_range(hash);
+            assert!(base >= 1 && base.checked_add(MAX_REPLICAS).is_some(), "{base}");
+        }
     }
 
     #[test]
