@@ -31,6 +31,14 @@ pub fn whole(quantity: &Quantity) -> Option<u64> {
     i64::try_from(nanos / UNIT).ok().and_then(|units| u64::try_from(units).ok())
 }
 
+/// Whether `quantity` is well-formed and not less than `least`, which is.
+pub fn at_least(quantity: &Quantity, least: &str) -> bool {
+    match (nanos(quantity), nanos(&Quantity(least.into()))) {
+        (Some(nanos), Some(least)) => nanos >= least,
+        _ => false,
+    }
+}
+
 /// A factor as numerator and denominator, in nanos.
 struct Scale {
     multiply: i128,

@@ -1,12 +1,11 @@
 //! Rules about what ends up in the pods: image, resources, user.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::Schema;
 use serde_json::{Value, json};
 
 use super::{Rule, add, property};
-use crate::quantity::{nanos, whole};
+use crate::quantity::{at_least, nanos};
 use crate::spec::{CloneLimits, PodSecurity};
 
 /// An image reference: optional host and port, path, optional tag, optional digest.
@@ -31,10 +30,6 @@ const MAX_RESOURCES: u32 = 16;
 
 /// Longest quantity, in characters.
 const MAX_QUANTITY: u32 = 32;
-
-fn at_least(quantity: &Quantity, least: &str) -> bool {
-    nanos(quantity) >= nanos(&Quantity(least.into()))
-}
 
 pub(super) fn resource_rules() -> Vec<Rule<ResourceRequirements>> {
     let valid = |map: &str| {
@@ -122,15 +117,12 @@ pub(super) fn security_rules() -> Vec<Rule<PodSecurity>> {
 pub(super) fn clone_rules() -> Vec<Rule<CloneLimits>> {
     vec![Rule {
         field: "bytesPerSecond",
-        message: "bytesPerSecond must be a whole number of bytes, at least 1Mi; leave it out for no bound",
+        message: "bytesPerSecond must be a quantity of at least 1Mi; leave it out for no bound",
         cel: format!(
             "!has(self.bytesPerSecond) || isQuantity(string(self.bytesPerSecond)) && \
-             quantity(string(self.bytesPerSecond)).isInteger() && \
              quantity(string(self.bytesPerSecond)).compareTo(quantity('{MIN_BANDWIDTH}')) >= 0"
         ),
-        holds: |limits| {
-            limits.bytes_per_second.as_ref().is_none_or(|q| whole(q).is_some() && at_least(q, MIN_BANDWIDTH))
-        },
+        holds: |limits| limits.bytes_per_second.as_ref().is_none_or(|q| at_least(q, MIN_BANDWIDTH)),
     }]
 }
 

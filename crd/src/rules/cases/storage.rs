@@ -6,7 +6,7 @@ use super::Verdict::{Accepted, Misshapen, Refused};
 use super::{Case, Change, field, object};
 
 pub(super) fn storage() -> Vec<Case> {
-    let size = Refused("size must be a whole number of bytes above 0");
+    let size = Refused("size must be a quantity of at least 256Mi");
     let modes = Refused("accessModes must name exactly one mode");
     let class = Refused("class must be the name of a StorageClass");
     [
@@ -17,9 +17,11 @@ pub(super) fn storage() -> Vec<Case> {
                 (json!("1.5Ti"), Accepted),
                 (json!(1_073_741_824_i64), Accepted),
                 (json!("10e9"), Accepted),
+                (json!("256Mi"), Accepted),
                 (json!("0"), size),
                 (json!(0), size),
                 (json!("-1Gi"), size),
+                (json!("255Mi"), size),
                 (json!("100m"), size),
                 (json!("10GB"), size),
                 (json!("1 Gi"), size),
@@ -55,7 +57,7 @@ pub(super) fn storage() -> Vec<Case> {
 }
 
 pub(super) fn cloning() -> Vec<Case> {
-    let bandwidth = Refused("bytesPerSecond must be a whole number of bytes, at least 1Mi");
+    let bandwidth = Refused("bytesPerSecond must be a quantity of at least 1Mi");
     [
         field(
             "clone.limits.bytesPerSecond",
