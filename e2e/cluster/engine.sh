@@ -60,12 +60,19 @@ engine_start() {
   engine_answers && return
   engine_install
   mkdir -p "$engine_dir"
-  local options=() pid name
+  local options=() pid name i
   if lacks_sys_resource; then
     # dockerd remembers the path in its containers, so it must not move with a checkout.
     install -m 755 "$here/runc-without-sys-resource" "$engine_dir/runc"
     options=(--add-runtime "mainstay=$engine_dir/runc" --default-runtime mainstay)
   fi
+  # One of ours that does not answer is ending, or hangs.
+  for ((i = 0; i < 45; i++)); do
+    engine_ours || break
+    ! engine_answers || return 0
+    sleep 1
+  done
+  ! engine_ours || kill -9 "$(cat "$engine_pid")"
   # A stale pid file whose number now belongs to another process stops
   # dockerd, and stops the containerd that dockerd starts.
   for name in "$engine_pid" /var/run/docker/containerd/containerd.pid; do
@@ -76,7 +83,6 @@ engine_start() {
     esac
   done
   setsid dockerd --pidfile "$engine_pid" "${options[@]}" >>"$engine_dir/dockerd.log" 2>&1 9>&- </dev/null &
-  local i
   for ((i = 0; i < 60; i++)); do
     engine_answers && return
     sleep 1

@@ -39,7 +39,8 @@ hash_of() {
     sha256sum | cut -c1-16
 }
 
-# with_lock NAME COMMAND...: runs it while holding the lock. Others wait.
+# with_lock NAME COMMAND...: runs it while holding the lock. Others wait, also
+# for children that outlive it; only dockerd is started without the lock.
 with_lock() {
   local file=$cache/$1.lock
   shift
@@ -64,7 +65,7 @@ phase() {
   printf '[%2d/%d] %s ... ' "$phase_number" "${phases:-0}" "$title" >&2
   # Not as an `if` condition: that would switch off `set -e` inside.
   set +e
-  (set -e; "$@") >"$log" 2>&1 9>&-
+  (set -e; "$@") >"$log" 2>&1
   local result=$?
   set -e
   if ((result == 0)); then
