@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The container engine: the one that runs, or Debian's, started by hand.
-# Sourced by up and down.
+# Sourced by up and down, after lib.sh.
+# shellcheck disable=SC2154
 
 engine_dir=$cache/engine
 engine_pid=$engine_dir/dockerd.pid
