@@ -1,0 +1,134 @@
+//! The cluster that the tests run on, with the operator in it.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::exec::here;
+use crate::faults::Nodes;
+use crate::{operator, wait};
+
+/// A cluster that answers and has the operator installed. While it lives, no other test runs on it.
+pub struct Env {
+    /// The client of the test's runtime.
+    pub client: Client,
+    /// The kubeconfig that it came from.
+    pub kubeconfig: PathBuf,
+    /// Whether it is the local cluster of `e2e/cluster/up`, whose nodes may be harmed.
+    pub local: bool,
+    /// Released when it is closed. Tests share nodes, so two at a time would see each other's faults.
+    _lock: File,
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A script of `e2e/cluster`.
+pub fn script(name: &str) -> Command {
+    Command::new(root().join("e2e/cluster").join(name))
+}
+
+impl Env {
+    /// Connects to the cluster of KUBECONFIG or the local one, waits for its turn, and sees to it that the operator
+    /// of this checkout runs there.
+    ///
+    /// # Errors
+    /// If there is no cluster, if its API server does not answer, or if the operator can't be installed.
+    pub async fn ensure() -> Result<Env> {
+        let env = Env::connect().await?;
+        operator::ensure(&env).await?;
+        Ok(env)
+    }
+
+    /// As [`Env::ensure`], but leaves the operator alone.
+    ///
+    /// # Errors
+    /// If there is no cluster or its API server does not answer.
+    pub async fn connect() -> Result<Env> {
+        // An error here means that someone else was first, and the provider is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig: PathBuf = here(&mut script("kubeconfig"))
+            .context("no cluster to test on: run e2e/cluster/up, or set KUBECONFIG to one that exists")?
+            .into();
+        let local = here(script("kubeconfig").env_remove("KUBECONFIG"))
+            .is_ok_and(|own| Path::new(&own) == kubeconfig);
+        let lock = tokio::task::spawn_blocking(lock).await??;
+        if local {
+            Nodes::recover().context("undo what a test that was killed did to the nodes")?;
+        }
+        let client = client(&kubeconfig).await?;
+        let env = Env { client, kubeconfig, local, _lock: lock };
+        env.answers(wait::SHORT).await?;
+        Ok(env)
+    }
+
+    /// Waits until the API server answers.
+    ///
+    /// # Errors
+    /// If it does not within `limit`.
+    pub async fn answers(&self, limit: Duration) -> Result<()> {
+        let where_ = self.kubeconfig.display();
+        wait::poll(&format!("the API server of {where_}"), limit, || async {
+            Ok(Some(self.client.apiserver_version().await?))
+        })
+        .await
+        .map(drop)
+    }
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("read {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// Holds a file's lock; blocks until whoever has it is done.
+fn lock() -> Result<File> {
+    let directory = target();
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join("e2e.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    if file.try_lock().is_err() {
+        note!("waiting for another test on the cluster to end ({})", path.display());
+        file.lock().with_context(|| format!("lock {}", path.display()))?;
+    }
+    Ok(file)
+}
+
+/// Cargo's target directory.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The program `name`: from the variable that is its name in capitals, from PATH, or from the local cluster's cache.
+///
+/// # Errors
+/// If there is none.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let variable = name.to_uppercase();
+    if let Some(given) = std::env::var_os(&variable).filter(|given| !given.is_empty()) {
+        return Ok(given.into());
+    }
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .chain([cache().join("bin")])
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file());
+    ensure!(found.is_some(), "there is no {name} in PATH; e2e/cluster/up makes one, or set {variable}");
+    found.with_context(|| format!("find {name}"))
+}
+
+/// Where the scripts of the local cluster keep what they built.
+fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    std::env::var_os("MAINSTAY_CACHE").map_or_else(
+        || std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("mainstay"),
+        PathBuf::from,
+    )
+}

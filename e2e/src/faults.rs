@@ -1,0 +1,171 @@
+//! Faults of the local cluster: nodes, the API server, processes killed behind Kubernetes' back.
+//!
+//! Each fault that lasts is undone when what it returned is dropped, also when the test failed.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{Env, root, script};
+use crate::exec::here;
+
+/// The container of the local cluster's control plane runs as root and holds the kubelet's manifests here.
+const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+/// Where the API server's manifest waits while the API server is away.
+const AWAY: &str = "/etc/kubernetes/kube-apiserver.away";
+
+/// The nodes of the local cluster, which may be harmed.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes(());
+
+/// A fault that ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the fault ends when this is dropped"]
+pub struct Fault {
+    undo: Vec<Command>,
+    what: String,
+}
+
+impl Nodes {
+    /// The nodes, or `None`, having said so, on a cluster that is not ours to harm.
+    pub fn of(env: &Env) -> Option<Nodes> {
+        if env.local {
+            return Some(Nodes(()));
+        }
+        note!("SKIPPED: this test harms nodes, and {} is not the local cluster", env.kubeconfig.display());
+        None
+    }
+
+    /// Undoes all that a test whose process was killed may have left.
+    pub(crate) fn recover() -> Result<()> {
+        if !marker().exists() {
+            return Ok(());
+        }
+        note!("undoing what a test that was killed did to the nodes");
+        here(script("node").arg("heal-all"))?;
+        here(&mut api_back(&control_plane()?))?;
+        Ok(std::fs::remove_file(marker())?)
+    }
+
+    /// Powers a node off, at once. Its power comes back with the end of the fault.
+    ///
+    /// # Errors
+    /// If the node is not one of the local cluster.
+    pub fn lose(&self, node: &str) -> Result<Fault> {
+        self.begin(node, &["lose", node])
+    }
+
+    /// Freezes all processes of a node.
+    ///
+    /// # Errors
+    /// If the node is not one of the local cluster, or does not run.
+    pub fn stall(&self, node: &str) -> Result<Fault> {
+        self.begin(node, &["stall", node])
+    }
+
+    /// Drops every packet between the node and `scope`: `from-nodes`, `from-api` or `from-all`.
+    ///
+    /// # Errors
+    /// If the node is not one of the local cluster, or does not run.
+    pub fn cut(&self, node: &str, scope: &str) -> Result<Fault> {
+        self.begin(node, &["cut", node, scope])
+    }
+
+    fn begin(&self, node: &str, arguments: &[&str]) -> Result<Fault> {
+        let mut undo = script("node");
+        undo.args(["heal", node]);
+        let fault = Fault::begin(arguments.join(" "), vec![undo])?;
+        here(script("node").args(arguments))?;
+        Ok(fault)
+    }
+
+    /// Takes the API server away: its process is killed and its manifest hidden from the kubelet.
+    ///
+    /// # Errors
+    /// If the control plane's container can't be reached.
+    pub fn take_api_away(&self) -> Result<Fault> {
+        let node = control_plane()?;
+        let fault = Fault::begin("API server away".into(), vec![api_back(&node)])?;
+        let away = format!(
+            "mv {MANIFEST} {AWAY}
+             while pgrep -x kube-apiserver >/dev/null; do pkill -KILL -x kube-apiserver; sleep 0.2; done"
+        );
+        on_node(&node, &away, &[])?;
+        Ok(fault)
+    }
+
+    /// Kills every process `name` of the pod with this UID with SIGKILL, from the node: the API server has no part
+    /// in it.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn kill_in_pod(node: &str, pod_uid: &str, name: &str) -> Result<()> {
+        // systemd writes the UID's dashes as underscores.
+        let kill = r#"
+            killed=1
+            for pid in $(pgrep -x "$2"); do
+              if tr _ - <"/proc/$pid/cgroup" | grep -qF "$1"; then kill -KILL "$pid" && killed=0; fi
+            done
+            exit $killed"#;
+        on_node(node, kill, &[pod_uid, name])
+            .with_context(|| format!("kill {name} of pod {pod_uid} on {node}"))?;
+        Ok(())
+    }
+}
+
+impl Fault {
+    /// Notes that a fault begins, so that it is undone even if this process is killed.
+    fn begin(what: String, undo: Vec<Command>) -> Result<Fault> {
+        std::fs::write(marker(), &what)?;
+        note!("fault: {what}");
+        Ok(Fault { undo, what })
+    }
+
+    /// Ends the fault.
+    pub fn end(self) {}
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        let mut undone = true;
+        for command in &mut self.undo {
+            if let Err(error) = here(command) {
+                note!("{} can't be undone: {error:#}", self.what);
+                undone = false;
+            }
+        }
+        if undone {
+            note!("fault ends: {}", self.what);
+            // Faults of one test may overlap; the last one's end removes it for good.
+            let _ = std::fs::remove_file(marker());
+        }
+    }
+}
+
+/// Exists while a fault lasts.
+fn marker() -> PathBuf {
+    root().join("target/e2e.fault")
+}
+
+fn control_plane() -> Result<String> {
+    let cluster = std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into());
+    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let role = "label=io.x-k8s.kind.role=control-plane";
+    here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
+        .context("find the control plane's container")
+}
+
+fn api_back(node: &str) -> Command {
+    let mut command = Command::new("docker");
+    command.args(["exec", node, "bash", "-c"]).arg(format!("[[ ! -e {AWAY} ]] || mv {AWAY} {MANIFEST}"));
+    command
+}
+
+/// Runs a script in a node's container, where it sees the processes of all pods.
+///
+/// # Errors
+/// If it fails.
+pub fn on_node(node: &str, script: &str, arguments: &[&str]) -> Result<String> {
+    here(Command::new("docker").args(["exec", node, "bash", "-c", script, "bash"]).args(arguments))
+}

@@ -1,0 +1,163 @@
+//! A namespace for one test, and what becomes of it.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::FutureExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use mainstay_crd::MySQLCluster;
+use serde_json::json;
+
+use crate::cluster::Env;
+use crate::{diagnose, wait};
+
+/// A namespace of the test's own.
+pub struct Scope {
+    /// The cluster.
+    pub env: Env,
+    /// The namespace. Pod Security `restricted` is enforced in it.
+    pub namespace: String,
+}
+
+/// Why a test failed: shown as people read it, without the places in the code that passed it on.
+pub struct Failed(anyhow::Error);
+
+impl std::fmt::Debug for Failed {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{:#}", self.0)
+    }
+}
+
+/// Runs a test in a namespace of its own, tells what is to be known if it fails, and removes all that it made.
+///
+/// With MAINSTAY_KEEP=1 the namespace stays, for a person to look at.
+///
+/// # Errors
+/// If the body fails, panics, or is not done within `limit`; and if there is no cluster.
+pub async fn run(
+    name: &str,
+    limit: Duration,
+    body: impl AsyncFnOnce(&Scope) -> Result<()>,
+) -> Result<(), Failed> {
+    run_in(name, limit, body).await.map_err(Failed)
+}
+
+async fn run_in(name: &str, limit: Duration, body: impl AsyncFnOnce(&Scope) -> Result<()>) -> Result<()> {
+    let env = Env::ensure().await?;
+    let scope = Scope::create(env, name).await?;
+    let began = Instant::now();
+    let outcome = match tokio::time::timeout(limit, AssertUnwindSafe(body(&scope)).catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(anyhow!("an assertion failed")),
+        Err(_) => Err(anyhow!("not done after {} s", limit.as_secs())),
+    };
+    let took = began.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(()) => note!("{name}: passed after {took:.1} s"),
+        Err(error) => {
+            note!("{name}: FAILED after {took:.1} s: {error:#}");
+            // A fault that the test left has been undone by now; the API server may still be starting.
+            if scope.env.answers(wait::LONG).await.is_ok() {
+                diagnose::print(&scope).await;
+            }
+        }
+    }
+    if std::env::var_os("MAINSTAY_KEEP").is_some_and(|keep| keep == "1") {
+        note!("kept: namespace {}", scope.namespace);
+        return outcome;
+    }
+    let removed = scope.remove().await.with_context(|| format!("remove namespace {}", scope.namespace));
+    outcome.and(removed)
+}
+
+impl Scope {
+    async fn create(env: Env, name: &str) -> Result<Scope> {
+        let namespaces: Api<Namespace> = Api::all(env.client.clone());
+        let namespace: Namespace = serde_json::from_value(json!({
+            "metadata": {
+                "generateName": format!("{}-", name.replace('_', "-")),
+                "labels": {
+                    "mainstay.dev/e2e": name,
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/enforce-version": "latest",
+                },
+            },
+        }))?;
+        let namespace = namespaces.create(&PostParams::default(), &namespace).await?.name_any();
+        note!("{name}: namespace {namespace}");
+        Ok(Scope { env, namespace })
+    }
+
+    /// The client.
+    pub fn client(&self) -> Client {
+        self.env.client.clone()
+    }
+
+    /// Objects of a kind in this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// The volumes bound to this namespace's claims.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    pub async fn volumes(&self) -> Result<Vec<PersistentVolume>> {
+        let volumes: Api<PersistentVolume> = Api::all(self.client());
+        let mut volumes = volumes.list(&ListParams::default()).await?.items;
+        volumes.retain(|volume| {
+            let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+            claim.and_then(|claim| claim.namespace.as_ref()) == Some(&self.namespace)
+        });
+        Ok(volumes)
+    }
+
+    /// Deletes everything, fast and for good: databases are stopped without ceremony, volumes go whatever they say.
+    async fn remove(&self) -> Result<()> {
+        let all = ListParams::default();
+        let at_once = DeleteParams::background();
+        self.remove_clusters().await?;
+        self.api::<StatefulSet>().delete_collection(&at_once, &all).await?;
+        self.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(1), &all).await?;
+        let volumes: Api<PersistentVolume> = Api::all(self.client());
+        for volume in self.volumes().await? {
+            let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
+            volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(delete)).await?;
+        }
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
+        wait::gone(&namespaces, &self.namespace, None, wait::LONG).await?;
+        wait::poll("the volumes to be gone", wait::LONG, || async {
+            let left = self.volumes().await?;
+            if !left.is_empty() {
+                bail!("left: {:?}", left.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Deletes the clusters while the operator can still see to it; without it, if it does not come.
+    async fn remove_clusters(&self) -> Result<()> {
+        let clusters = self.api::<MySQLCluster>();
+        clusters.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
+        for cluster in clusters.list(&ListParams::default()).await?.items {
+            let name = cluster.name_any();
+            if wait::gone(&clusters, &name, None, wait::SHORT).await.is_err() {
+                note!("the operator does not let go of {name}: its finalizers are taken away");
+                let free = json!({"metadata": {"finalizers": null}});
+                clusters.patch(&name, &PatchParams::default(), &Patch::Merge(free)).await?;
+            }
+        }
+        Ok(())
+    }
+}
