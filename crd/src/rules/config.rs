@@ -4,7 +4,8 @@
 use schemars::Schema;
 
 use super::add;
-use super::entries::{EntryRule, bound, matches};
+use super::entries::{EntryRule, bound};
+use super::pattern::Pattern;
 
 /// Options that the operator sets, or that would take away what it relies on. Grouped by the reason.
 const OWNED: &[&str] = &[
@@ -103,7 +104,7 @@ const OWNED_PREFIXES: &[&str] = &[
 const MODIFIERS: &[&str] = &["loose_", "skip_", "disable_", "enable_", "maximum_"];
 
 /// An option's name; the one dot is that of a component's variable, as in `validate_password.policy`.
-const OPTION_NAME: &str = "^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)?$";
+static OPTION_NAME: Pattern = Pattern::new("^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)?$");
 /// What would end the line in an option file, or the file.
 const CONTROL: &str = "[\\x00-\\x1f\\x7f]";
 /// Most entries of one part of the configuration.
@@ -135,8 +136,8 @@ pub(super) fn rules() -> Vec<EntryRule> {
         EntryRule {
             message: "options are written in lower case with underscores, as MySQL's variables are (sql_mode, not \
                       sql-mode); correct",
-            cel: format!("k.matches(r'{OPTION_NAME}')"),
-            holds: |key, _| matches(OPTION_NAME, key),
+            cel: format!("k.{}", OPTION_NAME.cel()),
+            holds: |key, _| OPTION_NAME.matches(key),
         },
         EntryRule {
             message: "the operator sets these options, or relies on their defaults; remove",

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use regex_lite::Regex;
 use schemars::Schema;
 use serde_json::{Value, json};
 
+use super::pattern::Pattern;
 use super::{Violation, add};
 
 /// A qualified name: an optional DNS subdomain and a slash, then a name of at most 63 characters.
 /// Source: `IsQualifiedName` in `k8s.io/apimachinery/pkg/util/validation`.
-const QUALIFIED_NAME: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
-                              [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+static QUALIFIED_NAME: Pattern = Pattern::new(
+    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+                              [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+);
 /// A label's value. Source: `IsValidLabelValue`, likewise.
-const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
+static LABEL_VALUE: Pattern = Pattern::new("^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$");
 /// Most labels, and most annotations, of one object.
 const MAX_ENTRIES: u32 = 64;
 /// Longest annotation: with [`MAX_ENTRIES`] of them the 256 KiB that Kubernetes grants an object are full.
@@ -62,11 +64,6 @@ pub(super) fn check(
     }
 }
 
-/// Whether `text` matches `pattern`, one of the constants that CEL expressions are made from too.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))
-}
-
 pub(super) fn label_rules() -> Vec<EntryRule> {
     vec![
         EntryRule {
@@ -77,8 +74,8 @@ pub(super) fn label_rules() -> Vec<EntryRule> {
         EntryRule {
             message: "labels need a key of letters, digits, '-', '_' and '.', at most 63, after an optional DNS name \
                       and a slash, and a value of at most 63 of the same; correct",
-            cel: format!("k.matches(r'{QUALIFIED_NAME}') && self[k].matches(r'{LABEL_VALUE}')"),
-            holds: |key, value| matches(QUALIFIED_NAME, key) && matches(LABEL_VALUE, value),
+            cel: format!("k.{} && self[k].{}", QUALIFIED_NAME.cel(), LABEL_VALUE.cel()),
+            holds: |key, value| QUALIFIED_NAME.matches(key) && LABEL_VALUE.matches(value),
         },
     ]
 }
@@ -93,8 +90,8 @@ pub(super) fn annotation_rules() -> Vec<EntryRule> {
         EntryRule {
             message: "annotations need a key of letters, digits, '-', '_' and '.', at most 63, after an optional DNS \
                       name and a slash; correct",
-            cel: format!("k.matches(r'{QUALIFIED_NAME}')"),
-            holds: |key, _| matches(QUALIFIED_NAME, key),
+            cel: format!("k.{}", QUALIFIED_NAME.cel()),
+            holds: |key, _| QUALIFIED_NAME.matches(key),
         },
     ]
 }

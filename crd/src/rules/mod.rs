@@ -10,6 +10,7 @@
 pub mod cases;
 mod config;
 mod entries;
+mod pattern;
 mod pod;
 mod storage;
 
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::names::MAX_REPLICAS;
 use crate::spec::MySQLClusterSpec;
+use pattern::Pattern;
 
 pub(crate) use config::config_entries;
 pub(crate) use entries::{annotations, labels};
@@ -26,7 +28,7 @@ pub(crate) use pod::{clone_limits, pod_security, resources};
 pub(crate) use storage::storage;
 
 /// A DNS label that leaves room for the children's suffixes: [`crate::names::MAX_NAME`].
-const NAME: &str = "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$";
+static NAME: Pattern = Pattern::new("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$");
 /// What is said of another name.
 const NAME_MESSAGE: &str = "name must be at most 40 lower-case letters, digits and dashes, begin with a letter and \
                             not end with a dash: the names of pods and Services are made from it";
@@ -42,14 +44,13 @@ pub struct Violation {
 
 /// What is wrong with `name` as a cluster's name, if anything.
 pub fn validate_name(name: &str) -> Option<Violation> {
-    (!entries::matches(NAME, name))
-        .then(|| Violation { field: "metadata.name".into(), message: NAME_MESSAGE.into() })
+    (!NAME.matches(name)).then(|| Violation { field: "metadata.name".into(), message: NAME_MESSAGE.into() })
 }
 
 /// The rule about the whole object, for [`crate::manifest::crd`].
 pub(crate) fn name_rule() -> ValidationRule {
     ValidationRule {
-        rule: format!("self.metadata.name.matches(r'{NAME}')"),
+        rule: format!("self.metadata.name.{}", NAME.cel()),
         message: Some(NAME_MESSAGE.into()),
         ..ValidationRule::default()
     }
@@ -155,15 +156,15 @@ fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
         Rule {
             field: "image",
             message: "image must be an image's name with an optional tag or digest, such as mysql:9.7",
-            cel: format!("self.image.matches(r'{}')", pod::IMAGE),
-            holds: |spec| entries::matches(pod::IMAGE, &spec.image),
+            cel: format!("self.image.{}", pod::IMAGE.cel()),
+            holds: |spec| pod::IMAGE.matches(&spec.image),
         },
         Rule {
             field: "adopt",
             message: "adopt must be a cluster's id, as in its status.clusterId and on its volumes' label \
                       mysql.mainstay.dev/cluster-id; leave it out to adopt nothing",
-            cel: format!("!has(self.adopt) || self.adopt.matches(r'{}')", pod::CLUSTER_ID),
-            holds: |spec| spec.adopt.as_ref().is_none_or(|id| entries::matches(pod::CLUSTER_ID, id)),
+            cel: format!("!has(self.adopt) || self.adopt.{}", pod::CLUSTER_ID.cel()),
+            holds: |spec| spec.adopt.as_ref().is_none_or(|id| pod::CLUSTER_ID.matches(id)),
         },
     ]
 }

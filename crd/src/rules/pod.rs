@@ -4,20 +4,23 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use schemars::Schema;
 use serde_json::{Value, json};
 
+use super::pattern::Pattern;
 use super::{Rule, add, property};
 use crate::quantity::{at_least, nanos};
 use crate::spec::{CloneLimits, PodSecurity};
 
 /// An image reference: optional host and port, path, optional tag, optional digest.
 /// Source: the grammar in `github.com/distribution/reference`.
-pub(super) const IMAGE: &str = "^(([A-Za-z0-9][-A-Za-z0-9.]*|\\[[0-9a-fA-F:]+\\])(:[0-9]+)?/)?\
+pub(super) static IMAGE: Pattern = Pattern::new(
+    "^(([A-Za-z0-9][-A-Za-z0-9.]*|\\[[0-9a-fA-F:]+\\])(:[0-9]+)?/)?\
                                 [a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*\
-                                (:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@[a-z0-9]+:[0-9a-fA-F]{32,})?$";
+                                (:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@[a-z0-9]+:[0-9a-fA-F]{32,})?$",
+);
 /// A cluster's id is a label's value on its volumes.
-pub(super) const CLUSTER_ID: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+pub(super) static CLUSTER_ID: Pattern = Pattern::new("^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$");
 /// The name of a cluster-wide object; empty, for a class, says that volumes are made by hand.
-pub(super) const SUBDOMAIN_OR_EMPTY: &str =
-    "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
+pub(super) static SUBDOMAIN_OR_EMPTY: Pattern =
+    Pattern::new("^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$");
 /// Least memory limit. MySQL 9.7 with every buffer at its least and the performance schema off was seen to take
 /// 282 MiB when idle, and 512 MiB with defaults and a buffer pool of 5 MiB: below this it is killed in a circle.
 const MIN_MEMORY: &str = "384Mi";

@@ -3,6 +3,7 @@
 use schemars::Schema;
 use serde_json::json;
 
+use super::pod::SUBDOMAIN_OR_EMPTY;
 use super::{Rule, Transition, add, property};
 use crate::quantity::at_least;
 use crate::spec::Storage;
@@ -26,13 +27,8 @@ pub(super) fn rules() -> Vec<Rule<Storage>> {
         Rule {
             field: "class",
             message: "class must be the name of a StorageClass; leave it out for the cluster's default class",
-            cel: format!("!has(self.class) || self.class.matches(r'{}')", super::pod::SUBDOMAIN_OR_EMPTY),
-            holds: |storage| {
-                storage
-                    .class
-                    .as_ref()
-                    .is_none_or(|c| super::entries::matches(super::pod::SUBDOMAIN_OR_EMPTY, c))
-            },
+            cel: format!("!has(self.class) || self.class.{}", SUBDOMAIN_OR_EMPTY.cel()),
+            holds: |storage| storage.class.as_ref().is_none_or(|class| SUBDOMAIN_OR_EMPTY.matches(class)),
         },
         Rule {
             field: "accessModes",
