@@ -11,6 +11,7 @@ use mainstay_crd::names::{LABEL_CLUSTER, Names};
 use mainstay_crd::{ClusterPhase, InstanceStatus, MySQLCluster, MySQLClusterStatus};
 use serde_json::{Value, json};
 
+use crate::cluster::root;
 use crate::scope::Scope;
 use crate::sql::{Login, Sql};
 use crate::wait;
@@ -64,6 +65,20 @@ impl<'a> Database<'a> {
         let created = self.api().create(&PostParams::default(), &cluster).await?;
         note!("applied {} with {replicas} instances", self.names.cluster);
         Ok(created)
+    }
+
+    /// Creates it as `examples/FILE` says, on the cluster's default storage class.
+    ///
+    /// # Errors
+    /// If there is no such example, or the API server refuses it.
+    pub async fn create_example(&self, file: &str) -> Result<MySQLCluster> {
+        let path = root().join("examples").join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let mut cluster: MySQLCluster = serde_norway::from_str(&text)?;
+        cluster.metadata.name = Some(self.names.cluster.clone());
+        cluster.spec.image = image();
+        note!("applying {file} as {}", self.names.cluster);
+        Ok(self.api().create(&PostParams::default(), &cluster).await?)
     }
 
     /// Creates it and waits until it is Healthy.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Env, root, script};
 use crate::exec::here;
@@ -101,17 +101,25 @@ impl Nodes {
     /// # Errors
     /// If there is no such process.
     pub fn kill_in_pod(node: &str, pod_uid: &str, name: &str) -> Result<()> {
-        // systemd writes the UID's dashes as underscores.
-        let kill = r#"
-            killed=1
-            for pid in $(pgrep -x "$2"); do
-              if tr _ - <"/proc/$pid/cgroup" | grep -qF "$1"; then kill -KILL "$pid" && killed=0; fi
-            done
-            exit $killed"#;
-        on_node(node, kill, &[pod_uid, name])
-            .with_context(|| format!("kill {name} of pod {pod_uid} on {node}"))?;
-        Ok(())
+        let processes = processes(node, pod_uid, name)?;
+        ensure!(!processes.is_empty(), "pod {pod_uid} on {node} has no process {name}");
+        let processes: Vec<&str> = processes.iter().map(String::as_str).collect();
+        on_node(node, r#"kill -KILL "$@""#, &processes).map(drop)
     }
+}
+
+/// The processes of a pod whose program is called `name`, by their ids on the node.
+///
+/// # Errors
+/// If the node is out of reach.
+pub fn processes(node: &str, pod_uid: &str, name: &str) -> Result<Vec<String>> {
+    // The kernel keeps 15 characters of a name; systemd writes the UID's dashes as underscores.
+    let find = r#"
+        for process in $(pgrep -x "${2:0:15}"); do
+          if tr _ - <"/proc/$process/cgroup" | grep -qF "$1"; then echo "$process"; fi
+        done"#;
+    let found = on_node(node, find, &[pod_uid, name])?;
+    Ok(found.lines().map(str::to_owned).collect())
 }
 
 impl Fault {

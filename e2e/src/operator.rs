@@ -22,7 +22,7 @@ pub const NAMESPACE: &str = "mainstay-system";
 /// The Helm release, and so the Deployment.
 pub const RELEASE: &str = "mainstay";
 /// The process's name.
-pub const PROCESS: &str = "mainstay";
+pub const PROCESS: &str = "mainstay-controller";
 /// Annotation on the operator's pods: what image and charts they were made of.
 const BUILD: &str = "mainstay.dev/e2e-build";
 /// Charts and image are installed anew in less than this, or not at all.

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 use mainstay_crd::MySQLCluster;
 use mainstay_e2e::database::Database;
-use mainstay_e2e::faults::on_node;
+use mainstay_e2e::faults::{on_node, processes};
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::{exec, note, operator, wait};
 use mainstay_proto::pod::CONTAINER_MYSQL;
@@ -26,7 +26,7 @@ async fn secrets_nowhere() -> Result<(), Failed> {
     scope::run("secrets_nowhere", wait::LONG * 2, async |scope| {
         let database = scope.database("quiet");
         database.start(2).await?;
-        // A restart renders everything again, on an existing directory.
+        // A restart goes other ways than the first start.
         database.restart(1, 2).await?;
         let secrets = secrets(&database).await?;
         let places = places(&database).await?;
@@ -120,8 +120,11 @@ fn operator_process(scope: &Scope, pod: &Pod, places: &mut BTreeMap<String, Stri
         note!("the operator's process is not looked at: this is not the local cluster");
         return Ok(());
     }
-    let read = r#"for pid in $(pgrep -f "$1"); do tr '\0' '\n' <"/proc/$pid/cmdline"; tr '\0' '\n' <"/proc/$pid/environ"; done 2>/dev/null; true"#;
-    let seen = on_node(node, read, &[operator::PROCESS])?;
+    let mut seen = String::new();
+    for process in processes(node, &pod.uid().unwrap_or_default(), operator::PROCESS)? {
+        let read = r#"cat "/proc/$1/cmdline" "/proc/$1/environ" | tr '\0' '\n'"#;
+        seen += &on_node(node, read, &[&process])?;
+    }
     ensure!(seen.contains("KUBERNETES_SERVICE_HOST"), "the operator's process can't be read: {seen}");
     places.insert(format!("process of {}", pod.name_any()), seen);
     Ok(())

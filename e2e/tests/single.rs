@@ -12,7 +12,8 @@ const ROWS: u32 = 1000;
 async fn single() -> Result<(), Failed> {
     scope::run("single", wait::LONG * 2, async |scope| {
         let database = scope.database("solo");
-        database.start(1).await?;
+        database.create_example("single.yaml").await?;
+        database.healthy(1, wait::LONG).await?;
         let before = table::identity(&database, 0).await?;
         load::rows(&mut database.sql_through(&database.names.primary_service()).await?, ROWS).await?;
         database.restart(0, 1).await?;

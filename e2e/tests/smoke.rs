@@ -24,7 +24,8 @@ const READ_ONLY: u16 = 1290;
 async fn smoke() -> Result<(), Failed> {
     scope::run("smoke", wait::LONG * 2, async |scope| {
         let database = scope.database("shop");
-        database.start(3).await?;
+        database.create_example("quickstart.yaml").await?;
+        database.healthy(3, wait::LONG).await?;
         let primary = database.primary().await?;
         data_flows(&database).await?;
         services_lead_to_roles(&database, primary).await?;

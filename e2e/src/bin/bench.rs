@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use mainstay_e2e::cluster::script;
 use mainstay_e2e::database::Database;
 use mainstay_e2e::exec::here;
-use mainstay_e2e::faults::on_node;
+use mainstay_e2e::faults::{on_node, processes};
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::{load, note, operator, wait};
 use serde_json::{Value, json};
@@ -129,12 +129,10 @@ fn memory(pod: &Pod) -> Result<(String, String)> {
 fn process(pod: &Pod, name: &str) -> Result<String> {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).context("not scheduled")?;
     let uid = pod.uid().context("a pod without a UID")?;
-    let find = r#"
-        for pid in $(pgrep -x "$2"); do
-          if tr _ - <"/proc/$pid/cgroup" | grep -qF "$1"; then echo "$pid"; exit; fi
-        done
-        exit 1"#;
-    on_node(node, find, &[&uid, name])
+    processes(node, &uid, name)?
+        .into_iter()
+        .next()
+        .with_context(|| format!("{} has no {name}", pod.name_any()))
 }
 
 /// A clone beside a plain copy of the same table over the same path.
