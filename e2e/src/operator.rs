@@ -108,12 +108,12 @@ fn is_rolled_out(deployment: &Deployment, build: &str) -> bool {
 fn install(kubeconfig: &Path, image: &str, build: &str) -> Result<()> {
     let helm = program("helm")?;
     let charts = root().join("charts");
-    let upgrade = |release: &str, chart: &str, sets: &[String]| -> Result<()> {
+    let upgrade = |release: &str, chart: &str, sets: &[[String; 2]]| -> Result<()> {
         let mut command = Command::new(&helm);
         command.arg("--kubeconfig").arg(kubeconfig).args(["--namespace", NAMESPACE]);
         command.args(["upgrade", "--install", "--create-namespace", release]).arg(charts.join(chart));
         for set in sets {
-            command.arg("--set-string").arg(set);
+            command.args(set);
         }
         here(&mut command).map(drop)
     };
@@ -123,10 +123,10 @@ fn install(kubeconfig: &Path, image: &str, build: &str) -> Result<()> {
         RELEASE,
         "mainstay",
         &[
-            format!("image.repository={repository}"),
-            format!("image.tag={tag}"),
-            "clusterWide=true".into(),
-            format!("podAnnotations.{}={build}", BUILD.replace('.', "\\.")),
+            ["--set-string".into(), format!("image.repository={repository}")],
+            ["--set-string".into(), format!("image.tag={tag}")],
+            ["--set-string".into(), format!("podAnnotations.{}={build}", BUILD.replace('.', "\\."))],
+            ["--set".into(), "clusterWide=true".into()],
         ],
     )
 }
