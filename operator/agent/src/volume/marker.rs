@@ -1,0 +1,169 @@
+//! The marker: what the volume says of itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use mainstay_proto::{Fence, Grant};
+use serde::{Deserialize, Serialize};
+
+/// Name of the marker in the volume's root.
+pub(crate) const MARKER: &str = "mainstay.json";
+/// Version of the marker that this agent writes, and the highest that it reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// What the volume says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MarkerFile {
+    /// [`VERSION`] of the writer.
+    pub(crate) version: u32,
+    /// The cluster's id.
+    pub(crate) cluster_id: String,
+    /// The instance's ordinal.
+    pub(crate) ordinal: u32,
+    /// Whether the data directory holds anything of worth.
+    pub(crate) state: State,
+    /// What made the directory, or was making it.
+    pub(crate) kind: Kind,
+    /// The operation's id.
+    pub(crate) operation: String,
+    /// The server's UUID; known once complete.
+    #[serde(default)]
+    pub(crate) server_uuid: Option<String>,
+    /// The highest fence seen.
+    #[serde(default)]
+    pub(crate) highest: Fence,
+    /// The role that was last ordered.
+    #[serde(default)]
+    pub(crate) grant: Option<Grant>,
+    /// The last start of mysqld.
+    #[serde(default)]
+    pub(crate) last_start: Option<Start>,
+}
+
+/// Whether a data directory holds anything of worth. There is nothing in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum State {
+    /// An operation has begun and not ended: wiped as a whole before the next.
+    Partial,
+    /// Never wiped.
+    Complete,
+}
+
+/// How a data directory is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Kind {
+    /// Initialised.
+    Initialize,
+    /// Copied from a donor.
+    Clone,
+}
+
+/// Who started mysqld on the directory. The boot id tells whether the node went down since.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Start {
+    /// UID of the pod.
+    pub(crate) pod_uid: String,
+    /// Its node.
+    pub(crate) node: String,
+    /// The node's boot id.
+    pub(crate) boot_id: String,
+}
+
+/// Why a marker can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MarkerError {
+    /// The file can't be read.
+    #[error("can't read {MARKER}: {0}")]
+    Io(#[from] io::Error),
+    /// It is not what an agent writes.
+    #[error("{MARKER} is damaged ({0}); it is written whole or not at all, so look for a fault of the disk")]
+    Damaged(#[from] serde_json::Error),
+    /// A newer agent wrote it.
+    #[error("{MARKER} has version {0}, this agent knows up to {VERSION}; run a newer agent")]
+    TooNew(u32),
+}
+
+/// Only the version: read before the rest, whose form depends on it.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Reads the marker; `None` if there is none.
+pub(crate) fn read(root: &Path) -> Result<Option<MarkerFile>, MarkerError> {
+    let text = match fs::read(root.join(MARKER)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Version { version } = serde_json::from_slice(&text)?;
+    if version > VERSION {
+        return Err(MarkerError::TooNew(version));
+    }
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+/// Writes the marker so that a crash leaves the old one or the new one: temporary file, fsync, rename, fsync of
+/// the directory.
+pub(crate) fn write(root: &Path, marker: &MarkerFile) -> io::Result<()> {
+    let temporary = temporary(root);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+    let mut text = serde_json::to_vec_pretty(marker)?;
+    text.push(b'\n');
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&temporary, root.join(MARKER))?;
+    sync_directory(root)
+}
+
+fn temporary(root: &Path) -> PathBuf {
+    root.join(format!("{MARKER}.tmp"))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marker() -> MarkerFile {
+        MarkerFile {
+            version: VERSION,
+            cluster_id: "c".into(),
+            ordinal: 1,
+            state: State::Partial,
+            kind: Kind::Clone,
+            operation: "op".into(),
+            server_uuid: None,
+            highest: Fence { epoch: 3, revision: 9 },
+            grant: None,
+            last_start: None,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let root = crate::testing::directory();
+        assert!(read(&root).unwrap().is_none());
+        write(&root, &marker()).unwrap();
+        assert_eq!(read(&root).unwrap(), Some(marker()));
+    }
+
+    #[test]
+    fn a_newer_or_damaged_marker_is_an_error_and_not_an_absent_one() {
+        let root = crate::testing::directory();
+        fs::write(root.join(MARKER), r#"{"version": 2, "all": "else differs"}"#).unwrap();
+        assert!(matches!(read(&root), Err(MarkerError::TooNew(2))));
+        fs::write(root.join(MARKER), "").unwrap();
+        assert!(matches!(read(&root), Err(MarkerError::Damaged(_))));
+    }
+}
