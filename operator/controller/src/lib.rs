@@ -1,1 +1,28 @@
-//! placeholder
+//! The hands of Mainstay: watches what there is, lets `mainstay-core` say what to do next, does it and reports.
+//!
+//! ```text
+//! watch, agents  what is known: stores of objects, and the last word of every instance's agent
+//! observe        stores and words become one `Observation`
+//! act            Secrets, children, role labels, the one step
+//! report         status, events, metrics
+//! reconcile      calls these in turn
+//! ```
+
+mod act;
+mod agents;
+mod backoff;
+mod context;
+mod election;
+mod memory;
+mod observe;
+mod patch;
+mod reconcile;
+mod report;
+mod run;
+mod secrets;
+mod settings;
+mod telemetry;
+mod watch;
+
+pub use run::run;
+pub use settings::{Dial, LogFormat, Settings};

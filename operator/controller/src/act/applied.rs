@@ -1,0 +1,174 @@
+//! What was applied last, so that nothing is applied again before something differs.
+//!
+//! The API server counts an object's changes: `generation` those of what was asked for, `resourceVersion` all. After
+//! an object was applied, its number is kept. As long as the live object has that number and the same is wanted,
+//! there is nothing to do; once somebody else has changed it, the number differs, and it is applied once more.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+
+/// How long the watch is given to bring what was just applied.
+const WATCH_LAG: Duration = Duration::from_secs(10);
+
+/// What was applied last, by kind and name.
+#[derive(Debug, Default)]
+pub(crate) struct Applied(HashMap<(&'static str, String), Mark>);
+
+#[derive(Debug)]
+struct Mark {
+    wanted: u64,
+    version: Version,
+    at: Instant,
+    /// The watch has brought it.
+    seen: bool,
+}
+
+/// By which number changes of an object are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Those of what was asked for: for objects that others report on.
+    Generation,
+    /// All.
+    ResourceVersion,
+}
+
+/// A state of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    uid: String,
+    number: String,
+}
+
+impl Version {
+    /// The state of the object with this metadata.
+    pub(crate) fn of(meta: &ObjectMeta, by: By) -> Self {
+        let number = match by {
+            By::Generation => meta.generation.map(|generation| generation.to_string()),
+            By::ResourceVersion => meta.resource_version.clone(),
+        };
+        Version { uid: meta.uid.clone().unwrap_or_default(), number: number.unwrap_or_default() }
+    }
+
+    fn is_before(&self, other: &Version) -> bool {
+        match (self.number.parse::<u128>(), other.number.parse::<u128>()) {
+            (Ok(a), Ok(b)) => self.uid == other.uid && a < b,
+            _ => false,
+        }
+    }
+}
+
+impl Applied {
+    /// Whether there is nothing to do for this object.
+    pub(crate) fn is_current(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        wanted: u64,
+        live: Option<Version>,
+        now: Instant,
+    ) -> bool {
+        let Some(mark) = self.0.get_mut(&(kind, name.to_owned())) else { return false };
+        if mark.wanted != wanted {
+            return false;
+        }
+        if live.as_ref() == Some(&mark.version) {
+            mark.seen = true;
+            return true;
+        }
+        // What the watch shows is from before we applied, if it has never shown what we applied.
+        let before = live.is_none_or(|live| live.is_before(&mark.version) || live.uid != mark.version.uid);
+        !mark.seen && before && now.duration_since(mark.at) < WATCH_LAG
+    }
+
+    /// Notes what was applied, and what came of it.
+    pub(crate) fn note(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        wanted: u64,
+        version: Version,
+        now: Instant,
+    ) {
+        self.0.insert((kind, name.to_owned()), Mark { wanted, version, at: now, seen: false });
+    }
+
+    /// Forgets an object, so that it is looked at again.
+    pub(crate) fn forget(&mut self, kind: &'static str, name: &str) {
+        self.0.remove(&(kind, name.to_owned()));
+    }
+}
+
+/// A number for what is wanted. Only for comparing within this process.
+pub(crate) fn digest(wanted: &impl Serialize) -> Result<u64, serde_json::Error> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(wanted)?.hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(uid: &str, number: u32) -> Version {
+        Version { uid: uid.into(), number: number.to_string() }
+    }
+
+    struct World {
+        applied: Applied,
+        start: Instant,
+    }
+
+    impl World {
+        fn applied_at_7() -> Self {
+            let mut world = World { applied: Applied::default(), start: Instant::now() };
+            world.applied.note("Service", "shop", 1, version("u", 7), world.start);
+            world
+        }
+        fn current(&mut self, wanted: u64, live: Option<Version>, after: u64) -> bool {
+            let now = self.start + Duration::from_secs(after);
+            self.applied.is_current("Service", "shop", wanted, live, now)
+        }
+    }
+
+    #[test]
+    fn nothing_is_applied_twice_while_nothing_differs() {
+        let mut world = World::applied_at_7();
+        assert!(world.current(1, None, 0), "the watch has not brought it yet");
+        assert!(world.current(1, Some(version("u", 6)), 0), "the watch shows what was before");
+        assert!(world.current(1, Some(version("u", 7)), 1));
+        assert!(world.current(1, Some(version("u", 7)), 3600));
+    }
+
+    #[test]
+    fn another_wish_is_applied() {
+        assert!(!World::applied_at_7().current(2, Some(version("u", 7)), 0));
+    }
+
+    #[test]
+    fn what_others_changed_is_applied_again() {
+        let mut world = World::applied_at_7();
+        assert!(!world.current(1, Some(version("u", 8)), 0));
+        assert!(world.current(1, Some(version("u", 7)), 1));
+        assert!(!world.current(1, Some(version("u", 8)), 1));
+    }
+
+    #[test]
+    fn what_others_removed_is_made_again() {
+        let mut world = World::applied_at_7();
+        assert!(world.current(1, Some(version("u", 7)), 1));
+        assert!(!world.current(1, None, 2));
+        assert!(!world.current(1, Some(version("other", 9)), 2));
+        // Even if the watch never showed it.
+        assert!(!World::applied_at_7().current(1, None, 11));
+    }
+
+    #[test]
+    fn what_was_never_applied_by_this_process_is_applied_once() {
+        let mut world = World { applied: Applied::default(), start: Instant::now() };
+        assert!(!world.current(1, Some(version("u", 7)), 0));
+    }
+}

@@ -1,0 +1,162 @@
+//! The children: applied server-side, only what differs.
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Resource, ResourceExt};
+use mainstay_core::children::{Blueprint, Children, build};
+use mainstay_core::{Observation, Plan};
+use mainstay_crd::names::MANAGER_CLUSTER;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::info;
+
+use super::api_error::is_gone;
+use super::applied::{Applied, By, Version, digest};
+use crate::context::Scope;
+use crate::telemetry::Metrics;
+use crate::watch::{Meta, Stores, find};
+
+/// Why a child was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChildError {
+    /// The API server refused or did not answer.
+    #[error("{kind} {name}: {source}")]
+    Api {
+        /// Kind of the child.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The error.
+        source: kube::Error,
+    },
+    /// It can't be written as JSON.
+    #[error("{kind} {name}: {source}")]
+    Json {
+        /// Kind of the child.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The error.
+        source: serde_json::Error,
+    },
+}
+
+/// Applies all children. One that can't be applied does not keep the others from it.
+///
+/// # Errors
+/// The first.
+pub(crate) async fn apply(
+    scope: &Scope,
+    observation: &Observation,
+    plan: &Plan,
+    cluster_id: &str,
+    applied: &mut Applied,
+) -> Result<(), ChildError> {
+    let cluster = &observation.cluster;
+    let Children {
+        service_account,
+        config_map,
+        headless,
+        primary,
+        read,
+        primary_pdb,
+        replica_pdb,
+        stateful_set,
+    } = build(&Blueprint {
+        namespace: &cluster.namespace,
+        name: &cluster.name,
+        uid: &cluster.uid,
+        cluster_id,
+        spec: &cluster.spec,
+        replicas: plan.stateful_set_replicas,
+        agent_image: &scope.context.settings.agent_image,
+    });
+    let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;
+    let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
+    let mut hand = Hand { client: &scope.context.client, metrics: &scope.context.metrics, applied };
+    let outcomes = [
+        hand.apply("ServiceAccount", &service_account, accounts, By::ResourceVersion).await,
+        hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await,
+        hand.apply("Service", &headless, services, By::ResourceVersion).await,
+        hand.apply("Service", &primary, services, By::ResourceVersion).await,
+        hand.apply("Service", &read, services, By::ResourceVersion).await,
+        hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
+        hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
+        hand.apply("StatefulSet", &stateful_set, stateful_sets, By::Generation).await,
+    ];
+    outcomes.into_iter().collect()
+}
+
+struct Hand<'a> {
+    client: &'a Client,
+    metrics: &'a Metrics,
+    applied: &'a mut Applied,
+}
+
+impl Hand<'_> {
+    async fn apply<K>(
+        &mut self,
+        kind: &'static str,
+        child: &K,
+        store: &Store<Meta<K>>,
+        by: By,
+    ) -> Result<(), ChildError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug
+            + 'static,
+    {
+        let (namespace, name) = (child.namespace().unwrap_or_default(), child.name_any());
+        let wanted = digest(child).map_err(|source| ChildError::Json { kind, name: name.clone(), source })?;
+        let live = find(store, &namespace, &name).map(|live| Version::of(&live.metadata, by));
+        if self.applied.is_current(kind, &name, wanted, live, Instant::now()) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let params = PatchParams::apply(MANAGER_CLUSTER).force();
+        match api.patch_metadata(&name, &params, &Patch::Apply(child)).await {
+            Ok(now) => {
+                info!(cluster = %namespace, kind, name, "applied");
+                Metrics::count(&self.metrics.writes, kind);
+                self.applied.note(kind, &name, wanted, Version::of(&now.metadata, by), Instant::now());
+                Ok(())
+            }
+            Err(source) => Err(ChildError::Api { kind, name, source }),
+        }
+    }
+
+    /// Applies a budget, or deletes it if there is to be none.
+    async fn budget(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        wanted: Option<&PodDisruptionBudget>,
+        store: &Store<Meta<PodDisruptionBudget>>,
+    ) -> Result<(), ChildError> {
+        const KIND: &str = "PodDisruptionBudget";
+        if let Some(budget) = wanted {
+            return self.apply(KIND, budget, store, By::Generation).await;
+        }
+        self.applied.forget(KIND, name);
+        let Some(live) = find(store, namespace, name) else { return Ok(()) };
+        let api: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
+        let params = DeleteParams::default()
+            .preconditions(Preconditions { uid: live.metadata.uid.clone(), resource_version: None });
+        match api.delete(name, &params).await {
+            Ok(_) => {
+                Metrics::count(&self.metrics.writes, KIND);
+                Ok(())
+            }
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(source) => Err(ChildError::Api { kind: KIND, name: name.to_owned(), source }),
+        }
+    }
+}

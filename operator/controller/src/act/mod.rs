@@ -1,0 +1,180 @@
+//! Writes: Secrets, children, role labels, and the one step.
+
+mod api_error;
+mod applied;
+mod children;
+mod roles;
+mod step;
+
+use kube::ResourceExt;
+use mainstay_core::{Observation, Plan};
+use mainstay_crd::MySQLCluster;
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::Names;
+
+use crate::context::Scope;
+use crate::memory::Kept;
+use crate::secrets::{self, SecretError};
+pub(crate) use api_error::{is_conflict, is_final, said};
+pub(crate) use applied::{Applied, By, Version, digest};
+use children::ChildError;
+use roles::RoleError;
+use step::StepError;
+pub(crate) use step::{Outcome, Sent};
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActError {
+    /// A Secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A child.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// A role label.
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    /// The step.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+impl ActError {
+    /// A bounded name, for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            ActError::Secret(error) => error.kind(),
+            ActError::Child(_) => "Child",
+            ActError::Role(_) => "Role",
+            ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
+            ActError::Step(StepError::Order { source, .. }) => source.kind(),
+            ActError::Step(StepError::Claim(..)) => "Claim",
+            ActError::Step(StepError::Pod(..)) => "Pod",
+        }
+    }
+
+    /// The reason that a condition gives.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
+            _ => Reason::ApiError,
+        }
+    }
+
+    /// Whether a person must change something before it can work.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            ActError::Secret(error) => error.is_final(),
+            ActError::Child(ChildError::Json { .. }) | ActError::Step(StepError::Json(_)) => true,
+            _ => self.api().is_some_and(is_final),
+        }
+    }
+
+    /// What went wrong, for people.
+    pub(crate) fn said(&self) -> String {
+        match (self, self.api()) {
+            (ActError::Child(ChildError::Api { kind, name, .. }), Some(error)) => {
+                format!("{kind} {name}: {}", said(error))
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    fn api(&self) -> Option<&kube::Error> {
+        match self {
+            ActError::Child(ChildError::Api { source, .. }) => Some(source),
+            ActError::Role(error) => Some(&error.source),
+            ActError::Step(
+                StepError::Record(error) | StepError::Claim(_, error) | StepError::Pod(_, error),
+            ) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Does what `plan` says, in order. A child that can't be applied keeps no step from being carried out (a fix must
+/// always be able to go on, I11); a role label that can't be taken does.
+pub(crate) async fn act(
+    scope: &Scope,
+    names: &Names,
+    cluster: &MySQLCluster,
+    observation: &Observation,
+    plan: &Plan,
+    kept: &mut Kept,
+) -> (Outcome, Option<ActError>) {
+    if observation.cluster.deleting || observation.cluster.spec.paused {
+        return (Outcome::Told, None);
+    }
+    let made = match &plan.cluster_id {
+        Some(id) => make(scope, observation, plan, id, kept).await,
+        None => Ok(()),
+    };
+    match take_step(scope, names, cluster, observation, plan, kept).await {
+        Ok(outcome) => (outcome, made.err()),
+        Err(error) => (Outcome::Told, Some(error)),
+    }
+}
+
+async fn make(
+    scope: &Scope,
+    observation: &Observation,
+    plan: &Plan,
+    cluster_id: &str,
+    kept: &mut Kept,
+) -> Result<(), ActError> {
+    secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
+    children::apply(scope, observation, plan, cluster_id, &mut kept.applied).await?;
+    Ok(())
+}
+
+async fn take_step(
+    scope: &Scope,
+    names: &Names,
+    cluster: &MySQLCluster,
+    observation: &Observation,
+    plan: &Plan,
+    kept: &mut Kept,
+) -> Result<Outcome, ActError> {
+    roles::apply(&scope.context, observation, plan).await?;
+    let is_there =
+        |uid: &str| observation.instances.values().any(|i| i.pod.as_ref().is_some_and(|pod| pod.uid == uid));
+    kept.sent.retain(is_there);
+    let Some(step) = &plan.step else { return Ok(Outcome::Told) };
+    let outcome = step::carry_out(&scope.context, names, cluster, step, &mut kept.sent).await?;
+    if let Outcome::Recorded(written) = &outcome {
+        tracing::debug!(cluster = cluster.name_any(), version = written.resource_version(), "record written");
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use mainstay_core::{Observation, Plan};
+    use mainstay_crd::ClusterPhase;
+
+    /// A cluster of three of which nothing is known.
+    pub(crate) fn observation() -> Observation {
+        serde_json::from_value(serde_json::json!({
+            "now": "2026-01-01T00:00:00Z", "freshId": "fresh", "secretsClusterId": null, "instances": {},
+            "cluster": {"namespace": "db", "name": "shop", "uid": "u", "generation": 3, "deleting": false,
+                "spec": {"replicas": 3, "image": "mysql:9.7", "storage": {"size": "1Gi"}}, "status": {}},
+        }))
+        .unwrap()
+    }
+
+    /// A plan to do nothing.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            phase: ClusterPhase::Healthy,
+            cluster_id: None,
+            stateful_set_replicas: 3,
+            roles: Vec::new(),
+            step: None,
+            conditions: Vec::new(),
+            instances: Vec::new(),
+            primary: None,
+            version: None,
+            ready: 0,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which changes of a report could matter to a decision.
+
+use jiff::Timestamp;
+use mainstay_proto::{Report, Server};
+
+/// Seconds of lag at which a replica is judged anew. Between two of them lag comes and goes without notice.
+const LAG_STEPS: [u64; 5] = [5, 10, 30, 60, 300];
+
+/// Whether `new` says something that could matter, and not only what moves all the time: transactions, lag within
+/// its step, a clone's progress, the time. So an idle cluster, and a busy one that is well, cause no work at all.
+pub(crate) fn matters(old: &Report, new: &Report) -> bool {
+    still(old) != still(new)
+}
+
+/// The report with everything that moves all the time taken out; whatever is not named here counts.
+fn still(report: &Report) -> Report {
+    let mut still = report.clone();
+    still.at = Timestamp::UNIX_EPOCH;
+    if let Some(task) = &mut still.task {
+        task.progress = None;
+    }
+    if let Server::Running { state } = &mut still.server {
+        empty(&mut state.gtid_executed);
+        empty(&mut state.gtid_purged);
+        if let Some(channel) = &mut state.channel {
+            empty(&mut channel.gtid_received);
+            channel.lag_seconds = channel.lag_seconds.map(step);
+        }
+    }
+    still
+}
+
+/// A GTID set matters as far as there is one.
+fn empty(gtid_set: &mut String) {
+    gtid_set.truncate(1);
+    if !gtid_set.is_empty() {
+        "+".clone_into(gtid_set);
+    }
+}
+
+fn step(lag: u64) -> u64 {
+    LAG_STEPS.iter().filter(|bound| lag > **bound).count() as u64
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use mainstay_proto::{
+        Channel, Directory, Fence, Identity, Marker, Progress, ServerState, Stage, Task, TaskState,
+    };
+
+    pub(crate) fn report() -> Report {
+        Report {
+            proto: mainstay_proto::VERSION,
+            agent_version: "0.1.0".into(),
+            identity: Identity {
+                pod_uid: "uid-1".into(),
+                ordinal: 1,
+                namespace: "db".into(),
+                cluster: "shop".into(),
+                ..Identity::default()
+            },
+            stage: Stage::Serve,
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            highest: Fence { epoch: 1, revision: 2 },
+            directory: Directory::Complete { marker: Marker::default() },
+            task: None,
+            server: Server::Running {
+                state: Box::new(ServerState {
+                    gtid_executed: "u:1-9".into(),
+                    channel: Some(Channel {
+                        receiver_running: true,
+                        lag_seconds: Some(0),
+                        ..Channel::default()
+                    }),
+                    ..ServerState::default()
+                }),
+            },
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut ServerState)) -> Report {
+        let mut report = report();
+        if let Server::Running { state } = &mut report.server {
+            change(state);
+        }
+        report
+    }
+
+    #[test]
+    fn transactions_time_and_small_lag_are_silent() {
+        let mut later = changed(|state| {
+            state.gtid_executed = "u:1-10".into();
+            state.channel.as_mut().unwrap().lag_seconds = Some(1);
+            state.channel.as_mut().unwrap().gtid_received = String::new();
+        });
+        later.at = "2026-01-01T00:00:02Z".parse().unwrap();
+        assert!(!matters(&report(), &later));
+    }
+
+    #[test]
+    fn progress_is_silent_but_its_end_is_not() {
+        let task = |state, bytes| {
+            let progress = Some(Progress { bytes, ..Progress::default() });
+            let mut report = report();
+            let fence = Fence::default();
+            report.task = Some(Task { fence, kind: "Clone".into(), operation: None, state, progress });
+            report
+        };
+        assert!(!matters(&task(TaskState::Running, 1), &task(TaskState::Running, 2)));
+        assert!(matters(&task(TaskState::Running, 1), &task(TaskState::Done, 1)));
+    }
+
+    #[test]
+    fn what_a_decision_may_hang_on_is_told() {
+        let matter: [(&str, Report); 7] = [
+            ("read-only", changed(|s| s.super_read_only = true)),
+            ("no transactions any more", changed(|s| s.gtid_executed = String::new())),
+            ("receiver", changed(|s| s.channel.as_mut().unwrap().receiver_running = false)),
+            ("far behind", changed(|s| s.channel.as_mut().unwrap().lag_seconds = Some(31))),
+            ("lag unknown", changed(|s| s.channel.as_mut().unwrap().lag_seconds = None)),
+            ("stopped", Report { server: Server::Stopped { last_exit: None }, ..report() }),
+            ("directory", Report { directory: Directory::Empty, ..report() }),
+        ];
+        for (what, new) in matter {
+            assert!(matters(&report(), &new), "{what}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the instances' agents say: one kept stream for each pod, and orders.
+
+mod change;
+mod channel;
+mod dial;
+mod error;
+mod order;
+mod stream;
+mod target;
+mod trust;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use mainstay_core::Agent;
+use mainstay_proto::Report;
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::telemetry::Metrics;
+use crate::watch::Trigger;
+pub(crate) use dial::Dialer;
+pub(crate) use error::AgentError;
+pub(crate) use target::Target;
+pub(crate) use trust::Trust;
+
+/// The agents of all pods.
+#[derive(Clone)]
+pub(crate) struct Agents(Arc<Inner>);
+
+struct Inner {
+    dialer: Dialer,
+    trust: Trust,
+    metrics: Arc<Metrics>,
+    /// By pod UID.
+    followed: Mutex<HashMap<String, Followed>>,
+}
+
+struct Followed {
+    target: Target,
+    word: Agent,
+    /// Rises with every change that could matter to a decision.
+    changes: u64,
+    retry: Arc<Notify>,
+    _stop: DropGuard,
+}
+
+impl Agents {
+    pub(crate) fn new(dialer: Dialer, trust: Trust, metrics: Arc<Metrics>) -> Self {
+        Agents(Arc::new(Inner { dialer, trust, metrics, followed: Mutex::default() }))
+    }
+
+    /// The keys by which agents are known.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Opens a stream to `target`'s agent and keeps it open. If there is one already, a try that waits is made now:
+    /// something about the pod has changed.
+    pub(crate) fn follow(&self, target: Target, trigger: Trigger) {
+        let mut followed = self.followed();
+        if let Some(known) = followed.get(&target.uid).filter(|known| known.target == target) {
+            known.retry.notify_waiters();
+            return;
+        }
+        let (stop, retry) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let entry = Followed {
+            target: target.clone(),
+            word: Agent::Unheard,
+            changes: 0,
+            retry: retry.clone(),
+            _stop: stop.clone().drop_guard(),
+        };
+        followed.insert(target.uid.clone(), entry);
+        let stream = stream::keep(self.clone(), target, trigger, retry);
+        tokio::spawn(async move { stop.run_until_cancelled(stream).await });
+    }
+
+    /// Closes the stream to a pod's agent and forgets what it said.
+    pub(crate) fn leave(&self, uid: &str) {
+        self.followed().remove(uid);
+    }
+
+    /// The last word of a pod's agent, and how many changes there were before it.
+    pub(crate) fn heard(&self, uid: &str) -> (Agent, u64) {
+        self.followed().get(uid).map_or((Agent::Unheard, 0), |f| (f.word.clone(), f.changes))
+    }
+
+    /// Notes a report of an open stream; whether it could matter to a decision.
+    fn note(&self, uid: &str, report: Report) -> bool {
+        let mut followed = self.followed();
+        let Some(entry) = followed.get_mut(uid) else { return false };
+        let matters = match &entry.word {
+            Agent::Live { report: last } => change::matters(last, &report),
+            Agent::Unheard | Agent::Broken { .. } => true,
+        };
+        entry.word = Agent::Live { report: Box::new(report) };
+        entry.changes += u64::from(matters);
+        matters
+    }
+
+    /// Notes that a stream broke; whether it was open.
+    fn note_broken(&self, uid: &str, error: &AgentError) -> bool {
+        let mut followed = self.followed();
+        let Some(entry) = followed.get_mut(uid) else { return false };
+        let Agent::Live { report } = &entry.word else { return false };
+        let report = report.clone();
+        entry.word = Agent::Broken { report, since: Timestamp::now(), error: error.to_string() };
+        entry.changes += 1;
+        true
+    }
+
+    fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        // Nothing panics while it holds this lock; if something did, each entry is whole all the same.
+        self.0.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

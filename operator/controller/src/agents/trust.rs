@@ -1,0 +1,104 @@
+//! The keys by which operator and agents know each other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use mainstay_crd::names::Names;
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::OnceCell;
+
+use super::AgentError;
+use crate::watch::ClusterKey;
+
+/// TLS settings by cluster, read from its Secret once and again when that changes.
+#[derive(Clone)]
+pub(crate) struct Trust(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    known: Mutex<HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>>,
+}
+
+impl Trust {
+    pub(crate) fn new(client: Client) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Trust(Arc::new(Inner { client, provider, known: Mutex::default() }))
+    }
+
+    /// TLS settings for connections to the agents of `cluster`.
+    ///
+    /// # Errors
+    /// [`AgentError::Trust`] if the Secret is missing or its contents can't be used.
+    pub(crate) async fn config(&self, cluster: &ClusterKey) -> Result<Arc<ClientConfig>, AgentError> {
+        let cell = self.known().entry(cluster.clone()).or_default().clone();
+        cell.get_or_try_init(|| self.read(cluster)).await.cloned()
+    }
+
+    /// Has them read again: the cluster's Secrets have changed.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.known().remove(cluster);
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self, cluster: &ClusterKey) -> Result<Arc<ClientConfig>, AgentError> {
+        let name = Names::new(&cluster.namespace, &cluster.name).operator_tls_secret();
+        let secrets: Api<Secret> = Api::namespaced(self.0.client.clone(), &cluster.namespace);
+        let secret = secrets
+            .get_opt(&name)
+            .await
+            .map_err(|error| AgentError::Trust(format!("reading Secret {name}: {error}")))?
+            .ok_or_else(|| AgentError::Trust(format!("there is no Secret {name}")))?;
+        let data = secret.data.unwrap_or_default();
+        let part = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
+        client_config(self.0.provider.clone(), part("ca.crt"), part("tls.crt"), part("tls.key"))
+            .map(Arc::new)
+            .map_err(|error| AgentError::Trust(format!("Secret {name}: {error}")))
+    }
+}
+
+/// Why keys can't be used. Says nothing of their contents.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// Not PEM.
+    #[error("{0} is not in the PEM format")]
+    Pem(&'static str),
+    /// Not accepted.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// TLS settings that trust `ca` alone and show `certificate`.
+///
+/// # Errors
+/// If one of them can't be read or they do not belong together.
+pub(crate) fn client_config(
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    ca: &[u8],
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, KeyError> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(ca) {
+        roots.add(root.map_err(|_| KeyError::Pem("ca.crt"))?)?;
+    }
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|_| KeyError::Pem("tls.crt"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| KeyError::Pem("tls.key"))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    // A session resumed is an identity not checked again, and each cluster's cache of them would cost memory.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}

@@ -1,0 +1,36 @@
+//! What every reconciliation needs.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::agents::Agents;
+use crate::memory::Memory;
+use crate::report::Events;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use crate::watch::{ClusterKey, Stores};
+
+/// What the process has once.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) agents: Agents,
+    pub(crate) events: Events,
+    pub(crate) memory: Memory,
+}
+
+impl Context {
+    /// Forgets a cluster whose object is gone.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.memory.forget(cluster);
+        self.metrics.forget(cluster);
+    }
+}
+
+/// What there is in one namespace, or in all, and the hands for it.
+pub(crate) struct Scope {
+    pub(crate) context: Arc<Context>,
+    pub(crate) stores: Stores,
+}

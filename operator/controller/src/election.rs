@@ -1,0 +1,170 @@
+//! Which of several operators acts: a Lease with short terms.
+//!
+//! A Lease fences nobody. What fences MySQL are epoch and revision in the record, in every order, and on each
+//! volume; the Lease only keeps two operators from getting in each other's way.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// Name of the Lease.
+const LEASE: &str = "mainstay-controller";
+/// For how long a leader that is not heard keeps the Lease.
+const DURATION: Duration = Duration::from_secs(5);
+/// A leader that could not renew for this long gives up.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A candidate for the Lease.
+pub(crate) struct Election {
+    leases: Api<Lease>,
+    identity: String,
+    /// The Lease as last seen, and when it was first seen so: other machines' clocks are not asked.
+    seen: Option<(Lease, Instant)>,
+}
+
+/// What one try came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The Lease is ours.
+    Held,
+    /// Another holds it.
+    Taken,
+}
+
+impl Election {
+    pub(crate) fn new(client: Client, namespace: &str, identity: String) -> Self {
+        Election { leases: Api::namespaced(client, namespace), identity, seen: None }
+    }
+
+    /// Returns once the Lease is ours.
+    pub(crate) async fn won(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(Outcome::Held) => return info!(identity = self.identity, "leading"),
+                Ok(Outcome::Taken) => debug!("standing by"),
+                Err(error) => warn!(error = %error, "no answer about the Lease"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Renews for as long as that works. Returns once the Lease is lost, or may be.
+    pub(crate) async fn lost(&mut self) -> anyhow::Error {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(RETRY).await;
+            let left = DEADLINE.saturating_sub(renewed.elapsed());
+            let begun = Instant::now();
+            match timeout(left, self.attempt()).await {
+                Ok(Ok(Outcome::Held)) => renewed = begun,
+                Ok(Ok(Outcome::Taken)) => return anyhow::anyhow!("another operator holds the Lease"),
+                Ok(Err(error)) => warn!(error = %error, "the Lease was not renewed"),
+                Err(_) => return anyhow::anyhow!("the Lease could not be renewed for {DEADLINE:?}"),
+            }
+        }
+    }
+
+    /// Gives the Lease back, so that the next leader need not wait for its end.
+    ///
+    /// # Errors
+    /// If the API server does not take it.
+    pub(crate) async fn release(&mut self) -> anyhow::Result<()> {
+        let Some((mut lease, _)) = self.seen.take() else { return Ok(()) };
+        let Some(spec) = &mut lease.spec else { return Ok(()) };
+        if spec.holder_identity.as_deref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(1);
+        self.leases.replace(LEASE, &PostParams::default(), &lease).await?;
+        Ok(())
+    }
+
+    async fn attempt(&mut self) -> Result<Outcome, kube::Error> {
+        let Some(lease) = self.leases.get_opt(LEASE).await? else {
+            let fresh = Lease {
+                metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
+                spec: Some(self.held(None)),
+            };
+            let written = self.leases.create(&PostParams::default(), &fresh).await;
+            return self.settle(written);
+        };
+        self.see(&lease);
+        if !self.free(&lease) {
+            return Ok(Outcome::Taken);
+        }
+        let next = Lease { spec: Some(self.held(lease.spec.as_ref())), ..lease };
+        let written = self.leases.replace(LEASE, &PostParams::default(), &next).await;
+        self.settle(written)
+    }
+
+    /// A conflict says that another was faster.
+    fn settle(&mut self, written: Result<Lease, kube::Error>) -> Result<Outcome, kube::Error> {
+        match written {
+            Ok(lease) => {
+                self.see(&lease);
+                Ok(Outcome::Held)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Taken),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn see(&mut self, lease: &Lease) {
+        let known = self.seen.as_ref().is_some_and(|(seen, _)| {
+            seen.metadata.resource_version == lease.metadata.resource_version
+                && seen.metadata.uid == lease.metadata.uid
+        });
+        if !known {
+            self.seen = Some((lease.clone(), Instant::now()));
+        }
+    }
+
+    /// Ours, nobody's, or not renewed for as long as its holder said.
+    fn free(&self, lease: &Lease) -> bool {
+        let Some(spec) = &lease.spec else { return true };
+        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        if holder.is_empty() || holder == self.identity {
+            return true;
+        }
+        let term = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+        let term = term.map_or(DURATION, Duration::from_secs);
+        self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() >= term)
+    }
+
+    fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let ours = before.filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity));
+        let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(DURATION.as_secs() as i32),
+            acquire_time: ours.and_then(|spec| spec.acquire_time.clone()).or_else(|| Some(now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(if ours.is_some() { transitions } else { transitions + 1 }),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+/// The name by which this process holds the Lease.
+///
+/// # Errors
+/// If it would be empty.
+pub(crate) fn identity(given: Option<&str>) -> anyhow::Result<String> {
+    match given {
+        Some("") => bail!("--identity is empty"),
+        // A container that restarts keeps its pod's name, but is another process.
+        Some(name) => Ok(format!("{name}_{}", uuid::Uuid::new_v4())),
+        None => Ok(format!("mainstay_{}", uuid::Uuid::new_v4())),
+    }
+}

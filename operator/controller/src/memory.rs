@@ -1,0 +1,139 @@
+//! What is remembered of a cluster between two reconciliations. All of it can be lost: it saves requests, and no
+//! decision hangs on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use mainstay_crd::{ClusterPhase, MySQLCluster};
+use tokio::sync::Mutex;
+
+use crate::act::{Applied, Sent};
+use crate::backoff::Backoff;
+use crate::secrets::Checked;
+use crate::watch::ClusterKey;
+
+/// What is remembered of all clusters.
+#[derive(Default)]
+pub(crate) struct Memory(SyncMutex<HashMap<ClusterKey, Entry>>);
+
+struct Entry {
+    kept: Arc<Mutex<Kept>>,
+    backoff: Backoff,
+}
+
+/// What is remembered of one cluster.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// The object as our last write returned it: the watch may not have brought it yet.
+    pub(crate) written: Option<MySQLCluster>,
+    /// How the children were when they were last applied.
+    pub(crate) applied: Applied,
+    /// Which Secrets were looked into.
+    pub(crate) checked: Checked,
+    /// Orders that were accepted.
+    pub(crate) sent: Sent,
+    /// The state of the object in which it was told to be malformed.
+    pub(crate) malformed: Option<String>,
+    /// The state that metrics show.
+    pub(crate) shown: Option<ClusterPhase>,
+}
+
+impl Memory {
+    /// What is remembered of `cluster`. Reconciliations of one cluster never overlap, so the lock is free.
+    pub(crate) fn of(&self, cluster: &ClusterKey) -> Arc<Mutex<Kept>> {
+        self.entry(cluster, |entry| entry.kept.clone())
+    }
+
+    /// How long to wait after another failure.
+    pub(crate) fn failed(&self, cluster: &ClusterKey) -> Duration {
+        self.entry(cluster, |entry| entry.backoff.next())
+    }
+
+    /// The next wait after a failure is the first again.
+    pub(crate) fn succeeded(&self, cluster: &ClusterKey) {
+        self.entry(cluster, |entry| entry.backoff.reset());
+    }
+
+    /// The cluster is gone.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.lock().remove(cluster);
+    }
+
+    fn entry<T>(&self, cluster: &ClusterKey, of: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut all = self.lock();
+        let new = || Entry { kept: Arc::default(), backoff: Backoff::for_objects() };
+        of(all.entry(cluster.clone()).or_insert_with(new))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterKey, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// The newer of what the watch brought and what our last write returned. A plan made from an object that lacks
+    /// our own last record would announce the same intention twice.
+    pub(crate) fn newest(&mut self, watched: &MySQLCluster) -> MySQLCluster {
+        match &self.written {
+            Some(written) if is_newer(written, watched) => written.clone(),
+            _ => {
+                self.written = None;
+                watched.clone()
+            }
+        }
+    }
+}
+
+/// Whether `a` is a later state of the same object than `b`.
+fn is_newer(a: &MySQLCluster, b: &MySQLCluster) -> bool {
+    if a.uid() != b.uid() {
+        return false;
+    }
+    let version = |object: &MySQLCluster| object.resource_version()?.parse::<u128>().ok();
+    match (version(a), version(b)) {
+        (Some(a), Some(b)) => a > b,
+        // Not the numbers that every API server gives: the record's own order is left.
+        _ => revision(a) > revision(b),
+    }
+}
+
+fn revision(cluster: &MySQLCluster) -> Option<i64> {
+    Some(cluster.status.as_ref()?.replication.as_ref()?.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(uid: &str, version: &str, revision: i64) -> MySQLCluster {
+        let cluster = serde_json::json!({
+            "apiVersion": "mysql.mainstay.dev/v1alpha1", "kind": "MySQLCluster",
+            "metadata": {"name": "shop", "namespace": "db", "uid": uid, "resourceVersion": version},
+            "spec": {"image": "mysql:9.7", "storage": {"size": "1Gi"}},
+            "status": {"replication": {"revision": revision}},
+        });
+        serde_json::from_value(cluster).unwrap()
+    }
+
+    #[test]
+    fn our_own_write_counts_until_the_watch_has_brought_it() {
+        let mut kept = Kept { written: Some(cluster("u", "100", 2)), ..Kept::default() };
+        assert_eq!(revision(&kept.newest(&cluster("u", "99", 1))), Some(2));
+        assert_eq!(revision(&kept.newest(&cluster("u", "101", 3))), Some(3));
+        assert!(kept.written.is_none());
+    }
+
+    #[test]
+    fn a_record_that_was_set_back_by_others_is_seen() {
+        let mut kept = Kept { written: Some(cluster("u", "100", 7)), ..Kept::default() };
+        assert_eq!(revision(&kept.newest(&cluster("u", "101", 1))), Some(1));
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_inherits_nothing() {
+        let mut kept = Kept { written: Some(cluster("old", "100", 7)), ..Kept::default() };
+        assert_eq!(revision(&kept.newest(&cluster("new", "90", 0))), Some(0));
+    }
+}

@@ -1,0 +1,113 @@
+//! From stores and agents to one observation. Reads only, and waits for nobody.
+
+mod trouble;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod};
+use mainstay_crd::MySQLCluster;
+use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names};
+use mainstay_proto::pod::CONTAINER_MYSQL;
+
+use crate::agents::Agents;
+use crate::watch::{self, Stores, find};
+
+/// Everything that is known about `cluster` now.
+pub(crate) fn observe(
+    cluster: &MySQLCluster,
+    names: &Names,
+    stores: &Stores,
+    agents: &Agents,
+) -> Observation {
+    Observation {
+        now: Timestamp::now(),
+        cluster: ClusterObject {
+            namespace: names.namespace.clone(),
+            name: names.cluster.clone(),
+            uid: cluster.uid().unwrap_or_default(),
+            generation: cluster.metadata.generation.unwrap_or_default(),
+            deleting: cluster.metadata.deletion_timestamp.is_some(),
+            spec: cluster.spec.clone(),
+            status: cluster.status.clone().unwrap_or_default(),
+        },
+        fresh_id: uuid::Uuid::new_v4().to_string(),
+        secrets_cluster_id: secrets_cluster_id(names, stores),
+        instances: instances(cluster, names, stores, agents),
+    }
+}
+
+/// The first of the Secrets that say whose they are; they are made together and carry one id.
+fn secrets_cluster_id(names: &Names, stores: &Stores) -> Option<String> {
+    [names.credentials_secret(), names.ca_secret()].into_iter().find_map(|name| {
+        let secret = find(&stores.secrets, &names.namespace, &name)?;
+        secret.metadata.labels.as_ref()?.get(LABEL_CLUSTER_ID).cloned()
+    })
+}
+
+fn instances(
+    cluster: &MySQLCluster,
+    names: &Names,
+    stores: &Stores,
+    agents: &Agents,
+) -> BTreeMap<u32, Instance> {
+    let wanted = u32::try_from(cluster.spec.replicas).unwrap_or(0);
+    (0..MAX_REPLICAS.max(wanted))
+        .filter_map(|ordinal| {
+            let pod = find(&stores.pods, &names.namespace, &names.pod(ordinal));
+            let claim = find(&stores.claims, &names.namespace, &names.claim(ordinal));
+            let agent = pod.as_ref().map_or(Agent::Unheard, |pod| heard(pod, agents));
+            let instance =
+                Instance { pod: pod.as_deref().map(of_pod), claim: claim.as_deref().map(of_claim), agent };
+            let exists = instance.pod.is_some() || instance.claim.is_some();
+            (exists || ordinal < wanted).then_some((ordinal, instance))
+        })
+        .collect()
+}
+
+fn heard(pod: &watch::Pod, agents: &Agents) -> Agent {
+    agents.heard(pod.metadata.uid.as_deref().unwrap_or_default()).0
+}
+
+fn of_pod(pod: &watch::Pod) -> Pod {
+    let status = &pod.status;
+    let label = |key: &str| pod.metadata.labels.as_ref()?.get(key).cloned();
+    let initialised = condition(pod, "Initialized");
+    let runs = |name: &str| {
+        let mysql = status.container_statuses.iter().find(|c| c.name == name);
+        mysql.is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+    };
+    Pod {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        node: pod.spec.node_name.clone(),
+        ip: status.pod_ip.clone(),
+        ready: condition(pod, "Ready"),
+        started: initialised && runs(CONTAINER_MYSQL),
+        role: label(LABEL_ROLE),
+        template_hash: pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH))
+            .cloned(),
+        trouble: trouble::of(pod),
+    }
+}
+
+fn condition(pod: &watch::Pod, type_: &str) -> bool {
+    pod.status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+fn of_claim(claim: &watch::Claim) -> Claim {
+    let label = |key: &str| claim.metadata.labels.as_ref()?.get(key).cloned();
+    Claim {
+        name: claim.metadata.name.clone().unwrap_or_default(),
+        uid: claim.metadata.uid.clone().unwrap_or_default(),
+        deleting: claim.metadata.deletion_timestamp.is_some(),
+        volume: claim.spec.volume_name.clone(),
+        phase: claim.status.phase.clone(),
+        cluster_id: label(LABEL_CLUSTER_ID),
+    }
+}

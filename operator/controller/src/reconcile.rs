@@ -1,0 +1,150 @@
+//! One look at one cluster: observe, plan, act, report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use mainstay_core::{Plan, plan};
+use mainstay_crd::names::Names;
+use mainstay_crd::{ClusterPhase, MySQLCluster};
+use tracing::{trace, warn};
+
+use crate::act::{ActError, Outcome, act};
+use crate::backoff::jittered;
+use crate::context::Scope;
+use crate::memory::Kept;
+use crate::observe::observe;
+use crate::report::{Event, ReportError, report, tell_step};
+use crate::telemetry::Metrics;
+use crate::watch::{ClusterKey, Guarded};
+
+/// Should a watch ever miss something: how long that can last while all is well.
+const SETTLED: Duration = Duration::from_secs(300);
+/// The same while something is under way.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+/// The same after a plan turned out to rest on something old.
+const OUTDATED: Duration = Duration::from_secs(1);
+
+/// Why a reconciliation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Something was not done.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// The status was not written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl Error {
+    /// A bounded name, for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Error::Act(error) => error.kind(),
+            Error::Report(_) => "Status",
+        }
+    }
+}
+
+/// Brings the cluster one step closer to what its spec says.
+///
+/// # Errors
+/// If something was not done or not reported. Waiting for something is no error.
+pub(crate) async fn reconcile(object: Arc<Guarded>, scope: Arc<Scope>) -> Result<Action, Error> {
+    let begun = Instant::now();
+    scope.context.metrics.reconciles.inc();
+    let Some(key) = ClusterKey::of(object.meta()) else { return Ok(Action::await_change()) };
+    let kept = scope.context.memory.of(&key);
+    let mut kept = kept.lock().await;
+    let outcome = match &object.0 {
+        Ok(watched) => go_round(&scope, &key, watched, &mut kept).await,
+        Err(invalid) => {
+            tell_malformed(&scope, &object, &invalid.error, &mut kept);
+            Ok(Action::await_change())
+        }
+    };
+    scope.context.metrics.duration.observe(begun.elapsed().as_secs_f64());
+    if outcome.is_ok() {
+        scope.context.memory.succeeded(&key);
+    }
+    outcome
+}
+
+async fn go_round(
+    scope: &Scope,
+    key: &ClusterKey,
+    watched: &MySQLCluster,
+    kept: &mut Kept,
+) -> Result<Action, Error> {
+    let context = &scope.context;
+    let names = Names::new(&key.namespace, &key.name);
+    let cluster = kept.newest(watched);
+    let observation = observe(&cluster, &names, &scope.stores, &context.agents);
+    let plan = plan(&observation);
+    trace!(cluster = %key, ?observation, ?plan, "planned");
+    let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, kept).await;
+    if let (Some(step), None | Some(ActError::Secret(_) | ActError::Child(_))) = (&plan.step, &failure) {
+        tell_step(context, &cluster, step, &outcome);
+    }
+    context.metrics.show(key, kept.shown.replace(plan.phase), plan.phase);
+    if let Outcome::Recorded(written) = outcome {
+        kept.written = Some(*written);
+        failure.map_or(Ok(()), Err)?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let reported = report(context, &cluster, &observation, &plan, failure.as_ref()).await;
+    if let Ok(Some(written)) = &reported {
+        kept.written = Some(written.clone());
+    }
+    failure.map_or(Ok(()), Err)?;
+    reported?;
+    Ok(Action::requeue(pace(&plan, &outcome)))
+}
+
+/// When to look again if nothing calls before.
+fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
+    let settled = matches!(plan.phase, ClusterPhase::Healthy | ClusterPhase::Offline) && plan.step.is_none();
+    match outcome {
+        Outcome::Recorded(_) => Duration::ZERO,
+        Outcome::Outdated => OUTDATED,
+        Outcome::Told if settled => jittered(SETTLED),
+        Outcome::Told => jittered(UNDER_WAY),
+    }
+}
+
+/// How long to wait after an error.
+pub(crate) fn after_error(object: Arc<Guarded>, error: &Error, scope: Arc<Scope>) -> Action {
+    Metrics::count(&scope.context.metrics.errors, error.kind());
+    let Some(key) = ClusterKey::of(object.meta()) else { return Action::await_change() };
+    let wait = scope.context.memory.failed(&key);
+    warn!(cluster = %key, kind = error.kind(), error = %error, wait_seconds = wait.as_secs_f64(), "reconciliation failed");
+    Action::requeue(wait)
+}
+
+/// Says once of each state of an object that it can't be read.
+fn tell_malformed(scope: &Scope, object: &Guarded, error: &str, kept: &mut Kept) {
+    if kept.malformed == object.resource_version() {
+        return;
+    }
+    kept.malformed = object.resource_version();
+    scope.context.metrics.malformed.inc();
+    warn!(cluster = object.name_any(), namespace = object.namespace(), error, "the object can't be read");
+    let note = format!("the object can't be read: {error}");
+    scope.context.events.publish(&object.object_ref(&()), Event::warning("InvalidSpec", &note));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::tests::plan;
+
+    #[test]
+    fn only_a_cluster_that_is_well_and_has_nothing_to_do_is_left_alone() {
+        let mut well = plan();
+        assert!(pace(&well, &Outcome::Told) > Duration::from_secs(200));
+        well.phase = ClusterPhase::Degraded;
+        assert!(pace(&well, &Outcome::Told) <= UNDER_WAY);
+        assert_eq!(pace(&plan(), &Outcome::Outdated), OUTDATED);
+    }
+}

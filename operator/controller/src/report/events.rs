@@ -1,0 +1,137 @@
+//! Events: on transitions only, written by one task, so that an event that can't be written holds nobody up.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
+use mainstay_crd::conditions::ConditionType;
+use mainstay_crd::{ClusterPhase, InstanceState, MySQLClusterStatus};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+/// Events that may wait to be written; what comes on top is lost.
+const WAITING: usize = 256;
+/// The longest note that the API takes, in bytes.
+const NOTE: usize = 1024;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    warning: bool,
+    reason: String,
+    note: String,
+}
+
+impl Event {
+    /// Something went as it should.
+    pub(crate) fn normal(reason: &str, note: &str) -> Self {
+        Event { warning: false, reason: reason.into(), note: note.into() }
+    }
+    /// Something a person should look at.
+    pub(crate) fn warning(reason: &str, note: &str) -> Self {
+        Event { warning: true, reason: reason.into(), note: note.into() }
+    }
+}
+
+/// Where events go.
+#[derive(Clone)]
+pub(crate) struct Events {
+    to: mpsc::Sender<(ObjectReference, Event)>,
+    lost: Counter,
+}
+
+impl Events {
+    /// Starts the task that writes them, as `instance`.
+    pub(crate) fn start(client: Client, instance: &str, lost: Counter) -> Self {
+        let reporter = Reporter { controller: "mainstay".into(), instance: Some(instance.into()) };
+        let recorder = Recorder::new(client, reporter);
+        let (to, mut from) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
+        let failed = lost.clone();
+        tokio::spawn(async move {
+            while let Some((about, event)) = from.recv().await {
+                if let Err(error) = recorder.publish(&published(event), &about).await {
+                    failed.inc();
+                    warn!(error = %error, "an event was not written");
+                }
+            }
+        });
+        Events { to, lost }
+    }
+
+    /// Has `event` about an object written some time.
+    pub(crate) fn publish(&self, about: &ObjectReference, event: Event) {
+        if self.to.try_send((about.clone(), event)).is_err() {
+            self.lost.inc();
+        }
+    }
+}
+
+fn published(event: Event) -> Published {
+    let mut note = event.note;
+    while note.len() > NOTE {
+        note.pop();
+    }
+    Published {
+        type_: if event.warning { EventType::Warning } else { EventType::Normal },
+        reason: event.reason,
+        note: Some(note),
+        action: "Reconcile".into(),
+        secondary: None,
+    }
+}
+
+/// What changed between two states of a cluster that people want to know of.
+pub(super) fn transitions(before: &MySQLClusterStatus, after: &MySQLClusterStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(state) = after.state.filter(|state| before.state != Some(*state)) {
+        let note = condition(after, ConditionType::Ready).map(|c| c.message.as_str()).unwrap_or_default();
+        let bad = matches!(state, ClusterPhase::Degraded | ClusterPhase::Failed | ClusterPhase::Lost);
+        let name = format!("{state:?}");
+        events.push(if bad { Event::warning(&name, note) } else { Event::normal(&name, note) });
+    }
+    if let Some(blocked) = condition(after, ConditionType::Blocked).filter(|c| c.status == "True") {
+        let same = condition(before, ConditionType::Blocked)
+            .is_some_and(|c| c.status == blocked.status && c.reason == blocked.reason);
+        if !same {
+            events.push(Event::warning(&blocked.reason, &blocked.message));
+        }
+    }
+    for instance in after.instances.iter().filter(|i| i.state == InstanceState::Quarantined) {
+        let was = before.instances.iter().find(|b| b.name == instance.name).map(|b| b.state);
+        if was != Some(InstanceState::Quarantined) {
+            let why = instance.message.as_deref().unwrap_or("its data may not be used");
+            events.push(Event::warning("Quarantined", &format!("{}: {why}", instance.name)));
+        }
+    }
+    events
+}
+
+fn condition(
+    status: &MySQLClusterStatus,
+    type_: ConditionType,
+) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: ClusterPhase) -> MySQLClusterStatus {
+        MySQLClusterStatus { state: Some(state), ..MySQLClusterStatus::default() }
+    }
+
+    #[test]
+    fn a_state_is_told_when_it_changes_and_not_again() {
+        let (well, ill) = (status(ClusterPhase::Healthy), status(ClusterPhase::Degraded));
+        assert_eq!(transitions(&well, &ill), [Event::warning("Degraded", "")]);
+        assert_eq!(transitions(&ill, &ill), []);
+        assert_eq!(transitions(&ill, &well), [Event::normal("Healthy", "")]);
+    }
+
+    #[test]
+    fn a_long_note_is_cut_where_a_character_ends() {
+        let event = published(Event::normal("x", &"ä".repeat(600)));
+        assert_eq!(event.note.unwrap().len(), 1024);
+    }
+}

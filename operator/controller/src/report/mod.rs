@@ -1,0 +1,86 @@
+//! Status, events and metrics: what people see. Also when something failed.
+
+mod events;
+mod status;
+
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use mainstay_core::{Observation, Plan, Step};
+use mainstay_crd::MySQLCluster;
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::MANAGER_STATUS;
+use serde_json::json;
+
+use crate::act::{ActError, Outcome, is_conflict};
+use crate::context::Context;
+use crate::patch::merge_patch;
+use crate::telemetry::Metrics;
+pub(crate) use events::{Event, Events};
+
+/// Why the status was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    /// It can't be written as JSON.
+    #[error("status: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The API server refused or did not answer.
+    #[error("status: {0}")]
+    Api(#[from] kube::Error),
+}
+
+/// Writes the status if it differs from that of `cluster`, and tells the transitions. Returns the object if it was
+/// written.
+///
+/// # Errors
+/// If the status was not written, and that is not because the object has changed since it was read.
+pub(crate) async fn report(
+    context: &Context,
+    cluster: &MySQLCluster,
+    observation: &Observation,
+    plan: &Plan,
+    failure: Option<&ActError>,
+) -> Result<Option<MySQLCluster>, ReportError> {
+    let before = cluster.status.clone().unwrap_or_default();
+    let after = status::of(observation, plan, failure);
+    if !status::differs(&before, &after, observation.now) {
+        return Ok(None);
+    }
+    let api: Api<MySQLCluster> = Api::namespaced(context.client.clone(), &observation.cluster.namespace);
+    // With the version that was read: what an operator writes that has been replaced is refused.
+    let patch = json!({
+        "metadata": {"uid": cluster.uid(), "resourceVersion": cluster.resource_version()},
+        "status": merge_patch(&before, &after)?,
+    });
+    let params = PatchParams { field_manager: Some(MANAGER_STATUS.into()), ..PatchParams::default() };
+    match api.patch_status(&observation.cluster.name, &params, &Patch::Merge(patch)).await {
+        Ok(written) => {
+            Metrics::count(&context.metrics.writes, "Status");
+            for event in events::transitions(&before, &after) {
+                context.events.publish(&cluster.object_ref(&()), event);
+            }
+            Ok(Some(written))
+        }
+        Err(error) if is_conflict(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells of a step that people want to know of, once it was carried out.
+pub(crate) fn tell_step(context: &Context, cluster: &MySQLCluster, step: &Step, outcome: &Outcome) {
+    let event = match (step, outcome) {
+        (Step::Record { reason, message, .. }, Outcome::Recorded(_)) => {
+            Event::normal(reason.as_str(), message)
+        }
+        (Step::ReplacePod { pod, message, .. }, Outcome::Told) => {
+            Event::normal(Reason::Rolling.as_str(), &format!("{pod} is replaced: {message}"))
+        }
+        _ => return,
+    };
+    context.events.publish(&cluster.object_ref(&()), event);
+}
+
+/// The time, for conditions.
+fn time(now: Timestamp) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now)
+}

@@ -1,0 +1,255 @@
+//! The cluster's Secrets: made once, kept as long as any claim is, looked into only when they changed.
+
+mod certificates;
+mod contents;
+mod owners;
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use mainstay_core::Observation;
+use mainstay_crd::names::{LABEL_CLUSTER, LABEL_CLUSTER_ID, MANAGER_CLUSTER, Names};
+use tracing::info;
+
+use crate::act::{Applied, By, Version, digest, is_conflict, is_final};
+use crate::context::Scope;
+use crate::telemetry::Metrics;
+use crate::watch::find;
+use certificates::CertificateError;
+use contents::{Content, Finding};
+
+const KIND: &str = "Secret";
+
+/// Why a Secret is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    /// The API server refused or did not answer.
+    #[error("Secret {0}: {1}")]
+    Api(String, kube::Error),
+    /// It is not this cluster's.
+    #[error(
+        "Secret {name} exists, but is not of the cluster {cluster_id}: rename or delete it, or label it with \
+         {LABEL_CLUSTER} and {LABEL_CLUSTER_ID} if it is to be used"
+    )]
+    Foreign {
+        /// The Secret.
+        name: String,
+        /// The cluster's id.
+        cluster_id: String,
+    },
+    /// Its contents can't be used, and are not replaced, because others may rely on them.
+    #[error("Secret {0} can't be used: {1}. Restore it, or delete it to have it made anew")]
+    Unusable(String, CertificateError),
+    /// A key or certificate was not made.
+    #[error("making Secret {0}: {1}")]
+    Make(String, CertificateError),
+    /// It can't be written as JSON.
+    #[error("Secret {0}: {1}")]
+    Json(String, serde_json::Error),
+}
+
+impl SecretError {
+    /// A bounded name, for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            SecretError::Api(..) => "Secret",
+            SecretError::Foreign { .. } => "SecretForeign",
+            SecretError::Unusable(..) => "SecretUnusable",
+            SecretError::Make(..) | SecretError::Json(..) => "SecretMake",
+        }
+    }
+    /// Whether a person must change something before it can work.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            SecretError::Api(_, error) => is_final(error),
+            SecretError::Foreign { .. } | SecretError::Unusable(..) => true,
+            SecretError::Make(..) | SecretError::Json(..) => false,
+        }
+    }
+}
+
+/// Which Secrets were looked into, and until when that holds.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    marks: Applied,
+    renew_at: Option<Timestamp>,
+}
+
+/// Sees to all Secrets of the cluster.
+///
+/// # Errors
+/// The first; those that come after it hang on it.
+pub(crate) async fn ensure(
+    scope: &Scope,
+    observation: &Observation,
+    cluster_id: &str,
+    checked: &mut Checked,
+) -> Result<(), SecretError> {
+    let cluster = &observation.cluster;
+    let names = Names::new(&cluster.namespace, &cluster.name);
+    let owners = owners::of(observation);
+    if checked.renew_at.is_some_and(|at| observation.now >= at) {
+        *checked = Checked::default();
+    }
+    let api = Api::namespaced(scope.context.client.clone(), &names.namespace);
+    let mut keeper = Keeper { scope, names: &names, cluster_id, owners, api, now: observation.now, checked };
+    let authority = keeper.authority_version();
+    keeper.see_to(&names.credentials_secret(), &Content::Credentials, "").await?;
+    keeper.see_to(&names.ca_secret(), &Content::Authority, "").await?;
+    let instances = Content::Certificate { names: certificates::instance_names(&names) };
+    keeper.see_to(&names.tls_secret(), &instances, &authority).await?;
+    let operator = Content::Certificate { names: certificates::operator_names() };
+    keeper.see_to(&names.operator_tls_secret(), &operator, &authority).await
+}
+
+struct Keeper<'a> {
+    scope: &'a Scope,
+    names: &'a Names,
+    cluster_id: &'a str,
+    owners: Vec<OwnerReference>,
+    api: Api<Secret>,
+    now: Timestamp,
+    checked: &'a mut Checked,
+}
+
+impl Keeper<'_> {
+    /// What certificates hang on: they are looked at again when the authority's Secret has changed.
+    fn authority_version(&self) -> String {
+        find(&self.scope.stores.secrets, &self.names.namespace, &self.names.ca_secret())
+            .and_then(|secret| secret.metadata.uid.clone())
+            .unwrap_or_default()
+    }
+
+    async fn see_to(&mut self, name: &str, content: &Content, hangs_on: &str) -> Result<(), SecretError> {
+        let owners: Vec<&str> = self.owners.iter().map(|owner| owner.uid.as_str()).collect();
+        let wanted = digest(&(self.cluster_id, owners, content.names(), hangs_on))
+            .map_err(|error| SecretError::Json(name.into(), error))?;
+        let live = find(&self.scope.stores.secrets, &self.names.namespace, name)
+            .map(|live| Version::of(&live.metadata, By::ResourceVersion));
+        if self.checked.marks.is_current(KIND, name, wanted, live, Instant::now()) {
+            return Ok(());
+        }
+        let secret = match self.read(name).await? {
+            Some(secret) => self.correct(name, content, secret).await?,
+            None => self.create(name, content).await?,
+        };
+        let version = Version::of(&secret.metadata, By::ResourceVersion);
+        self.checked.marks.note(KIND, name, wanted, version, Instant::now());
+        Ok(())
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        self.api.get_opt(name).await.map_err(|error| SecretError::Api(name.into(), error))
+    }
+
+    async fn create(&mut self, name: &str, content: &Content) -> Result<Secret, SecretError> {
+        let authority = self.authority(content).await?;
+        let finding = content.look(&Default::default(), authority.as_ref(), &self.names.cluster, self.now);
+        let data = self.settle(name, finding)?.unwrap_or_default();
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some(self.names.namespace.clone()),
+                labels: Some(
+                    [
+                        (LABEL_CLUSTER, self.names.cluster.as_str()),
+                        (LABEL_CLUSTER_ID, self.cluster_id),
+                        ("app.kubernetes.io/managed-by", "mainstay"),
+                    ]
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .into(),
+                ),
+                owner_references: Some(self.owners.clone()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(content.type_().into()),
+            data: Some(data),
+            ..Secret::default()
+        };
+        // Created, not applied: of two operators the second fails here, instead of replacing keys in use.
+        let created = self.api.create(&params(), &secret).await;
+        let created = created.map_err(|error| SecretError::Api(name.into(), error))?;
+        self.wrote(name, "made");
+        Ok(created)
+    }
+
+    /// Adds what lacks and renews what ends; whatever is of use stays.
+    async fn correct(
+        &mut self,
+        name: &str,
+        content: &Content,
+        mut secret: Secret,
+    ) -> Result<Secret, SecretError> {
+        if secret.labels().get(LABEL_CLUSTER_ID).map(String::as_str) != Some(self.cluster_id) {
+            return Err(SecretError::Foreign { name: name.into(), cluster_id: self.cluster_id.into() });
+        }
+        let authority = self.authority(content).await?;
+        let present = secret.data.clone().unwrap_or_default();
+        let finding = content.look(&present, authority.as_ref(), &self.names.cluster, self.now);
+        let data = self.settle(name, finding)?;
+        let owners = owners::merged(secret.owner_references(), &self.owners);
+        let label = secret.labels().get(LABEL_CLUSTER) == Some(&self.names.cluster);
+        if data.is_none() && owners == secret.owner_references() && label {
+            return Ok(secret);
+        }
+        secret.labels_mut().insert(LABEL_CLUSTER.into(), self.names.cluster.clone());
+        secret.metadata.owner_references = Some(owners);
+        secret.metadata.managed_fields = None;
+        secret.data = Some(data.unwrap_or(present));
+        // Carries the resourceVersion that was read.
+        match self.api.replace(name, &params(), &secret).await {
+            Ok(written) => {
+                self.wrote(name, "corrected");
+                Ok(written)
+            }
+            // Looked into again with the next change that the watch brings.
+            Err(error) if is_conflict(&error) => Ok(secret),
+            Err(error) => Err(SecretError::Api(name.into(), error)),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        name: &str,
+        finding: Result<Finding, CertificateError>,
+    ) -> Result<Option<contents::Data>, SecretError> {
+        let finding = finding.map_err(|error| SecretError::Unusable(name.into(), error))?;
+        let (data, renew_at) = match finding {
+            Finding::Good { renew_at } => (None, renew_at),
+            Finding::Make(make) => {
+                let (data, renew_at) = make().map_err(|error| SecretError::Make(name.into(), error))?;
+                (Some(data), renew_at)
+            }
+        };
+        self.checked.renew_at = [self.checked.renew_at, renew_at].into_iter().flatten().min();
+        Ok(data)
+    }
+
+    /// The authority's contents, if `content` needs it.
+    async fn authority(&self, content: &Content) -> Result<Option<contents::Data>, SecretError> {
+        match content {
+            Content::Certificate { .. } => {
+                Ok(Some(self.read(&self.names.ca_secret()).await?.and_then(|s| s.data).unwrap_or_default()))
+            }
+            Content::Credentials | Content::Authority => Ok(None),
+        }
+    }
+
+    fn wrote(&self, name: &str, what: &str) {
+        info!(namespace = self.names.namespace, cluster = self.names.cluster, secret = name, "Secret {what}");
+        Metrics::count(&self.scope.context.metrics.writes, KIND);
+    }
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PostParams::default() }
+}
+
+fn bytes(text: impl Into<String>) -> ByteString {
+    ByteString(text.into().into_bytes())
+}

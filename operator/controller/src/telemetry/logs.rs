@@ -1,0 +1,21 @@
+//! Logs.
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::LogFormat;
+
+/// Starts logging to standard error; `RUST_LOG` filters, `info` if it is not set.
+///
+/// # Errors
+/// If logging was started before.
+pub(crate) fn start_logs(format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Text => logs.try_init(),
+    }
+    .map_err(anyhow::Error::from_boxed)
+    .context("logging was started before")
+}

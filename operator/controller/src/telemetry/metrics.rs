@@ -1,0 +1,169 @@
+//! Metrics, all of them, with their names. Labels have few values each: no cluster's or pod's name is one, but for
+//! the state of each cluster, without which nobody could be paged.
+
+use mainstay_crd::ClusterPhase;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::watch::ClusterKey;
+
+/// What is counted, as a bounded name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Kind {
+    pub(crate) kind: &'static str,
+}
+
+/// A cluster and its state in one word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ClusterState {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+}
+
+impl ClusterState {
+    fn new(cluster: &ClusterKey, state: ClusterPhase) -> Self {
+        ClusterState {
+            namespace: cluster.namespace.clone(),
+            name: cluster.name.clone(),
+            state: format!("{state:?}"),
+        }
+    }
+}
+
+/// Every state.
+const PHASES: [ClusterPhase; 8] = [
+    ClusterPhase::Incomplete,
+    ClusterPhase::Initializing,
+    ClusterPhase::Cloning,
+    ClusterPhase::Healthy,
+    ClusterPhase::Degraded,
+    ClusterPhase::Failed,
+    ClusterPhase::Lost,
+    ClusterPhase::Offline,
+];
+
+/// The operator's metrics.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Reconciliations that were begun.
+    pub(crate) reconciles: Counter,
+    /// Reconciliations that failed, by the kind of error.
+    pub(crate) errors: Family<Kind, Counter>,
+    /// How long reconciliations took.
+    pub(crate) duration: Histogram,
+    /// 1 for the state that a cluster is in.
+    pub(crate) states: Family<ClusterState, Gauge>,
+    /// Open streams of agents.
+    pub(crate) streams: Gauge,
+    /// Streams that ended, by why.
+    pub(crate) stream_ends: Family<Kind, Counter>,
+    /// Steps that were carried out, by kind.
+    pub(crate) steps: Family<Kind, Counter>,
+    /// Writes to the API server, by what was written.
+    pub(crate) writes: Family<Kind, Counter>,
+    /// Events that could not be published.
+    pub(crate) events_lost: Counter,
+    /// Objects that could not be read.
+    pub(crate) malformed: Counter,
+    /// 1 while this operator leads.
+    pub(crate) leading: Gauge,
+    /// Restarts of watches, by kind of object.
+    pub(crate) watch_errors: Family<Kind, Counter>,
+}
+
+impl Metrics {
+    /// All metrics, at nought.
+    pub(crate) fn new() -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("mainstay"),
+            reconciles: Counter::default(),
+            errors: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.001, 3.0, 10)),
+            states: Family::default(),
+            streams: Gauge::default(),
+            stream_ends: Family::default(),
+            steps: Family::default(),
+            writes: Family::default(),
+            events_lost: Counter::default(),
+            malformed: Counter::default(),
+            leading: Gauge::default(),
+            watch_errors: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register("reconciles", "Reconciliations that were begun", self.reconciles.clone());
+        to.register("reconcile_errors", "Reconciliations that failed, by kind of error", self.errors.clone());
+        to.register_with_unit(
+            "reconcile_duration",
+            "How long reconciliations took",
+            Unit::Seconds,
+            self.duration.clone(),
+        );
+        to.register("cluster_state", "1 for the state that a cluster is in", self.states.clone());
+        to.register("agent_streams", "Open streams of agents", self.streams.clone());
+        to.register("agent_stream_ends", "Streams of agents that ended, by why", self.stream_ends.clone());
+        to.register("steps", "Steps that were carried out, by kind", self.steps.clone());
+        to.register("api_writes", "Writes to the API server, by what was written", self.writes.clone());
+        to.register("events_lost", "Events that could not be published", self.events_lost.clone());
+        to.register("malformed_objects", "Objects that could not be read", self.malformed.clone());
+        to.register("leading", "1 while this operator leads", self.leading.clone());
+        to.register("watch_errors", "Failures of watches, by kind of object", self.watch_errors.clone());
+    }
+
+    /// Counts one more of `kind` in `family`.
+    pub(crate) fn count(family: &Family<Kind, Counter>, kind: &'static str) {
+        family.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Shows that `cluster` is in `state`, and no longer in `before`.
+    pub(crate) fn show(&self, cluster: &ClusterKey, before: Option<ClusterPhase>, state: ClusterPhase) {
+        if before == Some(state) {
+            return;
+        }
+        if let Some(before) = before {
+            self.states.remove(&ClusterState::new(cluster, before));
+        }
+        self.states.get_or_create(&ClusterState::new(cluster, state)).set(1);
+    }
+
+    /// Shows no state of `cluster`, whose object is gone.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        for state in PHASES {
+            self.states.remove(&ClusterState::new(cluster, state));
+        }
+    }
+
+    /// In the format that Prometheus reads.
+    ///
+    /// # Errors
+    /// None is known: writing to a string does not fail.
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_shown_under_its_name() {
+        let metrics = Metrics::new();
+        Metrics::count(&metrics.errors, "Order");
+        metrics.duration.observe(0.01);
+        let text = metrics.text().unwrap();
+        assert!(text.contains("mainstay_reconcile_errors_total{kind=\"Order\"} 1"), "{text}");
+        assert!(text.contains("mainstay_reconcile_duration_seconds_count 1"), "{text}");
+    }
+}

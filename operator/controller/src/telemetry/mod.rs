@@ -1,0 +1,9 @@
+//! What the operator says about itself: logs, metrics, health.
+
+mod http;
+mod logs;
+mod metrics;
+
+pub(crate) use http::{Health, serve};
+pub(crate) use logs::start_logs;
+pub(crate) use metrics::Metrics;

@@ -1,0 +1,134 @@
+//! Pods and claims as far as the operator looks at them: what is not named here never enters memory.
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+
+/// A pod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, Resource)]
+#[resource(inherit = core::Pod)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pod {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: PodSpec,
+    #[serde(default)]
+    pub(crate) status: PodStatus,
+}
+
+/// `spec` of a pod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodSpec {
+    pub(crate) node_name: Option<String>,
+}
+
+/// `status` of a pod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodStatus {
+    pub(crate) phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pub(crate) pod_ip: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) conditions: Vec<PodCondition>,
+    pub(crate) init_container_statuses: Vec<ContainerStatus>,
+    pub(crate) container_statuses: Vec<ContainerStatus>,
+}
+
+/// A claim.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, Resource)]
+#[resource(inherit = core::PersistentVolumeClaim)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Claim {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: ClaimSpec,
+    #[serde(default)]
+    pub(crate) status: ClaimStatus,
+}
+
+/// `spec` of a claim.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimSpec {
+    pub(crate) volume_name: Option<String>,
+}
+
+/// `status` of a claim.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimStatus {
+    pub(crate) phase: Option<String>,
+}
+
+/// Whose metadata is kept how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Labels and owner references too.
+    Owners,
+    /// Labels and those annotations that are Mainstay's own.
+    Labels,
+}
+
+/// Drops from `meta` what nobody reads.
+pub(crate) fn prune(meta: &mut ObjectMeta, keep: Keep) {
+    meta.managed_fields = None;
+    meta.finalizers = None;
+    meta.generate_name = None;
+    meta.self_link = None;
+    if keep != Keep::Owners {
+        meta.owner_references = None;
+    }
+    let ours = |key: &String| key.starts_with(mainstay_crd::names::GROUP);
+    if let Some(labels) = &mut meta.labels {
+        labels.retain(|key, _| ours(key));
+    }
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|key, _| ours(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER};
+
+    #[test]
+    fn a_pod_is_read_without_what_it_has_not_yet() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "shop-0", "namespace": "db"},
+            "spec": {"containers": [{"name": "mysql"}]},
+            "status": {"phase": "Pending", "podIP": "10.0.0.1", "containerStatuses": [
+                {"name": "mysql", "image": "mysql:9.7", "imageID": "", "ready": false, "restartCount": 0,
+                 "state": {"waiting": {"reason": "PodInitializing"}}}]},
+        }))
+        .unwrap();
+        assert_eq!(pod.spec.node_name, None);
+        assert_eq!(pod.status.pod_ip.as_deref(), Some("10.0.0.1"));
+        assert_eq!(pod.status.container_statuses.len(), 1);
+    }
+
+    #[test]
+    fn only_what_is_read_stays_in_memory() {
+        let mut meta: ObjectMeta = serde_json::from_value(serde_json::json!({
+            "name": "shop-0", "uid": "u", "managedFields": [{"manager": "kubelet"}],
+            "labels": {LABEL_CLUSTER: "shop", "team": "a"},
+            "annotations": {ANNOTATION_TEMPLATE_HASH: "h", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "y"}],
+        }))
+        .unwrap();
+        let mut with_owners = meta.clone();
+        prune(&mut with_owners, Keep::Owners);
+        prune(&mut meta, Keep::Labels);
+        assert_eq!(with_owners.owner_references.unwrap().len(), 1);
+        assert_eq!(meta.owner_references, None);
+        assert_eq!(meta.managed_fields, None);
+        assert_eq!(meta.labels.unwrap().into_keys().collect::<Vec<_>>(), [LABEL_CLUSTER]);
+        assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), [ANNOTATION_TEMPLATE_HASH]);
+    }
+}
