@@ -1,5 +1,5 @@
-# The operator and the agent, each a static binary, and nothing else.
+# The operator and the agent: two static binaries, nothing else. `make build` makes them first.
 FROM scratch
-COPY mainstay-controller mainstay-agent /
+COPY target/image/mainstay-controller target/image/mainstay-agent /
 USER 65532:65532
 ENTRYPOINT ["/mainstay-controller"]
