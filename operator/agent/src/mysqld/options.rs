@@ -79,7 +79,6 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
         ("socket", path(&run.socket())),
         ("pid_file", path(&settings.run.join("mysqld.pid"))),
         ("init_file", path(&run.init())),
-        ("log_error", "stderr".into()),
         ("secure_file_priv", "NULL".into()),
         ("server_id", settings.server_id_base.saturating_add(ordinal).to_string()),
         ("log_bin", "binlog".into()),
@@ -91,7 +90,7 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
         ("relay_log_recovery", "OFF".into()),
         ("plugin_load_add", "mysql_clone.so".into()),
         ("loose_mysqlx", "OFF".into()),
-        ("clone_ssl_ca", path(&settings.tls.join("ca.crt"))),
+        ("loose_clone_ssl_ca", path(&settings.tls.join("ca.crt"))),
     ];
     match purpose {
         Purpose::Prepare => options.push(("skip_networking", on())),

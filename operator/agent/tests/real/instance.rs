@@ -1,0 +1,290 @@
+//! One instance: its volume outlives its agents.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use mainstay_proto::{
+    Action, Answer, Directory, Endpoint, Order, PATH_ORDER, PATH_REPORT, Report, Server, ServerState,
+    TaskState, pod,
+};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use crate::cluster::{Cluster, NAMESPACE, PASSWORDS, free_port};
+use crate::pki::Pair;
+
+/// Nothing in these tests takes longer unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Instance<'a> {
+    cluster: &'a Cluster,
+    pub(crate) ordinal: u32,
+    pub(crate) pod_uid: String,
+    pub(crate) agent: Option<Child>,
+    ports: [u16; 4],
+}
+
+impl<'a> Instance<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, ordinal: u32) -> Self {
+        let ports = [free_port(), free_port(), free_port(), free_port()];
+        Instance { cluster, ordinal, pod_uid: uuid::Uuid::new_v4().to_string(), agent: None, ports }
+    }
+
+    pub(crate) fn volume(&self) -> PathBuf {
+        self.cluster.directory.join(format!("volume-{}", self.ordinal))
+    }
+
+    fn run_directory(&self) -> PathBuf {
+        self.cluster.directory.join(format!("run-{}", self.ordinal))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.cluster.directory.join(format!("log-{}", self.ordinal))).unwrap()
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint { host: pod::host(NAMESPACE, &self.cluster.name, self.ordinal), port: self.ports[0] }
+    }
+
+    /// Starts `prepare` or `serve`.
+    pub(crate) fn start(&mut self, command: &str) {
+        let c = self.cluster;
+        let flag = |name: &str, value: String| format!("--{name}={value}");
+        let inside = |name: &str| c.inside(&c.directory.join(name));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(c.directory.join(format!("log-{}", self.ordinal)))
+            .unwrap();
+        let child = Command::new("chroot")
+            .arg("--userspec=999:999")
+            .arg(&c.root)
+            .arg(inside("agent"))
+            .arg(command)
+            .args([
+                flag("namespace", NAMESPACE.into()),
+                flag("cluster", c.name.clone()),
+                flag("cluster-id", c.id.clone()),
+                flag("pod-name", format!("{}-{}", c.name, self.ordinal)),
+                flag("pod-uid", self.pod_uid.clone()),
+                flag("pod-ip", "127.0.0.1".into()),
+                flag("node", "here".into()),
+                flag("server-id-base", "100".into()),
+                flag("volume", c.inside(&self.volume())),
+                flag("run", c.inside(&self.run_directory())),
+                flag("config", inside("config")),
+                flag("credentials", inside("credentials")),
+                flag("tls", inside("tls")),
+                flag("mysql-port", self.ports[0].to_string()),
+                flag("admin-port", self.ports[1].to_string()),
+                flag("agent-port", self.ports[2].to_string()),
+                flag("probe-port", self.ports[3].to_string()),
+                flag("mounts-seconds", "1".into()),
+            ])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agent = Some(child);
+    }
+
+    /// As a new pod on the same volume.
+    pub(crate) fn new_pod(&mut self) {
+        self.pod_uid = uuid::Uuid::new_v4().to_string();
+    }
+
+    /// Waits for the agent to end by itself.
+    pub(crate) fn ended(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let child = self.agent.as_mut().unwrap();
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().unwrap() {
+                self.agent = None;
+                return status.success();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the agent does not end:\n{}", self.log());
+    }
+
+    /// SIGTERM, and its end.
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM", self.agent.as_ref().unwrap().id());
+        self.ended();
+    }
+
+    pub(crate) fn signal(&self, signal: &str, pid: u32) {
+        assert!(Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap().success());
+    }
+
+    pub(crate) fn mysqld_pid(&self) -> u32 {
+        std::fs::read_to_string(self.run_directory().join("mysqld.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    async fn request(&self, who: &Pair, path: &str, body: Option<String>) -> Result<Vec<u8>, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.cluster.pki.authority.as_bytes()).unwrap()).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(who.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(who.key.as_bytes()).unwrap();
+        let config =
+            ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+        let stream =
+            tokio::net::TcpStream::connect(("127.0.0.1", self.ports[2])).await.map_err(|e| e.to_string())?;
+        let name = ServerName::try_from(self.endpoint().host).unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .map_err(|e| e.to_string())?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+        tokio::spawn(connection);
+        let request = hyper::Request::builder()
+            .method(if body.is_some() { "POST" } else { "GET" })
+            .uri(path)
+            .header("host", "agent")
+            .header("content-type", "application/json")
+            .body(Full::new(bytes::Bytes::from(body.unwrap_or_default())))
+            .unwrap();
+        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let body = response.into_body().collect().await.map_err(|e| e.to_string())?;
+        Ok(body.to_bytes().to_vec())
+    }
+
+    pub(crate) async fn try_report(&self, who: &Pair) -> Result<Report, String> {
+        let body = self.request(who, PATH_REPORT, None).await?;
+        serde_json::from_slice(&body).map_err(|e| e.to_string())
+    }
+
+    /// The first report for which `wanted` holds.
+    pub(crate) async fn report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = Err("none".to_owned());
+        while Instant::now() < deadline {
+            last = self.try_report(&self.cluster.pki.operator).await;
+            if let Ok(report) = &last
+                && wanted(report)
+            {
+                return report.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{what}: never seen; last {last:?}\n{}", self.log());
+    }
+
+    pub(crate) async fn state(&self, what: &str, wanted: impl Fn(&ServerState) -> bool) -> ServerState {
+        let report =
+            self.report(what, |report| matches!(&report.server, Server::Running { state } if wanted(state)));
+        match report.await.server {
+            Server::Running { state } => *state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn make_order(&self, epoch: u64, revision: u64, action: Action) -> Order {
+        Order {
+            proto: mainstay_proto::VERSION,
+            cluster_id: self.cluster.id.clone(),
+            pod_uid: self.pod_uid.clone(),
+            ordinal: self.ordinal,
+            epoch,
+            revision,
+            action,
+        }
+    }
+
+    pub(crate) async fn send(&self, order: &Order) -> Answer {
+        let body = serde_json::to_string(order).unwrap();
+        let answer = self.request(&self.cluster.pki.operator, PATH_ORDER, Some(body)).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    pub(crate) async fn order(&self, epoch: u64, revision: u64, action: Action) {
+        assert_eq!(self.send(&self.make_order(epoch, revision, action)).await, Answer::Accepted);
+    }
+
+    /// Initialises, or clones from a donor, as `prepare` does; then serves.
+    pub(crate) async fn provision(&mut self, revision: u64, donor: Option<&Instance<'_>>) {
+        self.start("prepare");
+        self.report("it is empty", |report| report.directory == Directory::Empty).await;
+        let operation = format!("op-{}-{revision}", self.ordinal);
+        let action = match donor {
+            None => Action::Initialize { operation },
+            Some(donor) => Action::Clone { operation, donor: donor.endpoint(), max_mib_per_second: None },
+        };
+        self.order(1, revision, action).await;
+        assert!(self.ended(), "{}", self.log());
+        self.start("serve");
+        self.state("it serves", |_| true).await;
+    }
+
+    /// Initialised, and told to lead.
+    pub(crate) async fn primary(&mut self, alone: bool) {
+        self.provision(1, None).await;
+        self.order(1, 2, Action::Lead { alone }).await;
+        self.state("it leads", |state| !state.super_read_only).await;
+    }
+
+    pub(crate) async fn failure(&self, what: &str) -> String {
+        let failed = |report: &Report| match report.task.as_ref().map(|task| task.state.clone()) {
+            Some(TaskState::Failed { error }) => Some(error),
+            _ => None,
+        };
+        let report = self.report(what, |report| failed(report).is_some()).await;
+        failed(&report).unwrap()
+    }
+
+    /// As root with the password of the Secret, over the socket.
+    pub(crate) async fn client(&self) -> Conn {
+        let socket = self.run_directory().join("mysql.sock");
+        let options = OptsBuilder::default()
+            .socket(Some(socket.to_string_lossy().into_owned()))
+            .user(Some("root"))
+            .pass(Some(PASSWORDS[0].1));
+        Conn::new(options).await.unwrap()
+    }
+
+    pub(crate) async fn sql(&self, statement: &str) {
+        self.client().await.query_drop(statement).await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, query: &str) -> u64 {
+        self.client().await.query_first(query).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn wait_for_rows(&self, table: &str, rows: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let query = format!("SELECT COUNT(*) FROM {table}");
+            let found: Result<Option<u64>, _> = self.client().await.query_first(query).await;
+            if matches!(found, Ok(Some(found)) if found == rows) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{table} never had {rows} rows: {found:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Instance<'_> {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // mysqld goes first: it would outlive an agent that is killed.
+            if let Ok(pid) = std::fs::read_to_string(self.run_directory().join("mysqld.pid")) {
+                let _ = Command::new("kill").args(["-s", "KILL", pid.trim()]).stderr(Stdio::null()).status();
+            }
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}

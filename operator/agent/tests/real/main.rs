@@ -1,0 +1,10 @@
+//! Agents on a real MySQL, without a cluster: each runs in a root directory that has MySQL installed
+//! (`MAINSTAY_MYSQL_ROOT`, which `make test-tools` makes), as an unprivileged user.
+
+mod cluster;
+mod instance;
+mod pki;
+
+mod clones;
+mod roles;
+mod safety;

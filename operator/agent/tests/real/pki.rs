@@ -1,0 +1,40 @@
+//! Certificates as the operator would make them.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+/// A certificate with its key, as PEM.
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// A cluster's certificates.
+pub(crate) struct Pki {
+    pub(crate) authority: String,
+    pub(crate) instance: Pair,
+    pub(crate) operator: Pair,
+}
+
+impl Pki {
+    pub(crate) fn new(namespace: &str, cluster: &str) -> Pki {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        Pki {
+            authority,
+            instance: pair(&issuer, &format!("*.{cluster}.{namespace}.svc")),
+            operator: pair(&issuer, mainstay_proto::pod::OPERATOR_SAN),
+        }
+    }
+}
+
+fn pair(issuer: &Issuer<'_, KeyPair>, name: &str) -> Pair {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params.signed_by(&key, issuer).unwrap().pem();
+    Pair { certificate, key: key.serialize_pem() }
+}
