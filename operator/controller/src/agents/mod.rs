@@ -7,6 +7,8 @@ mod error;
 mod order;
 mod stream;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::collections::HashMap;

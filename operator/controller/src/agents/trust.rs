@@ -45,6 +45,12 @@ impl Trust {
         self.known().remove(cluster);
     }
 
+    /// Takes `config` for what the Secret of `cluster` holds.
+    #[cfg(test)]
+    pub(super) fn know(&self, cluster: &ClusterKey, config: ClientConfig) {
+        self.known().insert(cluster.clone(), Arc::new(OnceCell::new_with(Some(Arc::new(config)))));
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,9 +27,9 @@ const CERTIFICATE_DAYS: i64 = 90;
 
 /// A certificate and its key, both PEM.
 #[derive(Clone, Default)]
-pub(super) struct Pair {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// Why a certificate was not made or is not fit. Says nothing of any key.

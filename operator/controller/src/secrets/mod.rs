@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mainstay_core::Observation;
 use mainstay_crd::names::{LABEL_CLUSTER, LABEL_CLUSTER_ID, MANAGER_CLUSTER, Names};
+use serde_json::json;
 use tracing::info;
 
 use crate::act::{Applied, By, Version, digest, is_conflict, is_final};
@@ -172,7 +173,8 @@ impl Keeper<'_> {
             ..Secret::default()
         };
         // Created, not applied: of two operators the second fails here, instead of replacing keys in use.
-        let created = self.api.create(&params(), &secret).await;
+        let params = PostParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PostParams::default() };
+        let created = self.api.create(&params, &secret).await;
         let created = created.map_err(|error| SecretError::Api(name.into(), error))?;
         self.wrote(name, "made");
         Ok(created)
@@ -183,7 +185,7 @@ impl Keeper<'_> {
         &mut self,
         name: &str,
         content: &Content,
-        mut secret: Secret,
+        secret: Secret,
     ) -> Result<Secret, SecretError> {
         if secret.labels().get(LABEL_CLUSTER_ID).map(String::as_str) != Some(self.cluster_id) {
             return Err(SecretError::Foreign { name: name.into(), cluster_id: self.cluster_id.into() });
@@ -193,16 +195,21 @@ impl Keeper<'_> {
         let finding = content.look(&present, authority.as_ref(), &self.names.cluster, self.now);
         let data = self.settle(name, finding)?;
         let owners = owners::merged(secret.owner_references(), &self.owners);
-        let label = secret.labels().get(LABEL_CLUSTER) == Some(&self.names.cluster);
-        if data.is_none() && owners == secret.owner_references() && label {
+        let labelled = secret.labels().get(LABEL_CLUSTER) == Some(&self.names.cluster);
+        if data.is_none() && owners == secret.owner_references() && labelled {
             return Ok(secret);
         }
-        secret.labels_mut().insert(LABEL_CLUSTER.into(), self.names.cluster.clone());
-        secret.metadata.owner_references = Some(owners);
-        secret.metadata.managed_fields = None;
-        secret.data = Some(data.unwrap_or(present));
-        // Carries the resourceVersion that was read.
-        match self.api.replace(name, &params(), &secret).await {
+        let patch = json!({
+            "metadata": {
+                "uid": secret.metadata.uid,
+                "resourceVersion": secret.metadata.resource_version,
+                "labels": {LABEL_CLUSTER: self.names.cluster},
+                "ownerReferences": owners,
+            },
+            "data": data.unwrap_or_default(),
+        });
+        let params = PatchParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PatchParams::default() };
+        match self.api.patch(name, &params, &Patch::Merge(patch)).await {
             Ok(written) => {
                 self.wrote(name, "corrected");
                 Ok(written)
@@ -246,10 +253,23 @@ impl Keeper<'_> {
     }
 }
 
-fn params() -> PostParams {
-    PostParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PostParams::default() }
-}
-
 fn bytes(text: impl Into<String>) -> ByteString {
     ByteString(text.into().into_bytes())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::certificates;
+    pub(crate) use super::certificates::Pair;
+
+    /// A new authority.
+    pub(crate) fn authority() -> Pair {
+        certificates::make_authority("shop", jiff::Timestamp::now()).unwrap()
+    }
+
+    /// A certificate of `authority` for `names`.
+    pub(crate) fn issued(authority: &Pair, names: &[&str]) -> Pair {
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        certificates::issue(authority, "shop", &names, jiff::Timestamp::now()).unwrap()
+    }
 }
