@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use mainstay_core::Step;
 use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL, MANAGER_CLUSTER, MANAGER_STATUS, Names};
 use mainstay_crd::{MySQLCluster, MySQLClusterStatus, ReplicationRecord};
-use mainstay_proto::{Answer, Order, Refusal};
+use mainstay_proto::{Action, Answer, Order, Refusal};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -70,17 +70,37 @@ struct Taken {
     /// Changes that the agent had reported by then.
     changes: u64,
     at: Instant,
+    /// Orders like it before it.
+    repeats: u32,
+}
+
+/// An order that was carried out without success is repeated at once, and then ever less often.
+fn pause(repeats: u32) -> Duration {
+    match repeats {
+        0 => Duration::ZERO,
+        more => Duration::from_secs(1 << more.min(5)),
+    }
+}
+
+/// The same again. A clone that failed is announced under another id.
+fn alike(one: &Order, other: &Order) -> bool {
+    let copies = |order: &Order| matches!(order.action, Action::Clone { .. });
+    one == other || (copies(one) && copies(other))
 }
 
 impl Sent {
     /// Whether `order` was accepted, and nothing was heard since that it could have brought about.
     fn awaits(&self, order: &Order, changes: u64, now: Instant) -> bool {
         self.0.get(&order.pod_uid).is_some_and(|taken| {
-            taken.order == *order && taken.changes == changes && now.duration_since(taken.at) < REPORT_DELAY
+            let since = now.duration_since(taken.at);
+            let unheard = taken.order == *order && taken.changes == changes && since < REPORT_DELAY;
+            unheard || (alike(&taken.order, order) && since < pause(taken.repeats))
         })
     }
     fn note(&mut self, order: &Order, changes: u64, now: Instant) {
-        self.0.insert(order.pod_uid.clone(), Taken { order: order.clone(), changes, at: now });
+        let before = self.0.get(&order.pod_uid).filter(|taken| alike(&taken.order, order));
+        let repeats = before.map_or(0, |taken| taken.repeats + 1);
+        self.0.insert(order.pod_uid.clone(), Taken { order: order.clone(), changes, at: now, repeats });
     }
     /// Forgets orders to pods that are not among `uids`.
     pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
@@ -269,5 +289,34 @@ mod tests {
         assert!(!sent.awaits(&order(1), 6, now), "the agent has reported");
         assert!(!sent.awaits(&order(2), 5, now), "another order");
         assert!(!sent.awaits(&order(1), 5, now + REPORT_DELAY), "no report in time");
+    }
+
+    #[test]
+    fn what_fails_again_and_again_is_ordered_ever_less_often() {
+        let clone = |id: &str| Order {
+            proto: 1,
+            cluster_id: "id".into(),
+            pod_uid: "u".into(),
+            ordinal: 1,
+            epoch: 1,
+            revision: 1,
+            action: Action::Clone {
+                operation: id.into(),
+                donor: mainstay_proto::Endpoint { host: "h".into(), port: 1 },
+                max_mib_per_second: None,
+            },
+        };
+        let (mut sent, mut now) = (Sent::default(), Instant::now());
+        let mut waited = Vec::new();
+        for changes in 0..8 {
+            let mut wait = Duration::ZERO;
+            while sent.awaits(&clone(&changes.to_string()), changes, now + wait) {
+                wait += Duration::from_secs(1);
+            }
+            now += wait;
+            waited.push(wait.as_secs());
+            sent.note(&clone(&changes.to_string()), changes, now);
+        }
+        assert_eq!(waited, [0, 0, 2, 4, 8, 16, 32, 32]);
     }
 }
