@@ -1,6 +1,8 @@
 //! Agents on a real MySQL, without a cluster: each runs in a root directory that has MySQL installed
 //! (`MAINSTAY_MYSQL_ROOT`, which `make test-tools` makes), as an unprivileged user.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod cluster;
 mod instance;
 mod pki;
