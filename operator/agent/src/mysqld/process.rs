@@ -12,8 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// How many of the log's last lines are kept for reports.
+/// How many lines of the log are kept for reports: errors before others.
 const TAIL: usize = 5;
+/// How MySQL marks an error in its log.
+const ERROR: &str = "[ERROR]";
 /// Exit status by which mysqld asks its supervisor to be started again. Manual: "RESTART Statement".
 const RESTART: i32 = 16;
 
@@ -103,9 +105,14 @@ async fn pass_on(log: impl tokio::io::AsyncRead + Unpin, tail: Arc<Mutex<VecDequ
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{line}");
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.len() == TAIL {
-            tail.pop_front();
+        // The first errors name the cause; what follows them is how it took the server down.
+        let errors = tail.iter().filter(|kept| kept.contains(ERROR)).count();
+        if tail.len() == TAIL && errors < TAIL {
+            let oldest = tail.iter().position(|kept| !kept.contains(ERROR)).unwrap_or_default();
+            tail.remove(oldest);
         }
-        tail.push_back(line.chars().take(300).collect());
+        if tail.len() < TAIL {
+            tail.push_back(line.chars().take(300).collect());
+        }
     }
 }

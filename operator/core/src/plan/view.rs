@@ -105,9 +105,10 @@ impl<'a> View<'a> {
                 .is_some_and(|lag| lag <= LAG_LIMIT)
     }
 
-    /// It serves in its role.
+    /// It serves in its role, and is not about to end.
     pub(super) fn ready(&self, ordinal: u32) -> bool {
-        self.leads(ordinal) || self.in_time(ordinal)
+        let ending = self.instance(ordinal).and_then(|i| i.pod.as_ref()).is_none_or(|pod| pod.deleting);
+        !ending && (self.leads(ordinal) || self.in_time(ordinal))
     }
 
     fn channel_to_primary(&self, ordinal: u32) -> Option<&'a Channel> {

@@ -225,6 +225,15 @@ fn a_change_rolls_one_at_a_time_and_the_primary_last() {
 }
 
 #[test]
+fn while_a_pod_is_ending_no_other_is_replaced() {
+    let mut world = healthy(3);
+    world.spec.image = "mysql:9.8".into();
+    let mut observation = world.observe();
+    observation.instances.get_mut(&2).unwrap().pod.as_mut().unwrap().deleting = true;
+    assert_eq!(crate::plan(&observation).step, None);
+}
+
+#[test]
 fn a_change_that_cannot_start_stops_at_the_first_and_its_fix_goes_on() {
     let mut world = healthy(3);
     world.spec.image = "bad:1".into();
