@@ -8,7 +8,7 @@ use mainstay_proto::{HEARTBEAT_SECONDS, PATH_WATCH, Report};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::dial::Io;
 use super::lines::Lines;
@@ -32,7 +32,12 @@ pub(crate) async fn keep(agents: Agents, target: Target, trigger: Trigger, retry
         let Err(error) = follow(&agents, &target, &trigger, &mut backoff).await;
         Metrics::count(&agents.0.metrics.stream_ends, error.kind());
         if agents.note_broken(&target.uid, &error) {
-            warn!(cluster = %target.cluster, pod = target.pod, error = %error, "agent's stream broke");
+            let (cluster, pod) = (&target.cluster, &target.pod);
+            match &error {
+                // Containers and pods come and go.
+                AgentError::Ended => info!(%cluster, pod, "agent's stream ended"),
+                _ => warn!(%cluster, pod, error = %error, "agent's stream broke"),
+            }
             trigger.pull(&target.cluster);
         } else {
             debug!(cluster = %target.cluster, pod = target.pod, error = %error, "agent not heard");
