@@ -19,8 +19,6 @@ use crate::watch::Trigger;
 
 /// A stream that says nothing for this long is broken.
 const SILENCE: Duration = Duration::from_secs(3 * HEARTBEAT_SECONDS);
-/// How long connecting may take until the answer begins.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How often progress alone is worth a look at the cluster.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -54,8 +52,7 @@ async fn follow(
     backoff: &mut Backoff,
 ) -> Result<Infallible, AgentError> {
     // In a box, which is gone once the stream is open: connecting takes more room than reading.
-    let begun = Box::pin(begin(agents, target));
-    let mut lines = timeout(CONNECT, begun).await.map_err(|_| AgentError::Silent(CONNECT.as_secs()))??;
+    let mut lines = Box::pin(begin(agents, target)).await?;
     let _open = Open::new(agents);
     let mut progress = Instant::now();
     loop {
@@ -75,7 +72,11 @@ async fn follow(
 
 async fn begin(agents: &Agents, target: &Target) -> Result<Lines<TlsStream<Box<dyn Io>>>, AgentError> {
     let stream = channel::open(agents, target).await?;
-    Lines::ask(stream, &target.host(), PATH_WATCH).await
+    in_time(Lines::ask(stream, &target.host(), PATH_WATCH)).await
+}
+
+async fn in_time<T>(what: impl Future<Output = Result<T, AgentError>>) -> Result<T, AgentError> {
+    timeout(SILENCE, what).await.map_err(|_| AgentError::Silent(SILENCE.as_secs()))?
 }
 
 /// Counts a stream while it is open.
