@@ -1,12 +1,14 @@
 //! A cluster of three, as a user meets it first.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{ListParams, Request};
 use mainstay_crd::names::{LABEL_ROLE, ROLE_PRIMARY, ROLE_REPLICA};
-use mainstay_crd::{InstanceRole, InstanceStatus, MySQLCluster};
+use mainstay_crd::{InstanceRole, InstanceStatus, MySQLCluster, MySQLClusterStatus};
 use mainstay_e2e::database::{Database, ordinal};
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::sql::error_code;
@@ -16,6 +18,8 @@ use serde_json::Value;
 
 /// Rows that are written.
 const ROWS: u32 = 1000;
+/// Status tells what it must, and what differs once a minute.
+const TOLD: Duration = Duration::from_secs(90);
 /// `ER_OPTION_PREVENTS_STATEMENT`: the server is read-only.
 const READ_ONLY: u16 = 1290;
 
@@ -90,6 +94,9 @@ async fn budgets_cover_roles(database: &Database<'_>) -> Result<()> {
 }
 
 async fn status_tells_the_truth(database: &Database<'_>, primary: u32) -> Result<()> {
+    // GTID sets alone cause no write: what has been executed since is told within a minute, or with the next change.
+    let told = |status: &MySQLClusterStatus| status.instances.iter().all(|told| told.gtid_executed.is_some());
+    database.until("the GTID sets to be told", TOLD, told).await?;
     let status = database.status().await?;
     ensure!(status.ready.as_deref() == Some("3/3"), "status.ready is {:?}", status.ready);
     for instance in &status.instances {
@@ -116,7 +123,7 @@ async fn instance_is_as_told(database: &Database<'_>, told: &InstanceStatus, pri
     ensure!(told.claim_uid == Some(actual.claim_uid), "claimUID {:?}", told.claim_uid);
     ensure!(told.volume == Some(actual.volume), "volume {:?}", told.volume);
     ensure!(told.server_uuid == Some(actual.server_uuid), "serverUUID {:?}", told.server_uuid);
-    // GTID sets alone cause no write, so what is told may be old, but never more than there is.
+    // What is told may be old, but never more than there is.
     let gtids = told.gtid_executed.as_deref().context("no gtidExecuted")?.replace('\n', "");
     let mut sql = database.sql(ordinal).await?;
     let contained: u8 = sql.one(&format!("SELECT GTID_SUBSET('{gtids}', @@gtid_executed)")).await?;
