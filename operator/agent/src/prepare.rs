@@ -19,7 +19,14 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
     let (commands, _) = mpsc::channel(1);
     let Parts { context, desk, stop } = start::parts(settings, Stage::Prepare, commands)?;
     let look = || async {
-        context.store.with(|volume| Ok(volume.examine())).await.map_err(StartError::Volume)?;
+        context
+            .store
+            .with(|volume| {
+                volume.examine();
+                Ok(())
+            })
+            .await
+            .map_err(StartError::Volume)?;
         Ok::<_, StartError>(matches!(context.board.report().directory, Directory::Complete { .. }))
     };
     if look().await? {

@@ -151,7 +151,6 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
         ("server_id", (settings.server_id_base + ordinal).to_string()),
         ("report_host", settings.host(ordinal)),
         ("report_port", settings.mysql_port.to_string()),
-        ("log_error", "stderr".to_owned()),
         ("loose_mysqlx", "OFF".to_owned()),
         ("secure_file_priv", "NULL".to_owned()),
         ("gtid_mode", "ON".to_owned()),
