@@ -108,6 +108,7 @@ fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
     match outcome {
         Outcome::Recorded(_) => Duration::ZERO,
         Outcome::Outdated => OUTDATED,
+        Outcome::Later(wait) => *wait,
         Outcome::Told if settled => jittered(SETTLED),
         Outcome::Told => jittered(UNDER_WAY),
     }

@@ -1,6 +1,7 @@
 //! What the instances of one test share.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -79,12 +80,10 @@ impl Cluster {
 
     /// The instances' names, which their certificates are for, lead to this machine.
     fn resolve(&self) {
-        let hosts = self.root.join("etc/hosts");
-        let mut text = fs::read_to_string(&hosts).unwrap_or_default();
-        for ordinal in 0..4 {
-            text.push_str(&format!("127.0.0.1 {}\n", pod::host(NAMESPACE, &self.name, ordinal)));
-        }
-        fs::write(&hosts, text).unwrap();
+        let names = (0..4).map(|i| format!("127.0.0.1 {}\n", pod::host(NAMESPACE, &self.name, i)));
+        // Appended in one write: other tests do the same at this moment.
+        let mut hosts = fs::File::options().create(true).append(true).open(self.root.join("etc/hosts")).unwrap();
+        hosts.write_all(names.collect::<String>().as_bytes()).unwrap();
     }
 
     /// An instance with an empty volume; nothing runs yet.

@@ -246,16 +246,24 @@ impl<'a> Instance<'a> {
 
     /// As root with the password of the Secret, over the socket.
     pub(crate) async fn client(&self) -> Conn {
+        self.try_client().await.unwrap()
+    }
+
+    async fn try_client(&self) -> Result<Conn, mysql_async::Error> {
         let socket = self.run_directory().join("mysql.sock");
         let options = OptsBuilder::default()
             .socket(Some(socket.to_string_lossy().into_owned()))
             .user(Some("root"))
             .pass(Some(PASSWORDS[0].1));
-        Conn::new(options).await.unwrap()
+        Conn::new(options).await
     }
 
     pub(crate) async fn sql(&self, statement: &str) {
         self.client().await.query_drop(statement).await.unwrap();
+    }
+
+    pub(crate) async fn text(&self, query: &str) -> String {
+        self.client().await.query_first(query).await.unwrap().unwrap()
     }
 
     pub(crate) async fn number(&self, query: &str) -> u64 {
@@ -266,7 +274,10 @@ impl<'a> Instance<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let query = format!("SELECT COUNT(*) FROM {table}");
-            let found: Result<Option<u64>, _> = self.client().await.query_first(query).await;
+            let found: Result<Option<u64>, _> = match self.try_client().await {
+                Ok(mut client) => client.query_first(query).await,
+                Err(error) => Err(error),
+            };
             if matches!(found, Ok(Some(found)) if found == rows) {
                 return;
             }

@@ -124,7 +124,7 @@ impl Hand<'_> {
         let params = PatchParams::apply(MANAGER_CLUSTER).force();
         match api.patch_metadata(&name, &params, &Patch::Apply(child)).await {
             Ok(now) => {
-                info!(cluster = %namespace, kind, name, "applied");
+                info!(namespace, kind, name, "applied");
                 Metrics::count(&self.metrics.writes, kind);
                 self.applied.note(kind, &name, wanted, Version::of(&now.metadata, by), Instant::now());
                 Ok(())

@@ -47,7 +47,7 @@ pub(crate) async fn apply(
         let params = PatchParams { field_manager: Some(MANAGER_ROLE.into()), ..PatchParams::default() };
         match pods.patch_metadata(&pod, &params, &Patch::Merge(patch)).await {
             Ok(_) => {
-                info!(cluster = %cluster.name, namespace = cluster.namespace, pod, role, "role label set");
+                info!(namespace = cluster.namespace, pod, role = role.unwrap_or("none"), "role label");
                 Metrics::count(&context.metrics.writes, "PodRole");
             }
             Err(error) if is_gone(&error) => {}

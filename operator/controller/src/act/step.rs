@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use mainstay_core::Step;
 use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL, MANAGER_CLUSTER, MANAGER_STATUS, Names};
 use mainstay_crd::{MySQLCluster, MySQLClusterStatus, ReplicationRecord};
-use mainstay_proto::{Answer, Order, Refusal};
+use mainstay_proto::{Action, Answer, Order, Refusal};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -18,9 +18,16 @@ use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
 use crate::telemetry::Metrics;
+use crate::watch::ClusterKey;
 
 /// How long a report may take after an order was accepted, before the order is sent again.
 const REPORT_DELAY: Duration = Duration::from_secs(10);
+/// The first wait before an order that was carried out in vain is given again; each is twice the one before.
+const FIRST_REPEAT: Duration = Duration::from_secs(2);
+/// The longest such wait.
+const LAST_REPEAT: Duration = Duration::from_secs(60);
+/// An order that was not given for this long is a new one.
+const FORGET: Duration = Duration::from_secs(300);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +61,8 @@ pub(crate) enum StepError {
 pub(crate) enum Outcome {
     /// There was none, or what it does will be told by a watch or by an agent.
     Told,
+    /// It is to be done later.
+    Later(Duration),
     /// The record was written; the next step follows from it.
     Recorded(Box<MySQLCluster>),
     /// What it was decided on is no longer so.
@@ -70,19 +79,35 @@ struct Taken {
     /// Changes that the agent had reported by then.
     changes: u64,
     at: Instant,
+    /// How long to wait before it is sent once more, should the plan still ask for it.
+    patience: Duration,
+}
+
+/// The same again. A clone that failed is announced under another id.
+fn alike(one: &Order, other: &Order) -> bool {
+    let copies = |order: &Order| matches!(order.action, Action::Clone { .. });
+    one == other || (copies(one) && copies(other))
 }
 
 impl Sent {
-    /// Whether `order` was accepted, and nothing was heard since that it could have brought about.
-    fn awaits(&self, order: &Order, changes: u64, now: Instant) -> bool {
-        self.0.get(&order.pod_uid).is_some_and(|taken| {
-            taken.order == *order && taken.changes == changes && now.duration_since(taken.at) < REPORT_DELAY
-        })
+    /// How long not to send `order`, if it was accepted before: until the agent has had time to report, and longer
+    /// each time that the same order did not bring about what it was given for.
+    fn wait(&self, order: &Order, changes: u64, now: Instant) -> Option<Duration> {
+        let taken = self.0.get(&order.pod_uid).filter(|taken| alike(&taken.order, order))?;
+        let unheard = taken.order == *order && taken.changes == changes;
+        let patience = if unheard { REPORT_DELAY.max(taken.patience) } else { taken.patience };
+        patience.checked_sub(now.duration_since(taken.at)).filter(|left| !left.is_zero())
     }
+
     fn note(&mut self, order: &Order, changes: u64, now: Instant) {
-        self.0.insert(order.pod_uid.clone(), Taken { order: order.clone(), changes, at: now });
+        let again = self.0.get(&order.pod_uid).filter(|taken| alike(&taken.order, order));
+        let again = again.filter(|taken| now.duration_since(taken.at) < taken.patience + FORGET);
+        let patience = again.map_or(Duration::ZERO, |t| (t.patience * 2).clamp(FIRST_REPEAT, LAST_REPEAT));
+        let taken = Taken { order: order.clone(), changes, at: now, patience };
+        self.0.insert(order.pod_uid.clone(), taken);
     }
-    /// Forgets orders to pods that are not among `uids`.
+
+    /// Forgets orders to pods that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.0.retain(|uid, _| is_there(uid));
     }
@@ -101,7 +126,7 @@ pub(crate) async fn carry_out(
 ) -> Result<Outcome, StepError> {
     let outcome = match step {
         Step::Record { cluster_id, record, message, .. } => {
-            info!(cluster = %names.cluster, namespace = names.namespace, revision = record.revision, message, "record");
+            info!(cluster = %key(names), revision = record.revision, why = message, "record");
             write_record(context, names, cluster, cluster_id, record).await
         }
         Step::Order { ordinal, order, message } => {
@@ -112,12 +137,18 @@ pub(crate) async fn carry_out(
             label_claim(context, names, claim, uid, labels).await
         }
         Step::ReplacePod { pod, uid, message } => {
-            info!(cluster = %names.cluster, namespace = names.namespace, pod, message, "pod is replaced");
+            info!(cluster = %key(names), pod, why = message, "pod replaced");
             delete_pod(context, names, pod, uid).await
         }
     }?;
-    Metrics::count(&context.metrics.steps, step.kind());
+    if !matches!(outcome, Outcome::Later(_)) {
+        Metrics::count(&context.metrics.steps, step.kind());
+    }
     Ok(outcome)
+}
+
+fn key(names: &Names) -> ClusterKey {
+    ClusterKey::named(&names.namespace, &names.cluster)
 }
 
 /// Whoever changed the object since it was read may have changed what the record hangs on: then it is not written.
@@ -167,8 +198,8 @@ async fn give_order(
     sent: &mut Sent,
 ) -> Result<Outcome, StepError> {
     let (_, changes) = context.agents.heard(&order.pod_uid);
-    if sent.awaits(order, changes, Instant::now()) {
-        return Ok(Outcome::Told);
+    if let Some(wait) = sent.wait(order, changes, Instant::now()) {
+        return Ok(Outcome::Later(wait));
     }
     let (pod, action) = (names.pod(ordinal), order.action.kind());
     let answer = context.agents.order(order).await.map_err(|source| StepError::Order {
@@ -176,7 +207,7 @@ async fn give_order(
         action,
         source,
     })?;
-    info!(cluster = %names.cluster, namespace = names.namespace, pod, action, revision = order.revision, message, ?answer, "order");
+    info!(cluster = %key(names), pod, action, revision = order.revision, why = message, ?answer, "order");
     match answer {
         Answer::Accepted => {
             sent.note(order, changes, Instant::now());
@@ -224,7 +255,6 @@ async fn delete_pod(context: &Context, names: &Names, pod: &str, uid: &str) -> R
 mod tests {
     use super::*;
     use mainstay_crd::{Operation, OperationKind};
-    use mainstay_proto::Action;
 
     #[test]
     fn a_record_replaces_the_one_before_and_nothing_else() {
@@ -251,9 +281,8 @@ mod tests {
         assert_eq!(patch, json!({"clusterId": "id", "replication": replication}));
     }
 
-    #[test]
-    fn an_accepted_order_is_not_repeated_before_its_agent_has_reported() {
-        let order = |revision| Order {
+    fn order(revision: u64) -> Order {
+        Order {
             proto: 1,
             cluster_id: "id".into(),
             pod_uid: "u".into(),
@@ -261,13 +290,38 @@ mod tests {
             epoch: 1,
             revision,
             action: Action::StandDown,
-        };
+        }
+    }
+
+    #[test]
+    fn an_accepted_order_is_not_repeated_before_its_agent_has_reported() {
         let (mut sent, now) = (Sent::default(), Instant::now());
-        assert!(!sent.awaits(&order(1), 5, now));
+        assert_eq!(sent.wait(&order(1), 5, now), None);
         sent.note(&order(1), 5, now);
-        assert!(sent.awaits(&order(1), 5, now));
-        assert!(!sent.awaits(&order(1), 6, now), "the agent has reported");
-        assert!(!sent.awaits(&order(2), 5, now), "another order");
-        assert!(!sent.awaits(&order(1), 5, now + REPORT_DELAY), "no report in time");
+        assert_eq!(sent.wait(&order(1), 5, now), Some(REPORT_DELAY));
+        assert_eq!(sent.wait(&order(1), 6, now), None, "the agent has reported");
+        assert_eq!(sent.wait(&order(2), 5, now), None, "another order");
+        assert_eq!(sent.wait(&order(1), 5, now + REPORT_DELAY), None, "no report in time");
+    }
+
+    fn clone(operation: u64) -> Order {
+        let donor = mainstay_proto::Endpoint { host: "h".into(), port: 1 };
+        let action = Action::Clone { operation: operation.to_string(), donor, max_mib_per_second: None };
+        Order { action, ..order(1) }
+    }
+
+    #[test]
+    fn an_order_that_is_carried_out_in_vain_is_repeated_ever_more_slowly() {
+        let (mut sent, mut now) = (Sent::default(), Instant::now());
+        let mut waits = Vec::new();
+        for changes in 0..8 {
+            sent.note(&clone(changes), changes, now);
+            let wait = sent.wait(&clone(changes + 1), changes + 1, now).unwrap_or_default();
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits, [0, 2, 4, 8, 16, 32, 60, 60]);
+        sent.note(&order(2), 9, now);
+        assert_eq!(sent.wait(&order(2), 10, now), None, "another order starts over");
     }
 }

@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use mainstay_core::Agent;
-use mainstay_proto::Report;
+use mainstay_proto::{Report, TaskState};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
 
 use crate::telemetry::Metrics;
 use crate::watch::Trigger;
@@ -93,6 +94,7 @@ impl Agents {
     fn note(&self, uid: &str, report: Report) -> bool {
         let mut followed = self.followed();
         let Some(entry) = followed.get_mut(uid) else { return false };
+        tell_failure(&entry.target, entry.word.last(), &report);
         let matters = match &entry.word {
             Agent::Live { report: last } => change::matters(last, &report),
             Agent::Unheard | Agent::Broken { .. } => true,
@@ -116,5 +118,20 @@ impl Agents {
     fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
         // Nothing panics while it holds this lock; if something did, each entry is whole all the same.
         self.0.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs that an order failed, once.
+fn tell_failure(target: &Target, before: Option<&Report>, now: &Report) {
+    let failed = |report: &Report| {
+        report.task.clone().and_then(|task| match task.state {
+            TaskState::Failed { error } => Some((task.fence, task.kind, error)),
+            TaskState::Running | TaskState::Done => None,
+        })
+    };
+    let Some((fence, kind, error)) = failed(now) else { return };
+    if before.and_then(failed) != Some((fence, kind.clone(), error.clone())) {
+        let (cluster, pod, revision) = (&target.cluster, &target.pod, fence.revision);
+        warn!(%cluster, pod, kind, revision, error, "an order was not carried out");
     }
 }

@@ -248,7 +248,7 @@ impl Keeper<'_> {
     }
 
     fn wrote(&self, name: &str, what: &str) {
-        info!(namespace = self.names.namespace, cluster = self.names.cluster, secret = name, "Secret {what}");
+        info!(namespace = self.names.namespace, name, "Secret {what}");
         Metrics::count(&self.scope.context.metrics.writes, KIND);
     }
 }
