@@ -31,7 +31,9 @@ pub(super) async fn follow(
     let channel = state::channel(&mut client).await?;
     let applying = channel.is_some_and(|channel| channel.applier_running);
     guard.check()?;
-    match replication::change(configured.as_ref(), &wanted, applying) {
+    let change = replication::change(configured.as_ref(), &wanted, applying);
+    tracing::info!(host = source.host, port = source.port, ?change, "replication channel");
+    match change {
         Change::None => {}
         Change::Receiver => {
             client.run("STOP REPLICA IO_THREAD", "STOP REPLICA IO_THREAD").await?;

@@ -82,7 +82,8 @@ impl Cluster {
     fn resolve(&self) {
         let names = (0..4).map(|i| format!("127.0.0.1 {}\n", pod::host(NAMESPACE, &self.name, i)));
         // Appended in one write: other tests do the same at this moment.
-        let mut hosts = fs::File::options().create(true).append(true).open(self.root.join("etc/hosts")).unwrap();
+        let mut hosts =
+            fs::File::options().create(true).append(true).open(self.root.join("etc/hosts")).unwrap();
         hosts.write_all(names.collect::<String>().as_bytes()).unwrap();
     }
 
