@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -256,8 +256,12 @@ impl<'a> Database<'a> {
     /// # Errors
     /// If the Service has no ready endpoint, or it can't be reached.
     pub async fn sql_through(&self, service: &str) -> Result<Sql> {
-        let endpoints = self.endpoints(service).await?;
-        ensure!(!endpoints.is_empty(), "Service {service} has no ready endpoint");
+        let what = format!("a ready endpoint of Service {service}");
+        let endpoints = wait::poll(&what, wait::SHORT, || async {
+            let endpoints = self.endpoints(service).await?;
+            Ok((!endpoints.is_empty()).then_some(endpoints))
+        })
+        .await?;
         Sql::connect(self.scope.api(), &endpoints[0], &self.login().await?).await
     }
 

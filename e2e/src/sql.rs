@@ -99,11 +99,11 @@ impl Sql {
     pub async fn connect(pods: Api<Pod>, pod: &str, login: &Login) -> Result<Sql> {
         let forward = Forward::open(pods, pod, ports::MYSQL).await?;
         let tls = login.ca.clone().map(|ca| {
-            // The certificate names the pod, the connection goes to this machine.
+            // The certificate names the pod, the connection goes to this machine; `localhost` is among its names.
             SslOpts::default()
                 .with_root_certs(vec![ca.into()])
                 .with_disable_built_in_roots(true)
-                .with_danger_skip_domain_validation(true)
+                .with_danger_tls_hostname_override(Some("localhost"))
         });
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")

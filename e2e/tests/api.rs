@@ -6,6 +6,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,7 +20,7 @@ use mainstay_crd::names::MANAGER_STATUS;
 use mainstay_crd::rules::cases::{self, Change, Verdict};
 use mainstay_crd::{InstanceState, InstanceStatus, MySQLCluster, MySQLClusterStatus, ReplicationRecord};
 use mainstay_e2e::cluster::{Env, program, root};
-use mainstay_e2e::{exec, note, wait};
+use mainstay_e2e::{exec, note, operator, wait};
 use serde_json::{Value, json};
 
 /// Objects are sent as they are written, not as the types would write them.
@@ -226,6 +227,7 @@ async fn instances_can_be_scaled_within_the_bounds() -> Result<()> {
 async fn a_status_is_applied_whole_and_keeps_what_is_applied_again() -> Result<()> {
     let env = Env::connect().await?;
     install(&env).await?;
+    stop_operator(&env.client).await?;
     with_namespace(&env.client, async |namespace| {
         let api = clusters(&env.client, namespace);
         let object: DynamicObject = serde_json::from_value(cases::object(&json!({})))?;
@@ -253,6 +255,16 @@ async fn a_status_is_applied_whole_and_keeps_what_is_applied_again() -> Result<(
         remove(&api, "case").await
     })
     .await
+}
+
+/// An operator would have a status of its own to write. The tests that need one install it again.
+async fn stop_operator(client: &Client) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), operator::NAMESPACE);
+    if deployments.get_opt(operator::RELEASE).await?.is_none() {
+        return Ok(());
+    }
+    deployments.delete(operator::RELEASE, &DeleteParams::foreground()).await?;
+    wait::gone(&deployments, operator::RELEASE, None, wait::SHORT).await
 }
 
 fn status(now: &Time) -> MySQLClusterStatus {

@@ -14,6 +14,8 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::act::said;
+
 /// Name of the Lease.
 const LEASE: &str = "mainstay-controller";
 /// For how long a leader that is not heard keeps the Lease.
@@ -38,6 +40,8 @@ enum Outcome {
     Held,
     /// Another holds it.
     Taken,
+    /// Somebody else wrote it just now; whoever that was, the next try will tell.
+    Raced,
 }
 
 impl Election {
@@ -50,8 +54,8 @@ impl Election {
         loop {
             match self.attempt().await {
                 Ok(Outcome::Held) => return info!(identity = self.identity, "leading"),
-                Ok(Outcome::Taken) => debug!("standing by"),
-                Err(error) => warn!(error = %error, "no answer about the Lease"),
+                Ok(Outcome::Taken | Outcome::Raced) => debug!("standing by"),
+                Err(error) => warn!(error = said(&error), "the Lease can't be had"),
             }
             sleep(RETRY).await;
         }
@@ -66,8 +70,9 @@ impl Election {
             let begun = Instant::now();
             match timeout(left, self.attempt()).await {
                 Ok(Ok(Outcome::Held)) => renewed = begun,
+                Ok(Ok(Outcome::Raced)) => {}
                 Ok(Ok(Outcome::Taken)) => return anyhow::anyhow!("another operator holds the Lease"),
-                Ok(Err(error)) => warn!(error = %error, "the Lease was not renewed"),
+                Ok(Err(error)) => warn!(error = said(&error), "the Lease was not renewed"),
                 Err(_) => return anyhow::anyhow!("the Lease could not be renewed for {DEADLINE:?}"),
             }
         }
@@ -107,14 +112,13 @@ impl Election {
         self.settle(written)
     }
 
-    /// A conflict says that another was faster.
     fn settle(&mut self, written: Result<Lease, kube::Error>) -> Result<Outcome, kube::Error> {
         match written {
             Ok(lease) => {
                 self.see(&lease);
                 Ok(Outcome::Held)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Taken),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Raced),
             Err(error) => Err(error),
         }
     }
@@ -166,5 +170,68 @@ pub(crate) fn identity(given: Option<&str>) -> anyhow::Result<String> {
         // A container that restarts keeps its pod's name, but is another process.
         Some(name) => Ok(format!("{name}_{}", uuid::Uuid::new_v4())),
         None => Ok(format!("mainstay_{}", uuid::Uuid::new_v4())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Api as World;
+
+    fn candidate(world: &World, name: &str) -> Election {
+        Election::new(world.client(), "db", name.into())
+    }
+
+    async fn holds(candidate: &mut Election) -> bool {
+        candidate.attempt().await.unwrap() == Outcome::Held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_leads_and_the_next_follows_once_it_was_released() {
+        let world = World::default();
+        let (mut first, mut second) = (candidate(&world, "a"), candidate(&world, "b"));
+        first.won().await;
+        assert!(!holds(&mut second).await);
+        first.release().await.unwrap();
+        assert!(holds(&mut second).await, "without waiting for the term to end");
+        assert!(!holds(&mut first).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_heard_keeps_the_lease_and_one_that_is_not_loses_it() {
+        let world = World::default();
+        let (mut first, mut second) = (candidate(&world, "a"), candidate(&world, "b"));
+        first.won().await;
+        for _ in 0..20 {
+            assert!(!holds(&mut second).await);
+            sleep(RETRY).await;
+            assert!(holds(&mut first).await);
+        }
+        // From here on the first is silent.
+        assert!(!holds(&mut second).await);
+        sleep(DURATION).await;
+        assert!(holds(&mut second).await);
+        let lost = first.lost().await.to_string();
+        assert!(lost.contains("another operator"), "{lost}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_cannot_renew_gives_up_before_another_may_begin() {
+        let world = World::default();
+        let mut leader = candidate(&world, "a");
+        leader.won().await;
+        world.refuse("leases/mainstay-controller", 503);
+        let begun = Instant::now();
+        leader.lost().await;
+        assert!(begun.elapsed() < DURATION);
+    }
+
+    #[tokio::test]
+    async fn of_two_at_once_one_leads() {
+        let world = World::default();
+        let (mut first, mut second) = (candidate(&world, "a"), candidate(&world, "b"));
+        let (a, b) = tokio::join!(first.attempt(), second.attempt());
+        let held = [a.unwrap(), b.unwrap()].into_iter().filter(|outcome| *outcome == Outcome::Held).count();
+        assert_eq!(held, 1);
     }
 }

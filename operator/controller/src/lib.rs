@@ -19,9 +19,13 @@ mod patch;
 mod reconcile;
 mod report;
 mod run;
+#[cfg(test)]
+mod scenarios;
 mod secrets;
 mod settings;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use run::run;

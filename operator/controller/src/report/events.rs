@@ -9,6 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::act::said;
+
 /// Events that may wait to be written; what comes on top is lost.
 const WAITING: usize = 256;
 /// The longest note that the API takes, in bytes.
@@ -51,7 +53,7 @@ impl Events {
             while let Some((about, event)) = from.recv().await {
                 if let Err(error) = recorder.publish(&published(event), &about).await {
                     failed.inc();
-                    warn!(error = %error, "an event was not written");
+                    warn!(error = said(&error), "an event was not written");
                 }
             }
         });

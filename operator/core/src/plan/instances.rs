@@ -71,7 +71,7 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
         claim_uid: claim.map(|claim| claim.uid.clone()),
         volume: claim.and_then(|claim| claim.volume.clone()),
         server_uuid: known(server, |s| s.server_uuid.clone()).or_else(|| before?.server_uuid.clone()),
-        gtid_executed: known(server, |s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
+        gtid_executed: server.map(|s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
         seen_at: match server {
             Some(_) => Some(Time(view.o.now)),
             None => before.and_then(|b| b.seen_at.clone()),
@@ -99,6 +99,9 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
             (None, false) => (InstanceState::Unknown, Some("its agent has not been heard".into())),
         };
     };
+    if view.ready(ordinal) && !pod.ready {
+        return (InstanceState::Joining, Some("it serves, but its readiness probe has not said so yet".into()));
+    }
     if view.ready(ordinal) {
         let pending = report.serving().map(|s| s.setting_errors.join("; ")).filter(|text| !text.is_empty());
         return (InstanceState::Ready, pending);

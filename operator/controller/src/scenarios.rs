@@ -1,0 +1,230 @@
+//! The operator on an API server in memory: what it writes, what it leaves alone, and when it is silent.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::testing::{CLUSTER, Request, Rig};
+
+const SECRETS: [&str; 4] = ["shop-ca", "shop-credentials", "shop-operator-tls", "shop-tls"];
+
+fn path(group: &str, plural: &str, name: &str) -> String {
+    format!("{group}/namespaces/db/{plural}/{name}")
+}
+
+fn names(objects: Vec<Value>) -> Vec<String> {
+    objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn writes(requests: Vec<Request>) -> Vec<String> {
+    let writes = requests.into_iter().filter(|request| request.method != Method::GET);
+    writes.map(|request| format!("{} {}", request.method, request.what)).collect()
+}
+
+#[tokio::test]
+async fn a_new_cluster_gets_its_id_first_and_then_its_children() {
+    let mut rig = Rig::new();
+    rig.reconcile().await.unwrap();
+    assert_eq!(
+        writes(rig.api.requests()),
+        ["PATCH mysqlclusters/shop/status"],
+        "the id comes before all else"
+    );
+    let id = rig.status()["clusterId"].clone();
+    assert!(id.is_string());
+
+    rig.settle().await;
+    assert_eq!(names(rig.api.list("secrets")), SECRETS);
+    assert_eq!(names(rig.api.list("services")), ["shop", "shop-primary", "shop-read"]);
+    assert_eq!(names(rig.api.list("statefulsets")), ["shop"]);
+    assert_eq!(names(rig.api.list("poddisruptionbudgets")).len(), 2);
+    for secret in rig.api.list("secrets") {
+        assert_eq!(secret["metadata"]["labels"]["mysql.mainstay.dev/cluster-id"], id);
+    }
+    assert_eq!(rig.status()["ready"], "0/3");
+    assert_eq!(rig.status()["observedGeneration"], 1);
+}
+
+#[tokio::test]
+async fn silence() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    rig.reconcile().await.unwrap();
+    assert_eq!(rig.api.requests(), [], "nothing differs, so nothing is asked and nothing is written");
+}
+
+#[tokio::test]
+async fn nothing_is_made_twice_while_the_watches_lag_behind() {
+    let mut rig = Rig::new();
+    rig.sync();
+    for _ in 0..5 {
+        rig.reconcile_stale().await.unwrap();
+    }
+    let made = writes(rig.api.requests());
+    let count = |what: &str| made.iter().filter(|write| write.contains(what)).count();
+    assert_eq!(count("POST secrets"), 4, "{made:?}");
+    assert_eq!(count("PATCH mysqlclusters/shop/status"), 2, "the id, then the state: {made:?}");
+    assert_eq!(made.len(), 4 + 2 + 8, "each child once: {made:?}");
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_anew_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let before = rig.api.version();
+    let mut next = Rig::started(rig.api.clone());
+    next.settle().await;
+    assert_eq!(next.api.version(), before);
+}
+
+#[tokio::test]
+async fn what_a_person_changed_is_put_right_and_nothing_else_is_touched() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let service = path("/api/v1", "services", "shop-primary");
+    let port = rig.api.get(&service).unwrap()["spec"]["ports"].clone();
+    rig.api.edit(&service, |service| service["spec"]["ports"] = json!([]));
+    rig.reconcile().await.unwrap();
+    assert_eq!(writes(rig.api.requests()), ["PATCH services/shop-primary"]);
+    assert_eq!(rig.api.get(&service).unwrap()["spec"]["ports"], port);
+    rig.reconcile().await.unwrap();
+    assert_eq!(rig.api.requests(), []);
+}
+
+#[tokio::test]
+async fn what_controllers_report_on_children_calls_for_nothing() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    for (group, plural, name) in [
+        ("/apis/apps/v1", "statefulsets", "shop"),
+        ("/apis/policy/v1", "poddisruptionbudgets", "shop-primary"),
+    ] {
+        rig.api
+            .edit(&path(group, plural, name), |object| object["status"] = json!({"observedGeneration": 1}));
+    }
+    rig.reconcile().await.unwrap();
+    assert_eq!(rig.api.requests(), []);
+}
+
+#[tokio::test]
+async fn a_paused_cluster_is_reported_on_and_not_changed() {
+    let mut rig = Rig::new();
+    rig.api.edit(CLUSTER, |cluster| cluster["spec"]["paused"] = json!(true));
+    rig.reconcile().await.unwrap();
+    rig.reconcile().await.unwrap();
+    assert_eq!(writes(rig.api.requests()), ["PATCH mysqlclusters/shop/status"]);
+    assert!(rig.api.list("secrets").is_empty());
+    assert_eq!(rig.condition("Progressing")["reason"], "Paused");
+}
+
+#[tokio::test]
+async fn a_record_is_not_written_over_what_others_changed_meanwhile() {
+    let mut rig = Rig::new();
+    rig.sync();
+    rig.api.edit(CLUSTER, |cluster| cluster["spec"]["replicas"] = json!(5));
+    rig.reconcile_stale().await.unwrap();
+    assert!(rig.status().is_null());
+    rig.reconcile().await.unwrap();
+    assert!(rig.status()["clusterId"].is_string());
+}
+
+#[tokio::test]
+async fn a_child_that_is_refused_is_named_and_keeps_no_other_from_being_made() {
+    let mut rig = Rig::new();
+    rig.api.refuse("shop-read", 422);
+    rig.reconcile().await.unwrap();
+    let error = rig.reconcile().await.unwrap_err();
+    assert_eq!(error.kind(), "Child");
+    assert_eq!(names(rig.api.list("statefulsets")), ["shop"]);
+    let blocked = rig.condition("Blocked");
+    assert_eq!((&blocked["status"], &blocked["reason"]), (&json!("True"), &json!("ApiError")));
+    assert_eq!(blocked["message"], "Service shop-read: refused by the test");
+
+    // Nothing more is said while nothing more is known.
+    let before = rig.api.version();
+    assert!(rig.reconcile().await.is_err());
+    assert_eq!(rig.api.version(), before);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_busy_blocks_nobody_for_good() {
+    let mut rig = Rig::new();
+    rig.api.refuse("shop-read", 500);
+    rig.reconcile().await.unwrap();
+    assert!(rig.reconcile().await.is_err());
+    assert_eq!(rig.condition("Blocked")["status"], "False");
+    assert_eq!(rig.condition("Progressing")["reason"], "ApiError");
+}
+
+#[tokio::test]
+async fn a_secret_of_the_same_name_that_is_not_ours_is_left_alone() {
+    let mut rig = Rig::new();
+    let theirs = json!({"apiVersion": "v1", "kind": "Secret", "data": {"root": "eA=="},
+        "metadata": {"name": "shop-credentials", "namespace": "db"}});
+    rig.api.put(&path("/api/v1", "secrets", "shop-credentials"), theirs);
+    let before = rig.api.list("secrets");
+    rig.reconcile().await.unwrap();
+    // A metadata watch by label does not bring it.
+    let error = loop {
+        if let Err(error) = rig.reconcile().await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), "SecretForeign");
+    assert_eq!(rig.api.list("secrets"), before);
+    assert!(rig.condition("Blocked")["message"].as_str().unwrap().contains("shop-credentials"));
+}
+
+#[tokio::test]
+async fn secrets_belong_to_every_claim_that_there_is() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data-shop-4", "namespace": "db", "uid": "kept",
+            "labels": {"mysql.mainstay.dev/cluster": "shop"}}});
+    rig.api.put(&path("/api/v1", "persistentvolumeclaims", "data-shop-4"), claim);
+    let passwords = rig.api.get(&path("/api/v1", "secrets", "shop-credentials")).unwrap()["data"].clone();
+    rig.settle().await;
+    for secret in rig.api.list("secrets") {
+        let owners: Vec<&Value> = secret["metadata"]["ownerReferences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|owner| &owner["uid"])
+            .collect();
+        assert!(owners.contains(&&json!("kept")), "{owners:?}");
+        assert_eq!(owners.len(), 2);
+    }
+    let after = rig.api.get(&path("/api/v1", "secrets", "shop-credentials")).unwrap();
+    assert_eq!(after["data"], passwords);
+}
+
+#[tokio::test]
+async fn a_secret_that_lost_a_password_gets_another_and_keeps_the_rest() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let secret = path("/api/v1", "secrets", "shop-credentials");
+    let before = rig.api.get(&secret).unwrap()["data"].clone();
+    rig.api.edit(&secret, |secret| {
+        secret["data"].as_object_mut().unwrap().remove("clone");
+    });
+    rig.settle().await;
+    let after = rig.api.get(&secret).unwrap()["data"].clone();
+    assert_eq!(after["root"], before["root"]);
+    assert!(after["clone"].is_string());
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_told_once_and_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.api.edit(CLUSTER, |cluster| cluster["spec"]["replicas"] = json!("three"));
+    for _ in 0..2 {
+        rig.reconcile().await.unwrap();
+    }
+    assert_eq!(rig.api.requests(), []);
+    while rig.api.list("events").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let events = rig.api.list("events");
+    assert_eq!(events.len(), 1);
+    assert!(events[0]["note"].as_str().unwrap().contains("can't be read"), "{events:?}");
+}

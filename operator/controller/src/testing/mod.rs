@@ -1,0 +1,8 @@
+//! A small API server in memory, for tests: the world in which the operator is tried, not a stand-in for any of its
+//! parts.
+
+mod api;
+mod rig;
+
+pub(crate) use api::{Api, Request};
+pub(crate) use rig::{CLUSTER, Rig};

@@ -1,0 +1,125 @@
+//! The operator, all of it but for its watches, on an API server in memory.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::agents::{Agents, Dialer, Trust};
+use crate::context::{Context, Scope};
+use crate::memory::Memory;
+use crate::reconcile::{Error, reconcile};
+use crate::report::Events;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use crate::watch::Stores;
+
+/// The cluster `shop` in `db`.
+pub(crate) const CLUSTER: &str = "/apis/mysql.mainstay.dev/v1alpha1/namespaces/db/mysqlclusters/shop";
+
+/// An operator.
+pub(crate) struct Rig {
+    pub(crate) api: Api,
+    pub(crate) context: Arc<Context>,
+    stores: Option<Stores>,
+}
+
+impl Rig {
+    /// An operator and a new cluster of three.
+    pub(crate) fn new() -> Self {
+        let api = Api::default();
+        api.put(
+            CLUSTER,
+            json!({
+                "apiVersion": "mysql.mainstay.dev/v1alpha1", "kind": "MySQLCluster",
+                "metadata": {"name": "shop", "namespace": "db"},
+                "spec": {"replicas": 3, "image": "mysql:9.7", "storage": {"size": "1Gi"}},
+            }),
+        );
+        Rig::started(api)
+    }
+
+    /// An operator that was just started.
+    pub(crate) fn started(api: Api) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let args = ["mainstay-controller", "--namespace", "db", "--agent-image", "mainstay:1"];
+        let (client, metrics) = (api.client(), Arc::new(Metrics::new()));
+        let context = Context {
+            agents: Agents::new(Dialer::Direct { port: 1 }, Trust::new(client.clone()), metrics.clone()),
+            events: Events::start(client.clone(), "test", metrics.events_lost.clone()),
+            memory: Memory::default(),
+            settings: Settings::parse_from(args),
+            client,
+            metrics,
+        };
+        Rig { api, context: Arc::new(context), stores: None }
+    }
+
+    /// Lets the watches bring everything.
+    pub(crate) fn sync(&mut self) {
+        self.stores = Some(Stores {
+            clusters: filled(self.api.list("mysqlclusters")),
+            pods: filled(self.api.list("pods")),
+            claims: filled(self.api.list("persistentvolumeclaims")),
+            secrets: filled(self.api.list("secrets")),
+            stateful_sets: filled(self.api.list("statefulsets")),
+            services: filled(self.api.list("services")),
+            config_maps: filled(self.api.list("configmaps")),
+            accounts: filled(self.api.list("serviceaccounts")),
+            budgets: filled(self.api.list("poddisruptionbudgets")),
+        });
+    }
+
+    /// One reconciliation of what the watches have brought.
+    pub(crate) async fn reconcile_stale(&mut self) -> Result<Action, Error> {
+        let stores = self.stores.clone().unwrap();
+        let object = stores.clusters.state().into_iter().find(|c| c.name_any() == "shop").unwrap();
+        reconcile(object, Arc::new(Scope { context: self.context.clone(), stores })).await
+    }
+
+    /// One reconciliation of what there is.
+    pub(crate) async fn reconcile(&mut self) -> Result<Action, Error> {
+        self.sync();
+        self.reconcile_stale().await
+    }
+
+    /// Reconciles until nothing is written any more.
+    pub(crate) async fn settle(&mut self) {
+        let mut before = None;
+        while before != Some(self.api.version()) {
+            before = Some(self.api.version());
+            self.reconcile().await.unwrap();
+        }
+        self.api.requests();
+    }
+
+    /// The cluster's status.
+    pub(crate) fn status(&self) -> Value {
+        self.api.get(CLUSTER).unwrap()["status"].clone()
+    }
+
+    /// A condition of the cluster.
+    pub(crate) fn condition(&self, type_: &str) -> Value {
+        let conditions = self.status()["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or_default()
+    }
+}
+
+fn filled<K>(objects: Vec<Value>) -> kube::runtime::reflector::Store<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + 'static,
+{
+    let mut writer = Writer::<K>::default();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(serde_json::from_value(object).unwrap()));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    writer.as_reader()
+}
