@@ -85,11 +85,12 @@ async fn one_run(
     stop: &CancellationToken,
 ) -> Ended {
     context.board.server(Server::Starting);
+    // Before the start: what is mounted meanwhile is then taken for new.
+    let tls = digest(&context.settings.tls);
     let (mut mysqld, files, role) = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
-    let tls = digest(&context.settings.tls);
     let client = tokio::select! {
         answer = mysqld.answers(&files.access) => answer,
         () = stop.cancelled() => {
@@ -137,6 +138,7 @@ async fn attend(
         command = commands.recv() => End::Command(command),
         () = stop.cancelled() => End::Stop,
     };
+    let end = Instant::now() + context.settings.stop_bound();
     if !matches!(ended, End::Exit(_)) {
         context.board.server(Server::Stopping);
     }
@@ -147,7 +149,7 @@ async fn attend(
     watcher.abort();
     // Only when it has ended for good it can't overwrite what is reported from here on.
     let _ = watcher.await;
-    let bound = context.settings.stop_bound();
+    let bound = end.saturating_duration_since(Instant::now());
     match ended {
         End::Exit(Ok(exit)) if exit.wants_restart() => Ended::Again,
         End::Exit(Ok(exit)) => Ended::ByItself(exit.to_string(), since.elapsed()),

@@ -148,7 +148,7 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
         ("socket", run(super::SOCKET)),
         ("pid_file", run("mysqld.pid")),
         ("port", settings.mysql_port.to_string()),
-        ("server_id", (settings.server_id_base + ordinal).to_string()),
+        ("server_id", settings.server_id_base.saturating_add(ordinal).to_string()),
         ("report_host", settings.host(ordinal)),
         ("report_port", settings.mysql_port.to_string()),
         ("loose_mysqlx", "OFF".to_owned()),

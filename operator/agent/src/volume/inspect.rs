@@ -77,7 +77,11 @@ fn complete(root: &Path, marker: &MarkerFile) -> io::Result<Directory> {
             ordinal: Some(marker.ordinal),
             message: format!("the data is of the server {found}, but {MARKER} says {server_uuid}"),
         }),
-        _ => Ok(Directory::Complete {
+        None => Ok(unusable(format!(
+            "{DATA}/auto.cnf is not there, and without it the server would take itself for another. Put it back: \
+             [auto] and below it server-uuid={server_uuid}"
+        ))),
+        Some(_) => Ok(Directory::Complete {
             marker: Marker {
                 cluster_id: marker.cluster_id.clone(),
                 ordinal: marker.ordinal,
@@ -224,6 +228,7 @@ mod tests {
             let root = crate::testing::directory();
             fs::create_dir(root.join(DATA)).unwrap();
             fs::write(root.join("data/mysql.ibd"), "x").unwrap();
+            fs::write(root.join("data/auto.cnf"), "[auto]\nserver-uuid=uuid-1\n").unwrap();
             marker::write(&root, &marker(state, cluster, ordinal)).unwrap();
             assert_eq!(kind(&inspect(&root, "c", 1).directory), expected, "{state:?} {cluster} {ordinal}");
         }
@@ -236,6 +241,7 @@ mod tests {
         assert_eq!(kind(&inspect(&root, "c", 1).directory), "Unusable");
         fs::create_dir(root.join(DATA)).unwrap();
         fs::write(root.join("data/mysql.ibd"), "x").unwrap();
+        assert_eq!(kind(&inspect(&root, "c", 1).directory), "Unusable", "it would get a new UUID");
         fs::write(root.join("data/auto.cnf"), "[auto]\nserver-uuid=uuid-2\n").unwrap();
         assert_eq!(kind(&inspect(&root, "c", 1).directory), "Foreign");
         fs::write(root.join("data/auto.cnf"), "[auto]\nserver-uuid=uuid-1\n").unwrap();
