@@ -17,7 +17,7 @@ const RATE: u32 = 100;
 async fn clone_under_load() -> Result<(), Failed> {
     scope::run("clone_under_load", wait::LONG * 4, async |scope| {
         let database = scope.database("load");
-        let resources = json!({"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}});
+        let resources = json!({"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}});
         database.create(1, json!({"storage": {"size": "8Gi"}, "resources": resources})).await?;
         database.healthy(1, wait::LONG).await?;
         let mut primary = database.sql(0).await?;

@@ -100,7 +100,10 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
         };
     };
     if view.ready(ordinal) && !pod.ready {
-        return (InstanceState::Joining, Some("it serves, but its readiness probe has not said so yet".into()));
+        return (
+            InstanceState::Joining,
+            Some("it serves, but its readiness probe has not said so yet".into()),
+        );
     }
     if view.ready(ordinal) {
         let pending = report.serving().map(|s| s.setting_errors.join("; ")).filter(|text| !text.is_empty());
