@@ -89,11 +89,9 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Holds a file's lock; blocks until whoever has it is done.
+/// Holds a file's lock, the same one for all checkouts on this machine; blocks until whoever has it is done.
 fn lock() -> Result<File> {
-    let directory = target();
-    std::fs::create_dir_all(&directory)?;
-    let path = directory.join("e2e.lock");
+    let path = shared("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
     if file.try_lock().is_err() {
         note!("waiting for another test on the cluster to end ({})", path.display());
@@ -102,9 +100,9 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// Cargo's target directory.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+/// A file that all tests on this machine share.
+pub(crate) fn shared(what: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("mainstay-e2e.{what}"))
 }
 
 /// The program `name`: from the variable that is its name in capitals, from PATH, or from the local cluster's cache.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::{Env, root, script};
+use crate::cluster::{Env, script, shared};
 use crate::exec::here;
 
 /// The container of the local cluster's control plane runs as root and holds the kubelet's manifests here.
@@ -153,7 +153,7 @@ impl Drop for Fault {
 
 /// Exists while a fault lasts.
 fn marker() -> PathBuf {
-    root().join("target/e2e.fault")
+    shared("fault")
 }
 
 fn control_plane() -> Result<String> {
