@@ -10,7 +10,7 @@ CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
 # The cluster tests that `make test` runs; `make e2e` runs all.
-CORE_TESTS := api bad_image paused single
+CORE_TESTS := api bad_image paused single smoke
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
 export KUBECONFIG ?= $(CACHE)/clusters/$(or $(MAINSTAY_CLUSTER),mainstay)/kubeconfig
