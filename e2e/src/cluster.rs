@@ -11,6 +11,7 @@ use kube::{Client, Config};
 
 use crate::exec::here;
 use crate::faults::Nodes;
+use crate::scope::Scope;
 use crate::{operator, wait};
 
 /// A cluster that answers and has the operator installed. While it lives, no other test runs on it.
@@ -44,6 +45,7 @@ impl Env {
     pub async fn ensure() -> Result<Env> {
         let env = Env::connect().await?;
         operator::ensure(&env).await?;
+        Scope::sweep(&env.client).await.context("remove what tests left")?;
         Ok(env)
     }
 

@@ -16,6 +16,11 @@ use serde_json::json;
 use crate::cluster::Env;
 use crate::{diagnose, wait};
 
+/// Label of tests' namespaces: the test's name.
+const LABEL: &str = "mainstay.dev/e2e";
+/// Label of those that a person wants to look at.
+const LABEL_KEPT: &str = "mainstay.dev/e2e-kept";
+
 /// A namespace of the test's own.
 pub struct Scope {
     /// The cluster.
@@ -68,11 +73,11 @@ async fn run_in(name: &str, limit: Duration, body: impl AsyncFnOnce(&Scope) -> R
         }
     }
     if std::env::var_os("MAINSTAY_KEEP").is_some_and(|keep| keep == "1") {
-        note!("kept: namespace {}", scope.namespace);
+        scope.keep().await?;
         return outcome;
     }
-    let removed = scope.remove().await.with_context(|| format!("remove namespace {}", scope.namespace));
-    outcome.and(removed)
+    outcome
+        .and(scope.remains().remove().await.with_context(|| format!("remove namespace {}", scope.namespace)))
 }
 
 impl Scope {
@@ -82,7 +87,7 @@ impl Scope {
             "metadata": {
                 "generateName": format!("{}-", name.replace('_', "-")),
                 "labels": {
-                    "mainstay.dev/e2e": name,
+                    LABEL: name,
                     "pod-security.kubernetes.io/enforce": "restricted",
                     "pod-security.kubernetes.io/enforce-version": "latest",
                 },
@@ -91,6 +96,30 @@ impl Scope {
         let namespace = namespaces.create(&PostParams::default(), &namespace).await?.name_any();
         note!("{name}: namespace {namespace}");
         Ok(Scope { env, namespace })
+    }
+
+    /// Removes what tests left whose process was killed. The caller holds the cluster for itself.
+    pub(crate) async fn sweep(client: &Client) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let left = ListParams::default().labels(&format!("{LABEL},!{LABEL_KEPT}"));
+        for namespace in namespaces.list(&left).await? {
+            let namespace = namespace.name_any();
+            note!("removing {namespace}, which a test that was killed left");
+            Remains { client: client.clone(), namespace }.remove().await?;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let kept = Patch::Merge(json!({"metadata": {"labels": {LABEL_KEPT: "true"}}}));
+        namespaces.patch(&self.namespace, &PatchParams::default(), &kept).await?;
+        note!("kept: namespace {}", self.namespace);
+        Ok(())
+    }
+
+    fn remains(&self) -> Remains {
+        Remains { client: self.client(), namespace: self.namespace.clone() }
     }
 
     /// The client.
@@ -106,13 +135,26 @@ impl Scope {
     {
         Api::namespaced(self.client(), &self.namespace)
     }
+}
 
-    /// The volumes bound to this namespace's claims.
-    ///
-    /// # Errors
-    /// If they can't be listed.
-    pub async fn volumes(&self) -> Result<Vec<PersistentVolume>> {
-        let volumes: Api<PersistentVolume> = Api::all(self.client());
+/// A namespace that is to go, with all that is in it.
+struct Remains {
+    client: Client,
+    namespace: String,
+}
+
+impl Remains {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The volumes bound to the namespace's claims.
+    async fn volumes(&self) -> Result<Vec<PersistentVolume>> {
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         let mut volumes = volumes.list(&ListParams::default()).await?.items;
         volumes.retain(|volume| {
             let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
@@ -128,12 +170,12 @@ impl Scope {
         self.remove_clusters().await?;
         self.api::<StatefulSet>().delete_collection(&at_once, &all).await?;
         self.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(1), &all).await?;
-        let volumes: Api<PersistentVolume> = Api::all(self.client());
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         for volume in self.volumes().await? {
             let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
             volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(delete)).await?;
         }
-        let namespaces: Api<Namespace> = Api::all(self.client());
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         wait::gone(&namespaces, &self.namespace, None, wait::LONG).await?;
         wait::poll("the volumes to be gone", wait::LONG, || async {
