@@ -1,189 +1,221 @@
-//! HTTPS for the operator, HTTP for the kubelet's probes.
+//! The agent's servers: HTTPS for the operator, HTTP for the kubelet's probes.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use bytes::Bytes;
+use futures::stream;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mainstay_proto::{
-    Answer, GrantedRole, HEARTBEAT_SECONDS, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Refusal, Report,
+    Answer, Directory, GrantedRole, HEARTBEAT_SECONDS, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Refusal,
+    Report, Server,
 };
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::hub::{Hub, running};
-use crate::orders::{self, Situation, Verdict};
-use crate::tls::{self, Tls};
+use crate::desk::Desk;
+use crate::report::{Board, dated};
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const ORDER_LIMIT: usize = 64 << 10;
+/// Longest order, in bytes.
+const BODY: usize = 64 * 1024;
+/// Longest time for a TLS handshake, and for the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+/// Most connections to one port at a time.
+const CONNECTIONS: usize = 64;
 
-/// What the handlers share.
-#[derive(Clone)]
-pub(crate) struct Desk {
-    pub(crate) hub: Arc<Hub>,
-    /// The order to be carried out; a newer one replaces one that has not been begun.
-    pub(crate) orders: watch::Sender<Option<Order>>,
+/// Listens on every address of the pod, of both families where the kernel has both.
+pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
+    }
 }
 
-/// Serves the operator until the process ends.
-pub(crate) async fn serve_operator(listener: TcpListener, tls: Tls, desk: Desk) -> Infallible {
+/// Serves the operator: reports and orders. Never returns.
+pub(crate) async fn serve_operator(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    board: Board,
+    desk: Desk,
+) -> Infallible {
     let router = Router::new()
         .route(PATH_REPORT, get(report))
         .route(PATH_WATCH, get(watch_reports))
-        .route(PATH_ORDER, post(order))
-        .layer(DefaultBodyLimit::max(ORDER_LIMIT))
-        .with_state(desk);
-    let tls = Arc::new(tls);
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+        .with_state(board)
+        .merge(Router::new().route(PATH_ORDER, post(order)).with_state(desk))
+        .layer(DefaultBodyLimit::max(BODY));
+    accept(listener, move |stream| {
+        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let router = router.clone();
+        async move {
+            match timeout(HEAD, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => serve(stream, router).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
-        };
-        let (tls, router) = (Arc::clone(&tls), router.clone());
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, &tls, router).await {
-                tracing::debug!(%peer, error, "a connection ended");
-            }
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, tls: &Tls, router: Router) -> Result<(), String> {
-    let config = tls.config().map_err(|error| error.to_string())?;
-    let _ = stream.set_nodelay(true);
-    let accepting = TlsAcceptor::from(config).accept(stream);
-    let stream = tokio::time::timeout(HANDSHAKE, accepting)
-        .await
-        .map_err(|_| "no handshake in time".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    if !tls::is_operator(certificate) {
-        return Err("the client is not the operator".into());
-    }
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
-        .map_err(|error| error.to_string())
-}
-
-async fn report(State(desk): State<Desk>) -> Json<Report> {
-    Json(desk.hub.report())
-}
-
-/// One report a line: at once on every change, else with every heartbeat.
-async fn watch_reports(State(desk): State<Desk>) -> Response {
-    let mut changes = desk.hub.changes();
-    changes.mark_changed();
-    let lines = futures::stream::unfold((desk.hub, changes), |(hub, mut changes)| async move {
-        let heartbeat = Duration::from_secs(HEARTBEAT_SECONDS);
-        // The sender lives as long as the hub, so that the only other outcome is the heartbeat's.
-        let _ = tokio::time::timeout(heartbeat, changes.changed()).await;
-        changes.mark_unchanged();
-        let mut line = serde_json::to_vec(&hub.report()).ok()?;
-        line.push(b'\n');
-        Some((Ok::<Bytes, Infallible>(line.into()), (hub, changes)))
-    });
-    ([("content-type", "application/x-ndjson")], Body::from_stream(lines)).into_response()
-}
-
-async fn order(State(desk): State<Desk>, Json(order): Json<serde_json::Value>) -> Json<Answer> {
-    let order: Order = match serde_json::from_value(order) {
-        Ok(order) => order,
-        Err(error) => {
-            let message = format!("the order is not understood: {error}");
-            return Json(Answer::Refused { reason: Refusal::Unknown, message });
         }
-    };
-    Json(take(&desk, order))
+    })
+    .await
 }
 
-fn take(desk: &Desk, order: Order) -> Answer {
-    let hub = &desk.hub;
-    let now = hub.report();
-    let verdict = orders::judge(
-        &order,
-        &Situation {
-            identity: hub.identity(),
-            stage: hub.stage(),
-            highest: now.highest,
-            directory: &now.directory,
-            task: now.task.as_ref(),
-        },
-    );
-    tracing::info!(
-        kind = order.action.kind(),
-        epoch = order.epoch,
-        revision = order.revision,
-        ?verdict,
-        "an order"
-    );
-    if verdict == Verdict::Begin {
-        if let Err(error) = hub.raise(orders::fence(&order)) {
-            let message = format!("can't write the volume's marker: {error}");
-            return Answer::Refused { reason: Refusal::WrongDirectory, message };
-        }
-        desk.orders.send_replace(Some(order));
-    }
-    verdict.answer()
-}
-
-/// Serves the kubelet until the process ends.
-pub(crate) async fn serve_probes(listener: TcpListener, hub: Arc<Hub>) -> std::io::Result<()> {
+/// Serves the kubelet's probes. Never returns.
+pub(crate) async fn serve_probes(listener: TcpListener, board: Board) -> Infallible {
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(hub);
-    axum::serve(listener, router).await
+        .with_state(board);
+    accept(listener, move |stream| serve(stream, router.clone())).await
 }
 
-async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
-    match unready(&hub) {
-        None => (StatusCode::OK, "serves in its role\n"),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+/// Accepts connections for ever, as many at a time as are allowed.
+async fn accept<F, W>(listener: TcpListener, work: W) -> Infallible
+where
+    W: Fn(TcpStream) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { continue };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = work(stream);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, say: at once it would be the same.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
 
-/// Why it does not serve in its role. A primary's readiness does not depend on acknowledgements.
-fn unready(hub: &Hub) -> Option<&'static str> {
-    let server = hub.server();
-    let Some(state) = running(&server) else { return Some("the server does not answer\n") };
-    let marker = hub.marker();
-    match marker.as_ref().and_then(|marker| marker.grant.as_ref()).map(|grant| &grant.role) {
-        None => Some("it has no role yet\n"),
-        Some(GrantedRole::Primary { .. }) if state.super_read_only => {
-            Some("the primary waits to be confirmed\n")
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+async fn report(State(board): State<Board>) -> Json<Report> {
+    Json(board.report())
+}
+
+/// Reports without end, one JSON object a line: at once on a change that matters, else with every heartbeat.
+async fn watch_reports(State(board): State<Board>) -> Response {
+    let mut reports = board.watch();
+    reports.mark_changed();
+    let lines = stream::unfold(reports, |mut reports| async move {
+        // On either side of it, and also when it times out, there is a report to send.
+        if let Ok(Err(_)) = timeout(Duration::from_secs(HEARTBEAT_SECONDS), reports.changed()).await {
+            return None;
         }
-        Some(GrantedRole::Primary { .. }) => None,
+        let report = dated(&reports.borrow_and_update());
+        let line = serde_json::to_vec(&report).map(|mut line| {
+            line.push(b'\n');
+            Bytes::from(line)
+        });
+        Some((line, reports))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// An order that can't be read is one that this agent does not know, if it is JSON at all: a newer operator's.
+async fn order(State(desk): State<Desk>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Order>(&body) {
+        Ok(order) => Json(desk.order(order).await).into_response(),
+        Err(error) if serde_json::from_slice::<serde_json::Value>(&body).is_ok() => {
+            Json(Answer::Refused { reason: Refusal::Unknown, message: error.to_string() }).into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn ready(State(board): State<Board>) -> Response {
+    match readiness(&board.report()) {
+        Ok(()) => (StatusCode::OK, "ready\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// Whether the instance is ready for its role. A primary's readiness does not depend on acknowledgements.
+fn readiness(report: &Report) -> Result<(), &'static str> {
+    let Directory::Complete { marker } = &report.directory else {
+        return Err("the data directory is not complete");
+    };
+    let state = match &report.server {
+        Server::Running { state } => state,
+        Server::Stopped { .. } => return Err("the server does not run"),
+        Server::Starting => return Err("the server is starting"),
+        Server::Stopping => return Err("the server is stopping"),
+        Server::Silent { .. } => return Err("the server does not answer"),
+    };
+    match marker.grant.as_ref().map(|grant| &grant.role) {
+        None => Err("no role was ordered"),
+        Some(GrantedRole::Primary { .. }) if state.super_read_only => Err("the primary is read-only"),
+        Some(GrantedRole::Primary { .. }) => Ok(()),
         Some(GrantedRole::Replica { .. }) => match &state.channel {
-            Some(channel) if channel.receiver_running && channel.applier_running => None,
-            _ => Some("the replica does not replicate\n"),
+            None => Err("the replica has no replication channel"),
+            Some(channel) if !channel.receiver_running => Err("the replica's receiver is not connected"),
+            Some(channel) if !channel.applier_running => Err("the replica's applier does not run"),
+            Some(_) => Ok(()),
         },
     }
 }
 
-/// Binds on all addresses of the pod.
-pub(crate) async fn bind(port: u16) -> std::io::Result<TcpListener> {
-    let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
-    match TcpListener::bind(any).await {
-        Ok(listener) => Ok(listener),
-        // A node without IPv6.
-        Err(_) => TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await,
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::{Channel, Fence, Grant, Identity, Marker, ServerState, Stage};
+
+    use super::*;
+
+    fn ready(role: Option<GrantedRole>, read_only: bool, threads: Option<(bool, bool)>) -> bool {
+        let mut report = Board::new(Identity::default(), Stage::Serve).report();
+        let grant = role.map(|role| Grant { fence: Fence::default(), role });
+        report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
+        let channel = threads.map(|(receiver_running, applier_running)| Channel {
+            receiver_running,
+            applier_running,
+            ..Channel::default()
+        });
+        let state = ServerState { super_read_only: read_only, channel, ..ServerState::default() };
+        report.server = Server::Running { state: Box::new(state) };
+        readiness(&report).is_ok()
+    }
+
+    #[test]
+    fn an_instance_is_ready_when_it_does_what_its_role_is_for() {
+        let primary = || Some(GrantedRole::Primary { alone: false });
+        let source = mainstay_proto::Endpoint { host: "a".into(), port: 1 };
+        let replica = || Some(GrantedRole::Replica { source: source.clone() });
+        assert!(ready(primary(), false, None));
+        assert!(!ready(primary(), true, None));
+        assert!(!ready(None, false, None));
+        assert!(ready(replica(), true, Some((true, true))));
+        assert!(!ready(replica(), true, Some((false, true))));
+        assert!(!ready(replica(), true, Some((true, false))));
+        assert!(!ready(replica(), true, None));
     }
 }

@@ -1,18 +1,23 @@
-//! The agent of Mainstay: in each MySQL pod it sees to the data directory, runs mysqld, and carries out the
-//! operator's orders.
+//! The agent in each MySQL pod: sees to the data directory, runs mysqld, carries out the operator's orders.
 
+mod context;
 mod credentials;
+mod desk;
 mod http;
-mod hub;
+mod install;
+mod monitor;
 mod mounts;
 mod mysqld;
 mod orders;
 mod prepare;
+mod reaper;
+mod report;
 mod serve;
-mod server;
 mod settings;
 mod shutdown;
 mod sql;
+mod start;
+mod supervise;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -20,87 +25,64 @@ mod tls;
 mod volume;
 
 use std::error::Error;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use mainstay_proto::Stage;
-use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
 
-use hub::Hub;
-use server::Launcher;
 use settings::Settings;
-use shutdown::Stop;
 
-#[derive(Parser)]
+/// The agent in each MySQL pod.
+#[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Copy this binary to DESTINATION.
+    /// Copies this binary to DEST.
     Install {
-        /// The file to be made.
-        destination: PathBuf,
+        /// Path of the copy.
+        dest: PathBuf,
     },
-    /// See to the data directory; end once it is complete.
+    /// Init container: waits until the data directory is complete, and makes it so when ordered.
     Prepare(Settings),
-    /// Run MySQL.
+    /// Runs mysqld and serves the operator and the kubelet.
     Serve(Settings),
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
-    let done = match Arguments::parse().command {
-        Command::Install { destination } => install(&destination).map_err(Into::into),
-        Command::Prepare(settings) => run(settings, Stage::Prepare),
-        Command::Serve(settings) => run(settings, Stage::Serve),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    let filter = EnvFilter::builder()
+        .with_env_var("MAINSTAY_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).init();
+    match run(Arguments::parse()) {
+        Ok(code) => code,
         Err(error) => {
-            tracing::error!(%error, "the agent ends");
+            tracing::error!(%error, "the agent can't go on");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A copy under another name first, so that nobody ever runs half of it.
-fn install(destination: &Path) -> std::io::Result<()> {
-    let temporary = destination.with_extension("new");
-    std::fs::copy(std::env::current_exe()?, &temporary)?;
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755))?;
-    std::fs::rename(&temporary, destination)
-}
-
-fn run(settings: Settings, stage: Stage) -> Result<(), Box<dyn Error>> {
-    // Two providers may be compiled in; the process uses one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(settings, stage))
-}
-
-async fn work(settings: Settings, stage: Stage) -> Result<(), Box<dyn Error>> {
-    let stop = Stop::listen()?;
-    let hub = Arc::new(Hub::new(settings.identity()?, stage, settings.volume.clone()));
-    let (sender, orders) = watch::channel(None);
-    let desk = http::Desk { hub: Arc::clone(&hub), orders: sender };
-    let operator = http::bind(settings.agent_port).await?;
-    let probes = http::bind(settings.probe_port).await?;
-    tokio::spawn(http::serve_operator(operator, tls::Tls::new(&settings.tls), desk));
-    tokio::spawn(http::serve_probes(probes, Arc::clone(&hub)));
-    let launcher = Arc::new(Launcher::new(settings.clone(), settings.ordinal()?));
-    match stage {
-        Stage::Prepare => {
-            if !prepare::run(launcher, hub, orders, stop).await {
-                return Err("asked to stop before the data directory was complete".into());
-            }
-        }
-        Stage::Serve => serve::run(launcher, hub, orders, stop).await,
+fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    if let Command::Install { dest } = &arguments.command {
+        install::install(dest)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return Err("another TLS provider is installed".into());
+    }
+    // One thread: the agent waits more than it works, and shares the server's memory limit.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    Ok(match arguments.command {
+        Command::Prepare(settings) => runtime.block_on(prepare::prepare(settings))?,
+        Command::Serve(settings) => runtime.block_on(serve::serve(settings))?,
+        Command::Install { .. } => ExitCode::SUCCESS,
+    })
 }

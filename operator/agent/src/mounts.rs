@@ -1,62 +1,113 @@
-//! What changes in the mounted Secrets.
+//! Follows changes of the mounted Secrets: passwords and certificates are replaced while the server runs.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::context::{Command, Context, Mounted, Session};
 use crate::credentials::Credentials;
-use crate::settings::Settings;
+use crate::mysqld::accounts;
+use crate::sql::{Client, SqlError};
+use crate::tls::server_config;
 
-/// What was last seen in the mounts.
-pub(crate) struct Mounts {
-    credentials: PathBuf,
-    tls: PathBuf,
-    every: Duration,
-    last_credentials: Option<Credentials>,
-    last_tls: Option<Certificates>,
+/// Tells one content of a directory from another. The kubelet replaces a mount as a whole, by a symbolic link, and
+/// keeps the old files' times: only the content tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest(u64);
+
+/// The digest of the files in a directory; of what can be read of them.
+pub(crate) fn digest(directory: &Path) -> Digest {
+    let files: BTreeMap<_, _> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((path.clone(), std::fs::read(path).ok()?))
+        })
+        .collect();
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    Digest(hasher.finish())
 }
 
-/// The files of the mounted certificate.
-pub(crate) type Certificates = [Vec<u8>; 3];
-
-/// What changed since the last look.
-pub(crate) struct Changed {
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) tls: bool,
-}
-
-impl Mounts {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Mounts {
-            credentials: settings.credentials.clone(),
-            tls: settings.tls.clone(),
-            every: Duration::from_secs(settings.mounts_seconds.max(1)),
-            last_credentials: Credentials::read(&settings.credentials).ok(),
-            last_tls: certificates(&settings.tls).ok(),
+/// Looks at the mounts until it is cancelled.
+pub(crate) async fn follow(context: Arc<Context>, tls: watch::Sender<Arc<ServerConfig>>, mut served: Digest) {
+    let mut tick = interval(Duration::from_secs(context.settings.mounts_seconds.max(1)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = digest(&context.settings.tls);
+        if now != served {
+            match server_config(&context.settings.tls) {
+                Ok(config) => {
+                    tls.send_replace(Arc::new(config));
+                    served = now;
+                    tracing::info!("the agent's certificate was replaced");
+                }
+                Err(error) => tracing::warn!(%error, "the new certificate can't be used; the old one stays"),
+            }
         }
-    }
-
-    pub(crate) fn every(&self) -> Duration {
-        self.every
-    }
-
-    /// Looks again. What can't be read at the moment has not changed.
-    pub(crate) fn look(&mut self) -> Changed {
-        let credentials = Credentials::read(&self.credentials).ok();
-        let credentials = credentials.filter(|now| self.last_credentials.as_ref() != Some(now));
-        if credentials.is_some() {
-            self.last_credentials.clone_from(&credentials);
+        if let Some(session) = context.session()
+            && let Err(error) = pass_on(&context, &session, now).await
+        {
+            tracing::warn!(%error, "what was mounted anew could not be given to the server yet");
         }
-        let tls = certificates(&self.tls).ok().filter(|now| self.last_tls.as_ref() != Some(now));
-        let changed = tls.is_some();
-        if changed {
-            self.last_tls = tls;
-        }
-        Changed { credentials, tls: changed }
     }
 }
 
-/// Reads the mounted certificate.
-pub(crate) fn certificates(directory: &Path) -> std::io::Result<Certificates> {
-    let read = |name| std::fs::read(directory.join(name));
-    Ok([read("ca.crt")?, read("tls.crt")?, read("tls.key")?])
+/// Gives the server what it does not have yet.
+async fn pass_on(context: &Context, session: &Session, tls: Digest) -> Result<(), SqlError> {
+    let has = session.live.mounted();
+    if has.tls != tls {
+        let mut client = Client::connect(&session.access).await?;
+        client.run("ALTER INSTANCE RELOAD TLS", "ALTER INSTANCE RELOAD TLS").await?;
+        let admin = "ALTER INSTANCE RELOAD TLS FOR CHANNEL mysql_admin";
+        client.run("ALTER INSTANCE RELOAD TLS", admin).await?;
+        session.live.set_mounted(Mounted { tls, ..has.clone() });
+        tracing::info!("the server's certificate was replaced");
+    }
+    let credentials = match Credentials::read(&context.settings.credentials) {
+        Ok(credentials) => credentials,
+        Err(error) => {
+            tracing::warn!(%error, "the passwords can't be read; the old ones stay");
+            return Ok(());
+        }
+    };
+    if credentials == has.credentials {
+        return Ok(());
+    }
+    if session.live.writable() {
+        let mut client = Client::connect(&session.access).await?;
+        for statement in accounts::network(&credentials) {
+            client.run_account(&statement).await?;
+        }
+        session.live.set_mounted(Mounted { credentials, tls });
+        tracing::info!("the accounts were given their new passwords");
+    } else if context.commands.try_send(Command::Restart).is_ok() {
+        // A read-only server changes no account; the init file of the next start does.
+        tracing::info!("the server restarts for new passwords");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_content_tells() {
+        let directory = crate::testing::directory();
+        std::fs::write(directory.join("a"), "1").unwrap();
+        let first = digest(&directory);
+        std::fs::write(directory.join("a"), "2").unwrap();
+        assert_ne!(digest(&directory), first);
+        std::fs::write(directory.join("a"), "1").unwrap();
+        assert_eq!(digest(&directory), first);
+    }
 }

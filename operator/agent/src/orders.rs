@@ -1,34 +1,70 @@
-//! Whether an order is taken: decided before anything is touched.
+//! Whether an order is carried out: a pure decision.
 
-use mainstay_proto::{Action, Answer, Directory, Fence, Identity, Order, Refusal, Stage, Task, TaskState};
+use mainstay_proto::{
+    Action, Channel, Directory, Endpoint, Fence, GrantedRole, Identity, Marker, Order, Refusal, Server,
+    ServerState, Stage,
+};
 
-/// What an order is judged by.
-pub(crate) struct Situation<'a> {
+use crate::volume::Kind;
+
+/// What the decision rests on.
+#[derive(Clone, Debug)]
+pub(crate) struct View<'a> {
+    /// Who the agent is.
     pub(crate) identity: &'a Identity,
+    /// Which container it is in.
     pub(crate) stage: Stage,
+    /// Highest fence seen.
     pub(crate) highest: Fence,
+    /// What is on the volume.
     pub(crate) directory: &'a Directory,
-    pub(crate) task: Option<&'a Task>,
+    /// What was making a partial directory of this instance.
+    pub(crate) partial: Option<Kind>,
+    /// The server.
+    pub(crate) server: &'a Server,
+    /// What is being carried out.
+    pub(crate) running: Option<&'a Action>,
+    /// The agent is ending.
+    pub(crate) ending: bool,
 }
 
-/// What is to come of an order.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Begin it.
+/// What becomes of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is begun, in place of what is being carried out.
     Begin,
-    /// It runs or is done.
-    Known,
-    /// Not this one.
+    /// It is what is being carried out.
+    Continue,
+    /// It was carried out before.
+    Done,
+    /// It is refused.
     Refuse(Refusal, String),
 }
 
-impl Verdict {
-    pub(crate) fn answer(self) -> Answer {
-        match self {
-            Verdict::Begin | Verdict::Known => Answer::Accepted,
-            Verdict::Refuse(reason, message) => Answer::Refused { reason, message },
-        }
+fn refuse(reason: Refusal, message: impl Into<String>) -> Decision {
+    Decision::Refuse(reason, message.into())
+}
+
+/// Whether the order is for this agent, and not from a leader that has been replaced.
+pub(crate) fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), Decision> {
+    let Identity { cluster_id, pod_uid, ordinal, .. } = identity;
+    if order.cluster_id != *cluster_id || order.pod_uid != *pod_uid || order.ordinal != *ordinal {
+        return Err(refuse(
+            Refusal::NotMe,
+            format!("this is instance {ordinal} of the cluster with the id {cluster_id}, pod UID {pod_uid}"),
+        ));
     }
+    let fence = fence(order);
+    if fence < highest {
+        return Err(refuse(
+            Refusal::Outdated,
+            format!(
+                "epoch {} revision {} was seen; this order is of epoch {} revision {}",
+                highest.epoch, highest.revision, fence.epoch, fence.revision
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The order's place in the record's history.
@@ -36,169 +72,116 @@ pub(crate) fn fence(order: &Order) -> Fence {
     Fence { epoch: order.epoch, revision: order.revision }
 }
 
-/// The operation that an order names.
-pub(crate) fn operation(action: &Action) -> Option<&str> {
-    match action {
-        Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation),
-        Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => None,
+/// Decides.
+pub(crate) fn decide(order: &Order, view: &View<'_>) -> Decision {
+    if let Err(refused) = authentic(order, view.identity, view.highest) {
+        return refused;
     }
-}
-
-/// Judges an order.
-pub(crate) fn judge(order: &Order, now: &Situation<'_>) -> Verdict {
-    let me = now.identity;
-    if order.cluster_id != me.cluster_id || order.pod_uid != me.pod_uid || order.ordinal != me.ordinal {
-        return Verdict::Refuse(Refusal::NotMe, format!("this is {} ({})", me.pod_name, me.pod_uid));
-    }
-    if fence(order) < now.highest {
-        let Fence { epoch, revision } = now.highest;
-        return Verdict::Refuse(Refusal::Outdated, format!("epoch {epoch} revision {revision} was seen"));
+    if view.ending {
+        return refuse(Refusal::NoServer, "the agent is ending");
     }
     match &order.action {
-        Action::Initialize { operation } | Action::Clone { operation, .. } => data(order, operation, now),
-        Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => role(now),
+        Action::Initialize { operation } => prepare(view, &order.action, Kind::Initialize, operation),
+        Action::Clone { operation, .. } => prepare(view, &order.action, Kind::Clone, operation),
+        Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => role(view, &order.action),
     }
 }
 
-fn data(order: &Order, operation: &str, now: &Situation<'_>) -> Verdict {
-    let wrong = |message: &str| Verdict::Refuse(Refusal::WrongDirectory, message.into());
-    if let Directory::Complete { marker } = now.directory {
-        return if marker.operation == operation {
-            Verdict::Known
+fn prepare(view: &View<'_>, action: &Action, kind: Kind, operation: &str) -> Decision {
+    if let Some(running) = view.running {
+        return if same_operation(running, action) {
+            Decision::Continue
         } else {
-            wrong("it holds a complete directory")
+            refuse(Refusal::Busy, format!("{} is being carried out", running.kind()))
         };
     }
-    if now.stage != Stage::Prepare {
-        return wrong("the pod is past preparing its directory: delete the pod");
-    }
-    if let Some(task) = now.task.filter(|task| task.state == TaskState::Running) {
-        return if task.operation.as_deref() == Some(operation) {
-            Verdict::Known
-        } else {
-            Verdict::Refuse(Refusal::Busy, format!("{} is being carried out", task.kind))
-        };
-    }
-    match (now.directory, &order.action) {
-        (Directory::Empty, _) | (Directory::Partial { .. }, Action::Clone { .. }) => Verdict::Begin,
-        (Directory::Partial { operation: left, .. }, _) if left == operation => Verdict::Begin,
-        (Directory::Partial { .. }, _) => wrong("another operation has begun on it"),
-        (Directory::Foreign { message, .. } | Directory::Unusable { message }, _) => wrong(message),
-        (Directory::Locked { holder }, _) => wrong(&format!("it is locked by {holder}")),
-        (Directory::Complete { .. }, _) => wrong("it holds a complete directory"),
+    match view.directory {
+        Directory::Complete { marker } if marker.operation == operation => Decision::Done,
+        Directory::Complete { marker } => refuse(
+            Refusal::WrongDirectory,
+            format!("the data directory is complete, by the operation {}", marker.operation),
+        ),
+        _ if view.stage == Stage::Serve => refuse(
+            Refusal::WrongDirectory,
+            "the data directory is not complete, and only the init container prepares it: delete the pod",
+        ),
+        Directory::Empty => Decision::Begin,
+        Directory::Partial { operation: begun, .. } => match (kind, view.partial) {
+            (_, None) => refuse(Refusal::WrongDirectory, "the partial data directory is another cluster's"),
+            (Kind::Clone, Some(_)) => Decision::Begin,
+            (Kind::Initialize, Some(Kind::Initialize)) if begun == operation => Decision::Begin,
+            (Kind::Initialize, Some(_)) => refuse(
+                Refusal::WrongDirectory,
+                format!(
+                    "the data directory is partial by the operation {begun}; only a clone may replace it"
+                ),
+            ),
+        },
+        Directory::Foreign { message, .. } | Directory::Unusable { message } => {
+            refuse(Refusal::WrongDirectory, message.clone())
+        }
+        Directory::Locked { holder } => {
+            refuse(Refusal::WrongDirectory, format!("the data directory is locked by {holder}"))
+        }
     }
 }
 
-/// A newer role replaces one that is being taken on, so that nothing ever waits behind a step that hangs.
-fn role(now: &Situation<'_>) -> Verdict {
-    match now.directory {
-        Directory::Complete { .. } if now.stage == Stage::Serve => Verdict::Begin,
-        Directory::Complete { .. } => Verdict::Refuse(Refusal::NoServer, "the server is not up yet".into()),
-        _ => Verdict::Refuse(Refusal::WrongDirectory, "it holds no complete directory".into()),
+/// Two orders of one operation are the same work, even if the second names another donor.
+fn same_operation(running: &Action, action: &Action) -> bool {
+    match (running, action) {
+        (Action::Initialize { operation: a }, Action::Initialize { operation: b })
+        | (Action::Clone { operation: a, .. }, Action::Clone { operation: b, .. }) => a == b,
+        _ => false,
     }
+}
+
+fn role(view: &View<'_>, action: &Action) -> Decision {
+    let Directory::Complete { marker } = view.directory else {
+        return refuse(Refusal::WrongDirectory, "the data directory is not complete");
+    };
+    if view.stage == Stage::Prepare {
+        return refuse(Refusal::NoServer, "the server has not been started yet");
+    }
+    if view.running == Some(action) {
+        return Decision::Continue;
+    }
+    let Server::Running { state } = view.server else {
+        return refuse(Refusal::NoServer, "the server does not answer");
+    };
+    if view.running.is_none() && settled(action, marker, state) { Decision::Done } else { Decision::Begin }
+}
+
+/// Whether the server already is as the order wants it.
+fn settled(action: &Action, marker: &Marker, state: &ServerState) -> bool {
+    let granted = marker.grant.as_ref().map(|grant| &grant.role);
+    let channel = state.channel.as_ref();
+    match action {
+        Action::Lead { alone } => {
+            granted == Some(&GrantedRole::Primary { alone: *alone })
+                && !state.super_read_only
+                && channel.is_none()
+        }
+        Action::Follow { source } => {
+            granted == Some(&GrantedRole::Replica { source: source.clone() })
+                && state.super_read_only
+                && channel.is_some_and(|channel| replicates_from(channel, source))
+        }
+        Action::StandDown => {
+            granted.is_none()
+                && state.super_read_only
+                && channel.is_none_or(|channel| !channel.receiver_running)
+        }
+        Action::Initialize { .. } | Action::Clone { .. } => false,
+    }
+}
+
+fn replicates_from(channel: &Channel, source: &Endpoint) -> bool {
+    channel.source_host == source.host
+        && channel.source_port == source.port
+        && channel.receiver_running
+        && channel.applier_running
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mainstay_proto::{Endpoint, Marker};
-
-    fn identity() -> Identity {
-        Identity { cluster_id: "c".into(), pod_uid: "u".into(), ordinal: 1, ..Identity::default() }
-    }
-
-    fn order(action: Action) -> Order {
-        Order {
-            proto: 1,
-            cluster_id: "c".into(),
-            pod_uid: "u".into(),
-            ordinal: 1,
-            epoch: 3,
-            revision: 7,
-            action,
-        }
-    }
-
-    fn initialize(operation: &str) -> Action {
-        Action::Initialize { operation: operation.into() }
-    }
-
-    fn clone(operation: &str) -> Action {
-        let donor = Endpoint { host: "h".into(), port: 1 };
-        Action::Clone { operation: operation.into(), donor, max_mib_per_second: None }
-    }
-
-    fn complete(operation: &str) -> Directory {
-        Directory::Complete { marker: Marker { operation: operation.into(), ..Marker::default() } }
-    }
-
-    fn partial(operation: &str) -> Directory {
-        Directory::Partial { operation: operation.into(), cluster_id: "c".into() }
-    }
-
-    fn judged(order: &Order, directory: &Directory, stage: Stage, task: Option<&Task>) -> Verdict {
-        let highest = Fence { epoch: 3, revision: 7 };
-        judge(order, &Situation { identity: &identity(), stage, highest, directory, task })
-    }
-
-    #[test]
-    fn orders_of_others_and_of_the_past_are_refused() {
-        let refused = |change: &dyn Fn(&mut Order)| {
-            let mut order = order(Action::Lead { alone: false });
-            change(&mut order);
-            match judged(&order, &complete("x"), Stage::Serve, None) {
-                Verdict::Refuse(reason, _) => Some(reason),
-                _ => None,
-            }
-        };
-        assert_eq!(refused(&|_| {}), None);
-        assert_eq!(refused(&|o| o.cluster_id = "d".into()), Some(Refusal::NotMe));
-        assert_eq!(refused(&|o| o.pod_uid = "v".into()), Some(Refusal::NotMe));
-        assert_eq!(refused(&|o| o.ordinal = 2), Some(Refusal::NotMe));
-        assert_eq!(refused(&|o| o.revision = 6), Some(Refusal::Outdated));
-        assert_eq!(refused(&|o| (o.epoch, o.revision) = (2, 99)), Some(Refusal::Outdated));
-        assert_eq!(refused(&|o| (o.epoch, o.revision) = (4, 0)), None);
-    }
-
-    #[test]
-    fn data_is_made_only_where_there_is_none() {
-        use Refusal::WrongDirectory;
-        let cases = [
-            (initialize("a"), Directory::Empty, Ok(true)),
-            (initialize("a"), partial("a"), Ok(true)),
-            (initialize("a"), partial("b"), Err(WrongDirectory)),
-            (initialize("a"), complete("a"), Ok(false)),
-            (initialize("a"), complete("b"), Err(WrongDirectory)),
-            (clone("a"), Directory::Empty, Ok(true)),
-            (clone("a"), partial("b"), Ok(true)),
-            (clone("a"), complete("a"), Ok(false)),
-            (clone("a"), complete("b"), Err(WrongDirectory)),
-            (clone("a"), Directory::Locked { holder: "x".into() }, Err(WrongDirectory)),
-            (clone("a"), Directory::Unusable { message: "x".into() }, Err(WrongDirectory)),
-        ];
-        for (action, directory, expected) in cases {
-            let said = match judged(&order(action.clone()), &directory, Stage::Prepare, None) {
-                Verdict::Begin => Ok(true),
-                Verdict::Known => Ok(false),
-                Verdict::Refuse(reason, _) => Err(reason),
-            };
-            assert_eq!(said, expected, "{action:?} on {directory:?}");
-        }
-        let served = judged(&order(clone("a")), &Directory::Empty, Stage::Serve, None);
-        assert!(matches!(served, Verdict::Refuse(WrongDirectory, _)));
-    }
-
-    #[test]
-    fn one_operation_at_a_time_and_a_repeated_order_changes_nothing() {
-        let task = Task {
-            fence: Fence::default(),
-            kind: "Clone".into(),
-            operation: Some("a".into()),
-            state: TaskState::Running,
-            progress: None,
-        };
-        let said = |id: &str| judged(&order(clone(id)), &partial("a"), Stage::Prepare, Some(&task));
-        assert_eq!(said("a"), Verdict::Known);
-        assert!(matches!(said("b"), Verdict::Refuse(Refusal::Busy, _)));
-    }
-}
+#[path = "orders_tests.rs"]
+mod tests;

@@ -1,86 +1,62 @@
-//! The init container: a complete directory goes on by itself, anything else waits for its order.
+//! `prepare`: the init container that sees to the data directory.
 
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use mainstay_proto::{Directory, Order, Task, TaskState};
-use tokio::sync::watch;
+use mainstay_proto::{Directory, Stage, TaskState};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::hub::Hub;
-use crate::orders;
-use crate::server::Launcher;
-use crate::shutdown::Stop;
-use crate::tasks::data;
-use crate::volume::lock::{Lock, LockError};
+use crate::settings::Settings;
+use crate::start::{self, Parts, StartError};
 
-/// Between two looks at a volume that can't be used yet.
+/// Time between two looks at a directory that nothing can be done with.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Returns true once the directory is complete, false if the container is to stop.
-pub(crate) async fn run(
-    launcher: Arc<Launcher>,
-    hub: Arc<Hub>,
-    mut orders: watch::Receiver<Option<Order>>,
-    mut stop: Stop,
-) -> bool {
-    let mut held: Option<Lock> = None;
-    loop {
-        if held.is_none() {
-            held = take(&launcher, &hub);
-        }
-        if held.is_some() && matches!(hub.inspect(), Directory::Complete { .. }) {
-            return true;
-        }
-        tokio::select! {
-            () = stop.wanted() => return false,
-            () = tokio::time::sleep(LOOK) => {}
-            Ok(()) = orders.changed() => {
-                let order = orders.borrow_and_update().clone();
-                if let (Some(order), Some(lock)) = (order, held.as_ref()) {
-                    tokio::select! {
-                        () = stop.wanted() => return false,
-                        () = carry_out(&launcher, &hub, lock, &order) => {}
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn take(launcher: &Launcher, hub: &Hub) -> Option<Lock> {
-    let id = hub.identity();
-    let holder = format!("pod {} ({}) on {} boot {}", id.pod_name, id.pod_uid, id.node, id.boot_id);
-    match Lock::take(&launcher.settings.volume, &holder) {
-        Ok(lock) => Some(lock),
-        Err(LockError::Held(holder)) => {
-            hub.set_directory(Directory::Locked { holder });
-            None
-        }
-        Err(error) => {
-            let user = &launcher.settings;
-            let message = format!(
-                "{error}; the volume must be writable for the pod's user and group: where fsGroup has no effect \
-                 (host paths), chown {} once",
-                user.volume.display()
-            );
-            hub.set_directory(Directory::Unusable { message });
-            None
-        }
-    }
-}
-
-async fn carry_out(launcher: &Launcher, hub: &Hub, lock: &Lock, order: &Order) {
-    let fence = orders::fence(order);
-    let kind = order.action.kind().to_owned();
-    let operation = orders::operation(&order.action).map(str::to_owned);
-    tracing::info!(kind, ?operation, "making the data directory");
-    hub.set_task(Task { fence, kind, operation, state: TaskState::Running, progress: None });
-    let state = match data::make(launcher, hub, lock, order).await {
-        Ok(()) => TaskState::Done,
-        Err(error) => {
-            tracing::error!(%error, "the data directory was not made");
-            TaskState::Failed { error: error.to_string() }
-        }
+/// Goes on at once if the directory is complete. Else waits for an order that makes it so.
+pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> {
+    // There is no server to command.
+    let (commands, _) = mpsc::channel(1);
+    let Parts { context, desk, stop } = start::parts(settings, Stage::Prepare, commands)?;
+    let look = || async {
+        context
+            .store
+            .with(|volume| {
+                volume.examine();
+                Ok(())
+            })
+            .await
+            .map_err(StartError::Volume)?;
+        Ok::<_, StartError>(matches!(context.board.report().directory, Directory::Complete { .. }))
     };
-    hub.end_task(fence, state);
+    if look().await? {
+        tracing::info!("the data directory is complete");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
+    start::listen(&context, &desk).await?;
+    let mut changes = context.board.watch();
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {
+                desk.close().await;
+                // Not success: the directory is not ready for the server.
+                return Ok(ExitCode::FAILURE);
+            }
+            changed = changes.changed() => if changed.is_err() {
+                return Ok(ExitCode::FAILURE);
+            },
+            _ = tick.tick() => if desk.idle().await {
+                look().await?;
+            },
+        }
+        let report = context.board.report();
+        let busy = report.task.is_some_and(|task| task.state == TaskState::Running);
+        if matches!(report.directory, Directory::Complete { .. }) && !busy {
+            tracing::info!("the data directory is complete");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
 }

@@ -1,65 +1,34 @@
-//! Stopping (I14).
+//! How a server is stopped (invariant I14).
 //!
-//! A server that may have commits waiting for an acknowledgement is never sent SIGTERM: it would tell their clients
-//! OK for what nobody else has. So: read-only first, within a bound; only if that came back and nobody waits,
-//! SIGTERM; else SIGKILL.
+//! SIGTERM makes MySQL acknowledge to clients what waits for a replica's acknowledgement and may be nowhere else.
+//! So a server that was writable is made read-only first, within a bound; only if that came back, or nothing could
+//! wait, and nothing does wait, it is asked to stop. Else it is killed: its clients then see an error, as they
+//! should.
 
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use std::time::Duration;
 
-use crate::mysqld::process::Mysqld;
-use crate::server::Launcher;
-use crate::sql::{Session, SqlError};
-use crate::tasks::role::waiting_commits;
+use tokio::time::Instant;
 
-/// Tells when the container is to stop.
-#[derive(Clone)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+use crate::context::Session;
+use crate::mysqld::{Exit, Mysqld, ProcessError};
+use crate::tasks::make_read_only;
 
-impl Stop {
-    /// Listens for SIGTERM and SIGINT.
-    pub(crate) fn listen() -> std::io::Result<Stop> {
-        let (sender, receiver) = watch::channel(false);
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-            tracing::info!("asked to stop");
-            let _ = sender.send(true);
-            // Kept, so that nobody takes its end for a wish.
-            sender.closed().await;
-        });
-        Ok(Stop(receiver))
+/// Stops the server within `bound`. A third of it may go to becoming read-only.
+pub(crate) async fn stop(
+    mysqld: &mut Mysqld,
+    session: Option<&Session>,
+    bound: Duration,
+) -> Result<Exit, ProcessError> {
+    let end = Instant::now() + bound;
+    let may_terminate = match session {
+        Some(session) if session.live.writable() => make_read_only(session, bound / 3).await.may_terminate(),
+        // It has never been writable since it was started.
+        _ => true,
+    };
+    if may_terminate {
+        return mysqld.stop(end.saturating_duration_since(Instant::now())).await;
     }
-
-    /// Returns once the container is to stop.
-    pub(crate) async fn wanted(&mut self) {
-        if self.0.wait_for(|wanted| *wanted).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Stops mysqld within the grace that the kubelet gives.
-pub(crate) async fn stop(launcher: &Launcher, mysqld: &mut Mysqld) {
-    let bound = launcher.settings.stop_bound();
-    let calm = tokio::time::timeout(bound / 3, quiet(launcher)).await;
-    if matches!(calm, Ok(Ok(true))) {
-        let ended = mysqld.stop(bound / 2).await;
-        tracing::info!(message = ended.message, "stopped");
-    } else {
-        tracing::warn!("commits may be waiting for an acknowledgement: the server is killed, and recovers");
-        mysqld.signal(Signal::KILL);
-        mysqld.ended().await;
-    }
-}
-
-/// Read-only, and nobody waits.
-async fn quiet(launcher: &Launcher) -> Result<bool, SqlError> {
-    let mut session: Session = launcher.session().await?;
-    session.run("becoming read-only", "SET GLOBAL super_read_only=ON").await?;
-    Ok(waiting_commits(&mut session).await? == 0)
+    tracing::warn!("commits may be waiting for an acknowledgement: mysqld is killed");
+    mysqld.kill();
+    mysqld.wait().await
 }

@@ -1,75 +1,105 @@
-//! The agent's HTTPS: its own certificate, and only the operator's on the other side.
+//! TLS for the agent's HTTPS port: the cluster's own authority, and only the operator may speak.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 
 use mainstay_proto::pod::OPERATOR_SAN;
-use rustls::client::verify_server_name;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::mounts::{Certificates, certificates};
-
-/// The mounted certificate can't be used.
+/// Why the mounted certificates are of no use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// It can't be read.
-    #[error("can't read the certificate: {0}")]
-    Read(#[from] std::io::Error),
-    /// It is no PEM.
-    #[error("the certificate or key is malformed: {0}")]
-    Pem(#[from] rustls_pki_types::pem::Error),
-    /// The parts do not fit.
-    #[error("the certificate can't be used: {0}")]
-    Rustls(#[from] rustls::Error),
-    /// The authority can't be used.
-    #[error("the authority can't be used: {0}")]
-    Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// A file can't be read or is not what it should be.
+    #[error("{file} of the certificates: {source}")]
+    Pem {
+        /// Key in the Secret.
+        file: &'static str,
+        /// The error.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// They don't fit together.
+    #[error("the certificates can't be used: {0}")]
+    Unfit(String),
 }
 
-/// The server's side of TLS, made anew when the mounted files change.
-pub(crate) struct Tls {
-    directory: PathBuf,
-    last: Mutex<Option<(Certificates, Arc<ServerConfig>)>>,
-}
-
-impl Tls {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Tls { directory: directory.to_path_buf(), last: Mutex::new(None) }
-    }
-
-    /// What the mounted files say now.
-    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let now = certificates(&self.directory)?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((files, config)) = last.as_ref()
-            && *files == now
-        {
-            return Ok(Arc::clone(config));
-        }
-        let config = Arc::new(server_config(&now)?);
-        *last = Some((now, Arc::clone(&config)));
-        Ok(config)
-    }
-}
-
-fn server_config([authority, certificate, key]: &Certificates) -> Result<ServerConfig, TlsError> {
+/// The server's configuration from the mounted Secret.
+pub(crate) fn server_config(directory: &Path) -> Result<ServerConfig, TlsError> {
+    let pem = |file| move |source| TlsError::Pem { file, source };
+    let chain = certificates(directory, "tls.crt")?;
+    let key = PrivateKeyDer::from_pem_file(directory.join("tls.key")).map_err(pem("tls.key"))?;
     let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(authority) {
-        roots.add(root?)?;
+    for authority in certificates(directory, "ca.crt")? {
+        roots.add(authority).map_err(|error| TlsError::Unfit(error.to_string()))?;
     }
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(key)?;
-    Ok(ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key)?)
+    let inner = WebPkiClientVerifier::builder(Arc::new(roots))
+        .build()
+        .map_err(|error| TlsError::Unfit(error.to_string()))?;
+    let name = ServerName::try_from(OPERATOR_SAN).map_err(|error| TlsError::Unfit(error.to_string()))?;
+    ServerConfig::builder()
+        .with_client_cert_verifier(Arc::new(OnlyOperator { inner, name }))
+        .with_single_cert(chain, key)
+        .map_err(|error| TlsError::Unfit(error.to_string()))
 }
 
-/// The peer's certificate, which the authority has signed, is the operator's: an instance's own gives no orders.
-pub(crate) fn is_operator(certificate: Option<&CertificateDer<'_>>) -> bool {
-    let Some(parsed) = certificate.and_then(|der| ParsedCertificate::try_from(der).ok()) else {
-        return false;
-    };
-    ServerName::try_from(OPERATOR_SAN).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
+fn certificates(directory: &Path, file: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = |source| TlsError::Pem { file, source };
+    CertificateDer::pem_file_iter(directory.join(file)).map_err(pem)?.collect::<Result<_, _>>().map_err(pem)
+}
+
+/// Lets in who has a certificate of the cluster's authority *for the operator's name*: the instances have
+/// certificates of the same authority, and none of them may give orders.
+#[derive(Debug)]
+struct OnlyOperator {
+    inner: Arc<dyn ClientCertVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ClientCertVerifier for OnlyOperator {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, &self.name)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }

@@ -84,10 +84,10 @@ impl Election {
     /// If the API server does not take it.
     pub(crate) async fn release(&mut self) -> anyhow::Result<()> {
         let Some((mut lease, _)) = self.seen.take() else { return Ok(()) };
-        let Some(spec) = &mut lease.spec else { return Ok(()) };
-        if spec.holder_identity.as_deref() != Some(&self.identity) {
+        if holder(&lease) != self.identity {
             return Ok(());
         }
+        let Some(spec) = &mut lease.spec else { return Ok(()) };
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
         self.leases.replace(LEASE, &PostParams::default(), &lease).await?;
@@ -95,6 +95,10 @@ impl Election {
     }
 
     async fn attempt(&mut self) -> Result<Outcome, kube::Error> {
+        // A leader knows the Lease as it wrote it last. If it is not so any more, the write is refused.
+        if let Some((lease, _)) = self.seen.take_if(|(lease, _)| self.identity == holder(lease)) {
+            return self.take(lease).await;
+        }
         let Some(lease) = self.leases.get_opt(LEASE).await? else {
             let fresh = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
@@ -107,6 +111,10 @@ impl Election {
         if !self.free(&lease) {
             return Ok(Outcome::Taken);
         }
+        self.take(lease).await
+    }
+
+    async fn take(&mut self, lease: Lease) -> Result<Outcome, kube::Error> {
         let next = Lease { spec: Some(self.held(lease.spec.as_ref())), ..lease };
         let written = self.leases.replace(LEASE, &PostParams::default(), &next).await;
         self.settle(written)
@@ -135,12 +143,12 @@ impl Election {
 
     /// Ours, nobody's, or not renewed for as long as its holder said.
     fn free(&self, lease: &Lease) -> bool {
-        let Some(spec) = &lease.spec else { return true };
-        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        let holder = holder(lease);
         if holder.is_empty() || holder == self.identity {
             return true;
         }
-        let term = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+        let term = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let term = term.and_then(|s| u64::try_from(s).ok());
         let term = term.map_or(DURATION, Duration::from_secs);
         self.seen.as_ref().is_some_and(|(_, since)| since.elapsed() >= term)
     }
@@ -158,6 +166,11 @@ impl Election {
             ..LeaseSpec::default()
         }
     }
+}
+
+/// Who holds the Lease; empty if nobody does.
+fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
 /// The name by which this process holds the Lease.

@@ -1,135 +1,279 @@
-//! The option file: what the ConfigMap says, and after it what only the agent knows, which wins.
+//! The option file: what the operator wrote for all, what it wrote for the role, and what only the agent knows.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 
-use mainstay_proto::GrantedRole;
 use mainstay_proto::pod::config_keys;
+use mainstay_proto::{Grant, GrantedRole};
 
 use crate::settings::Settings;
+use crate::sql::quote;
 
-/// What mysqld is started for.
+/// A role for which there is an option file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `primary.cnf`.
+    Primary,
+    /// `replica.cnf`.
+    Replica,
+}
+
+impl Role {
+    /// The role of a grant.
+    pub(crate) fn of(grant: Option<&Grant>) -> Option<Role> {
+        match grant?.role {
+            GrantedRole::Primary { .. } => Some(Role::Primary),
+            GrantedRole::Replica { .. } => Some(Role::Replica),
+        }
+    }
+}
+
+/// The mounted option files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConfigFiles {
+    common: String,
+    primary: String,
+    replica: String,
+}
+
+impl ConfigFiles {
+    /// Reads the mounted ConfigMap. A key that is missing is an empty file.
+    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
+        let read = |key: &str| match std::fs::read_to_string(directory.join(key)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            outcome => outcome,
+        };
+        Ok(ConfigFiles {
+            common: read(config_keys::COMMON)?,
+            primary: read(config_keys::PRIMARY)?,
+            replica: read(config_keys::REPLICA)?,
+        })
+    }
+
+    fn role(&self, role: Role) -> &str {
+        match role {
+            Role::Primary => &self.primary,
+            Role::Replica => &self.replica,
+        }
+    }
+
+    /// What to `SET GLOBAL` when the server takes on `role`: the role's own entries, and for those that only the
+    /// other role has, what `common.cnf` says, else the default.
+    pub(crate) fn changes_for(&self, role: Role) -> Vec<(String, Option<String>)> {
+        let other = match role {
+            Role::Primary => Role::Replica,
+            Role::Replica => Role::Primary,
+        };
+        let (mine, common) = (entries(self.role(role)), entries(&self.common));
+        let back = entries(self.role(other))
+            .into_keys()
+            .filter(|name| !mine.contains_key(name))
+            .map(|name| (name.clone(), common.get(&name).cloned()))
+            .collect::<Vec<_>>();
+        let owned: BTreeSet<&str> = OWNED.into_iter().collect();
+        back.into_iter()
+            .chain(mine.into_iter().map(|(name, value)| (name, Some(value))))
+            .filter(|(name, _)| !owned.contains(name.as_str()))
+            .collect()
+    }
+}
+
+/// What is never changed for a role: whether the server is writable is the operator's order, not a setting.
+const OWNED: [&str; 6] =
+    ["super_read_only", "read_only", "gtid_mode", "enforce_gtid_consistency", "server_id", "offline_mode"];
+
+/// The entries of the `[mysqld]` group: the last of equal names counts, as in MySQL.
+fn entries(file: &str) -> BTreeMap<String, String> {
+    let mut entries = BTreeMap::new();
+    let mut in_group = false;
+    for line in file.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with(['#', ';', '!']) {
+            continue;
+        }
+        if let Some(group) = line.strip_prefix('[') {
+            in_group = group.strip_suffix(']').is_some_and(|name| name.trim() == "mysqld");
+            continue;
+        }
+        if !in_group {
+            continue;
+        }
+        let (name, value) = line.split_once('=').unwrap_or((line, "ON"));
+        let Some(name) = quote::variable(name) else { continue };
+        let name = name.strip_prefix("loose_").unwrap_or(&name).to_owned();
+        entries.insert(name, unquoted(value.trim()).to_owned());
+    }
+    entries
+}
+
+/// Option files may enclose values in quotes.
+fn unquoted(value: &str) -> &str {
+    ['"', '\''].iter().find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
+}
+
+/// How mysqld is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To make a data directory; reached over the socket only.
-    Prepare,
-    /// To serve.
-    Serve,
+    /// `--initialize-insecure`: no accounts, no network.
+    Initialize,
+    /// Up for the agent alone: no network, nothing replicates.
+    Alone,
+    /// For clients, in a role if one was ordered.
+    Serve(Option<Role>),
 }
 
-/// Paths of what lives as long as the container.
-pub(crate) struct RunFiles<'a>(pub(crate) &'a Path);
-
-impl RunFiles<'_> {
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.0.join("mysql.sock")
-    }
-    pub(crate) fn options(&self) -> PathBuf {
-        self.0.join("my.cnf")
-    }
-    pub(crate) fn init(&self) -> PathBuf {
-        self.0.join("init.sql")
-    }
-    pub(crate) fn client(&self) -> PathBuf {
-        self.0.join("client.cnf")
-    }
-}
-
-/// The whole option file.
-pub(crate) fn render(
-    settings: &Settings,
-    ordinal: u32,
-    purpose: Purpose,
-    role: Option<&GrantedRole>,
-) -> io::Result<String> {
-    let mut text = read(settings, config_keys::COMMON)?;
-    let file = match role {
-        Some(GrantedRole::Primary { .. }) => Some(config_keys::PRIMARY),
-        Some(GrantedRole::Replica { .. }) => Some(config_keys::REPLICA),
-        None => None,
-    };
-    if let Some(file) = file {
+/// The option file's text.
+pub(crate) fn render(settings: &Settings, ordinal: u32, files: &ConfigFiles, purpose: Purpose) -> String {
+    let mut text = format!("[mysqld]\ntmpdir={}\n", settings.tmpdir().display());
+    text.push_str(&files.common);
+    if let Purpose::Serve(Some(role)) = purpose {
         text.push('\n');
-        text.push_str(&read(settings, file)?);
+        text.push_str(files.role(role));
     }
+    // Last, so that it wins.
     text.push_str("\n[mysqld]\n");
     for (name, value) in own(settings, ordinal, purpose) {
-        text.push_str(&format!("{name}={value}\n"));
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{name}={value}");
     }
-    Ok(text)
-}
-
-fn read(settings: &Settings, key: &str) -> io::Result<String> {
-    match fs::read_to_string(settings.config.join(key)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other,
-    }
+    text
 }
 
 fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str, String)> {
-    let run = RunFiles(&settings.run);
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    let on = || "ON".to_owned();
-    let mut options = vec![
-        ("datadir", path(&settings.datadir())),
-        ("tmpdir", path(&settings.tmpdir())),
-        ("socket", path(&run.socket())),
-        ("pid_file", path(&settings.run.join("mysqld.pid"))),
-        ("init_file", path(&run.init())),
-        ("secure_file_priv", "NULL".into()),
+    let run = |name: &str| settings.run.join(name).display().to_string();
+    let tls = |name: &str| settings.tls.join(name).display().to_string();
+    let mut own = vec![
+        ("datadir", settings.datadir().display().to_string()),
+        ("socket", run(super::SOCKET)),
+        ("pid_file", run("mysqld.pid")),
+        ("port", settings.mysql_port.to_string()),
         ("server_id", settings.server_id_base.saturating_add(ordinal).to_string()),
-        ("log_bin", "binlog".into()),
-        ("relay_log", "relay".into()),
-        ("gtid_mode", on()),
-        ("enforce_gtid_consistency", on()),
-        ("super_read_only", on()),
-        ("skip_replica_start", on()),
-        ("relay_log_recovery", "OFF".into()),
-        ("plugin_load_add", "mysql_clone.so".into()),
-        ("loose_mysqlx", "OFF".into()),
-        ("loose_clone_ssl_ca", path(&settings.tls.join("ca.crt"))),
+        ("report_host", settings.host(ordinal)),
+        ("report_port", settings.mysql_port.to_string()),
+        ("loose_mysqlx", "OFF".to_owned()),
+        ("secure_file_priv", "NULL".to_owned()),
+        ("gtid_mode", "ON".to_owned()),
+        ("enforce_gtid_consistency", "ON".to_owned()),
+        // Names that do not come from the host's: a pod's volume may come back under another.
+        ("log_bin", "binlog".to_owned()),
+        ("log_bin_index", "binlog.index".to_owned()),
+        ("relay_log", "relay".to_owned()),
+        ("relay_log_index", "relay.index".to_owned()),
+        ("relay_log_recovery", "OFF".to_owned()),
+        ("skip_replica_start", "ON".to_owned()),
+        ("ssl_ca", tls("ca.crt")),
+        ("ssl_cert", tls("tls.crt")),
+        ("ssl_key", tls("tls.key")),
     ];
+    if purpose == Purpose::Initialize {
+        own.push(("skip_networking", "ON".to_owned()));
+        return own;
+    }
+    own.extend([
+        ("super_read_only", "ON".to_owned()),
+        ("init_file", run(super::INIT_FILE)),
+        ("plugin_load_add", "mysql_clone.so".to_owned()),
+        ("loose_clone_ssl_ca", tls("ca.crt")),
+    ]);
     match purpose {
-        Purpose::Prepare => options.push(("skip_networking", on())),
-        Purpose::Serve => options.extend([
-            ("port", settings.mysql_port.to_string()),
-            ("bind_address", "*".into()),
+        Purpose::Serve(_) => own.extend([
+            ("bind_address", "*".to_owned()),
             ("admin_address", settings.pod_ip.to_string()),
             ("admin_port", settings.admin_port.to_string()),
-            ("create_admin_listener_thread", on()),
-            ("report_host", settings.host(ordinal)),
-            ("report_port", settings.mysql_port.to_string()),
+            ("create_admin_listener_thread", "ON".to_owned()),
+            ("admin_ssl_ca", tls("ca.crt")),
+            ("admin_ssl_cert", tls("tls.crt")),
+            ("admin_ssl_key", tls("tls.key")),
         ]),
+        _ => own.push(("skip_networking", "ON".to_owned())),
     }
-    for (ca, cert, key) in
-        [("ssl_ca", "ssl_cert", "ssl_key"), ("admin_ssl_ca", "admin_ssl_cert", "admin_ssl_key")]
-    {
-        options.push((ca, path(&settings.tls.join("ca.crt"))));
-        options.push((cert, path(&settings.tls.join("tls.crt"))));
-        options.push((key, path(&settings.tls.join("tls.key"))));
-    }
-    options
+    own
 }
 
-/// The entries of one of the ConfigMap's option files, in the order of their names.
-pub(crate) fn entries(settings: &Settings, key: &str) -> io::Result<BTreeMap<String, String>> {
-    let text = read(settings, key)?;
-    let lines =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '[', ';']));
-    Ok(lines
-        .map(|line| {
-            let (name, value) = line.split_once('=').unwrap_or((line, "ON"));
-            (name.trim().replace('-', "_"), value.trim().to_owned())
-        })
-        .collect())
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
 
-/// Writes a file that only this user can read.
-pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let _ = fs::remove_file(path);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings() -> Settings {
+        Line::parse_from([
+            "agent",
+            "--namespace=db",
+            "--cluster=shop",
+            "--cluster-id=c",
+            "--pod-name=shop-2",
+            "--pod-uid=u",
+            "--pod-ip=10.0.0.7",
+            "--node=n",
+            "--server-id-base=1000",
+        ])
+        .settings
+    }
+
+    fn files() -> ConfigFiles {
+        ConfigFiles {
+            common: "[mysqld]\nmax_connections=10\nsuper_read_only=OFF\nlong-query-time = 2\n".into(),
+            primary: "[mysqld]\nlong_query_time=1\nsync_binlog=1\nsuper_read_only=OFF\n".into(),
+            replica:
+                "# for replicas\n[mysqld]\nsync-binlog=1000\ninnodb_io_capacity='400'\n[client]\nuser=x\n"
+                    .into(),
+        }
+    }
+
+    /// The value that MySQL would take: the last one of the name.
+    fn last<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+        text.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    #[test]
+    fn the_agents_own_options_win_and_the_roles_come_after_the_common_ones() {
+        let text = render(&settings(), 2, &files(), Purpose::Serve(Some(Role::Primary)));
+        assert_eq!(last(&text, "super_read_only"), Some("ON"));
+        assert_eq!(last(&text, "max_connections"), Some("10"));
+        assert_eq!(last(&text, "sync_binlog"), Some("1"));
+        assert_eq!(last(&text, "server_id"), Some("1002"));
+        assert_eq!(last(&text, "admin_address"), Some("10.0.0.7"));
+        assert_eq!(last(&text, "report_host"), Some("shop-2.shop.db.svc"));
+        assert_eq!(last(&text, "skip_networking"), None);
+    }
+
+    #[test]
+    fn a_server_that_is_being_prepared_is_out_of_reach_and_has_no_role() {
+        for purpose in [Purpose::Initialize, Purpose::Alone] {
+            let text = render(&settings(), 2, &files(), purpose);
+            assert_eq!(last(&text, "skip_networking"), Some("ON"));
+            assert_eq!(last(&text, "admin_address"), None);
+            assert_eq!(last(&text, "sync_binlog"), None);
+        }
+    }
+
+    #[test]
+    fn a_change_of_role_sets_its_entries_and_takes_the_others_back() {
+        let to_replica = files().changes_for(Role::Replica);
+        assert_eq!(
+            to_replica,
+            [
+                ("long_query_time".to_owned(), Some("2".to_owned())),
+                ("innodb_io_capacity".to_owned(), Some("400".to_owned())),
+                ("sync_binlog".to_owned(), Some("1000".to_owned())),
+            ]
+        );
+        let to_primary = files().changes_for(Role::Primary);
+        assert_eq!(
+            to_primary,
+            [
+                ("innodb_io_capacity".to_owned(), None),
+                ("long_query_time".to_owned(), Some("1".to_owned())),
+                ("sync_binlog".to_owned(), Some("1".to_owned())),
+            ]
+        );
+    }
 }

@@ -1,118 +1,202 @@
-//! mysqld as a child process.
+//! mysqld's process.
 
-use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
-/// How many lines of the log are kept for reports: errors before others.
-const TAIL: usize = 5;
-/// How MySQL marks an error in its log.
-const ERROR: &str = "[ERROR]";
-/// Exit status by which mysqld asks its supervisor to be started again. Manual: "RESTART Statement".
-const RESTART: i32 = 16;
+use super::RESTART_STATUS;
+use super::output::{Tail, pass_through};
+use crate::credentials::Password;
+use crate::reaper::Children;
+use crate::sql::{Access, Client, SqlError};
 
-/// A running mysqld.
-pub(crate) struct Mysqld {
-    child: Child,
-    tail: Arc<Mutex<VecDeque<String>>>,
+/// Time between two attempts to connect to a server that is starting.
+const KNOCK: Duration = Duration::from_millis(100);
+/// Longest time that the log may take to end after the process did.
+const LOG_END: Duration = Duration::from_secs(1);
+
+/// Why mysqld was not started or did not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessError {
+    /// There is no mysqld.
+    #[error("there is no mysqld in PATH ({0}) nor in /usr/sbin: is the image one of MySQL's server?")]
+    NotFound(String),
+    /// It can't be started.
+    #[error("can't start mysqld: {0}")]
+    Spawn(#[source] io::Error),
+    /// It can't be waited for.
+    #[error("can't wait for mysqld: {0}")]
+    Wait(#[source] io::Error),
+    /// It ended before it answered.
+    #[error("mysqld ended before it answered: {0}")]
+    Ended(Exit),
+    /// It answers, but does not let the agent in.
+    #[error("mysqld does not let the agent in: {0}")]
+    Denied(#[source] SqlError),
 }
 
-/// How it ended.
+/// Where mysqld is.
 #[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    /// It asked to be started again.
-    pub(crate) restart: bool,
-    /// Its exit status was 0.
-    pub(crate) success: bool,
-    /// The exit status and what the log said last.
-    pub(crate) message: String,
+pub(crate) struct ServerBinary(PathBuf);
+
+impl ServerBinary {
+    /// Looks in `PATH` and in `/usr/sbin`.
+    pub(crate) fn find() -> Result<Self, ProcessError> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin")])
+            .map(|directory| directory.join("mysqld"))
+            .find(|candidate| candidate.is_file())
+            .map(ServerBinary)
+            .ok_or(ProcessError::NotFound(path))
+    }
+}
+
+/// How mysqld ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Exit {
+    status: ExitStatus,
+    tail: Tail,
+}
+
+impl Exit {
+    /// It asks to be started again.
+    pub(crate) fn wants_restart(&self) -> bool {
+        self.status.code() == Some(RESTART_STATUS)
+    }
+
+    /// It ended well.
+    pub(crate) fn success(&self) -> bool {
+        self.status.success()
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => write!(f, "exit status {code}")?,
+            (_, Some(signal)) => write!(f, "killed by signal {signal}")?,
+            _ => write!(f, "{}", self.status)?,
+        }
+        let told = self.tail.telling();
+        if told.is_empty() { Ok(()) } else { write!(f, "; its log: {told}") }
+    }
+}
+
+/// A running mysqld. It is killed if this is dropped.
+#[derive(Debug)]
+pub(crate) struct Mysqld {
+    child: Child,
+    pid: Option<u32>,
+    tail: Tail,
+    log: Option<JoinHandle<()>>,
+    children: Children,
 }
 
 impl Mysqld {
-    /// Starts mysqld with an option file. `lock` keeps the volume locked for as long as it lives: it is given as
-    /// standard input, which mysqld does not read.
-    pub(crate) fn start(options: &Path, arguments: &[&str], lock: File) -> io::Result<Mysqld> {
-        let mut child = Command::new("mysqld")
-            .arg(format!("--defaults-file={}", options.display()))
+    /// Starts mysqld. `lock` becomes its standard input, which it does not read: so the volume stays locked as
+    /// long as it lives, even if the agent does not.
+    pub(crate) fn spawn(
+        binary: &ServerBinary,
+        arguments: &[OsString],
+        lock: File,
+        secrets: Vec<Password>,
+        children: &Children,
+    ) -> Result<Mysqld, ProcessError> {
+        let mut command = Command::new(&binary.0);
+        command
             .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin".into()))
+            // RESTART, which a clone ends with, works only if mysqld's parent says that it will start it again.
             .env("MYSQLD_PARENT_PID", std::process::id().to_string())
+            .current_dir(Path::new("/"))
             .stdin(Stdio::from(lock))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let tail = Arc::new(Mutex::new(VecDeque::with_capacity(TAIL)));
-        if let Some(log) = child.stderr.take() {
-            tokio::spawn(pass_on(log, Arc::clone(&tail)));
-        }
-        Ok(Mysqld { child, tail })
+            .kill_on_drop(true);
+        let mut child = children.spawn(&mut command).map_err(ProcessError::Spawn)?;
+        let tail = Tail::default();
+        let log = child
+            .stderr
+            .take()
+            .map(|log| tokio::spawn(pass_through(log, io::stderr(), secrets, tail.clone())));
+        tracing::info!(pid = child.id(), "mysqld started");
+        Ok(Mysqld { pid: child.id(), child, tail, log, children: children.clone() })
     }
 
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> Ended {
-        match self.child.wait().await {
-            Ok(status) => self.describe(status),
-            Err(error) => {
-                Ended { restart: false, success: false, message: format!("can't wait for mysqld: {error}") }
+    /// Waits until it ends. May be cancelled and called again.
+    pub(crate) async fn wait(&mut self) -> Result<Exit, ProcessError> {
+        let status = self.child.wait().await.map_err(ProcessError::Wait)?;
+        if let Some(pid) = self.pid.take() {
+            self.children.forget(pid);
+        }
+        // What the log said last came before the end; a child that inherited it may keep it open for ever.
+        if let Some(log) = &mut self.log {
+            if timeout(LOG_END, &mut *log).await.is_err() {
+                log.abort();
             }
+            self.log = None;
+        }
+        let exit = Exit { status, tail: self.tail.clone() };
+        tracing::info!(%exit, "mysqld ended");
+        Ok(exit)
+    }
+
+    /// Waits until it lets the agent in, however long its recovery takes.
+    pub(crate) async fn answers(&mut self, access: &Access) -> Result<Client, ProcessError> {
+        loop {
+            tokio::select! {
+                exit = self.wait() => return Err(ProcessError::Ended(exit?)),
+                connected = Client::connect(access) => match connected {
+                    Ok(client) => return Ok(client),
+                    // Before the accounts are there, nobody can connect: to be turned away is final.
+                    Err(error) if error.code() == Some(ACCESS_DENIED) => return Err(ProcessError::Denied(error)),
+                    Err(error) => tracing::debug!(%error, "mysqld does not answer yet"),
+                },
+            }
+            sleep(KNOCK).await;
         }
     }
 
-    fn describe(&self, status: ExitStatus) -> Ended {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = tail.iter().cloned().collect::<Vec<_>>().join(" | ");
-        Ended {
-            restart: status.code() == Some(RESTART),
-            success: status.success(),
-            message: format!("mysqld ended ({status}): {last}"),
-        }
-    }
-
-    /// Sends a signal; nothing if it has ended.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may end at this moment, which is what is wanted.
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    /// SIGTERM, and SIGKILL after the bound. Only for a server that has no commit waiting for an acknowledgement.
-    pub(crate) async fn stop(&mut self, within: Duration) -> Ended {
+    /// Asks it to stop. A primary only as invariant I14 says.
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
-        match tokio::time::timeout(within, self.ended()).await {
-            Ok(ended) => ended,
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Stops it cleanly, or after `bound` at once.
+    pub(crate) async fn stop(&mut self, bound: Duration) -> Result<Exit, ProcessError> {
+        self.terminate();
+        match timeout(bound, self.wait()).await {
+            Ok(exit) => exit,
             Err(_) => {
-                self.signal(Signal::KILL);
-                self.ended().await
+                tracing::warn!(seconds = bound.as_secs(), "mysqld did not stop in time and is killed");
+                self.kill();
+                self.wait().await
             }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // No id: it was waited for, and the number may be another process' by now.
+        let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+        if let Err(error) = kill_process(pid, signal) {
+            tracing::warn!(%error, ?signal, "mysqld could not be signalled");
         }
     }
 }
 
-async fn pass_on(log: impl tokio::io::AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
-    let mut lines = BufReader::new(log).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        eprintln!("{line}");
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first errors name the cause; what follows them is how it took the server down.
-        let errors = tail.iter().filter(|kept| kept.contains(ERROR)).count();
-        if tail.len() == TAIL && errors < TAIL {
-            let oldest = tail.iter().position(|kept| !kept.contains(ERROR)).unwrap_or_default();
-            tail.remove(oldest);
-        }
-        if tail.len() < TAIL {
-            tail.push_back(line.chars().take(300).collect());
-        }
-    }
-}
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;

@@ -1,133 +1,288 @@
-//! The server's SQL: thin, over the socket, as the agent's own account.
+//! The agent's connections to its own server: over the socket, with an account that is made anew at every start.
 
-pub(crate) mod accounts;
 pub(crate) mod quote;
+pub(crate) mod replication;
+pub(crate) mod sessions;
 pub(crate) mod state;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, OptsBuilder, Row};
+use tokio::time::{sleep, timeout};
 
 use crate::credentials::Password;
 
-/// The agent's account, on the socket only; its password is made anew with every agent and leaves no pod.
+/// The agent's account.
 pub(crate) const AGENT: &str = "mainstay_agent";
-/// A statement that reads must answer within this.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(2);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The operator's account.
+pub(crate) const OPERATOR: &str = "mainstay_operator";
+/// The account of the replicas' receivers.
+pub(crate) const REPLICATION: &str = "mainstay_repl";
+/// The account of clones' recipients.
+pub(crate) const CLONE: &str = "mainstay_clone";
 
-/// An error of the server or of the way to it. Never shows a statement: some carry passwords.
+/// `ER_NO_SUCH_THREAD`: the session that was to be ended has ended.
+const NO_SUCH_THREAD: u16 = 1094;
+/// `ER_PARSE_ERROR`: its message quotes the statement.
+const PARSE_ERROR: u16 = 1064;
+
+/// Longest time to connect over the socket.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest time for a statement that nothing should hold up.
+pub(crate) const SHORT: Duration = Duration::from_secs(30);
+/// Longest time to wait until a statement that was killed is gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// How the agent reaches one run of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// The server's socket.
+    pub(crate) socket: PathBuf,
+    /// The password of [`AGENT`] for this run.
+    pub(crate) password: Password,
+}
+
+/// What went wrong with a statement. Never contains the statement.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SqlError {
-    /// The server refused a statement.
-    #[error("{doing}: error {code} ({state}): {message}")]
+    /// The server refused.
+    #[error("{what}: error {code} ({state}): {message}")]
     Server {
-        /// What was being done.
-        doing: &'static str,
-        /// MySQL's error code.
+        /// What was tried.
+        what: &'static str,
+        /// MySQL's error number.
         code: u16,
         /// SQLSTATE.
         state: String,
         /// MySQL's message.
         message: String,
     },
-    /// There was no answer.
-    #[error("{doing}: {cause}")]
+    /// The connection failed.
+    #[error("{what}: {message}")]
     Connection {
-        /// What was being done.
-        doing: &'static str,
-        /// Why.
-        cause: String,
+        /// What was tried.
+        what: &'static str,
+        /// The error.
+        message: String,
     },
-    /// It took too long.
-    #[error("{doing}: no answer within {} ms", .after.as_millis())]
+    /// No answer in time.
+    #[error("{what}: no answer within {seconds} s")]
     Timeout {
-        /// What was being done.
-        doing: &'static str,
-        /// The bound.
-        after: Duration,
+        /// What was tried.
+        what: &'static str,
+        /// The bound in seconds.
+        seconds: u64,
     },
-    /// An answer had another form.
-    #[error("{doing}: the server's answer has another form than expected")]
-    Form {
-        /// What was being done.
-        doing: &'static str,
+    /// An answer without the expected row.
+    #[error("{what}: an unexpected answer")]
+    Unexpected {
+        /// What was tried.
+        what: &'static str,
     },
 }
 
 impl SqlError {
-    fn of(doing: &'static str, error: mysql_async::Error) -> Self {
-        match error {
-            // MySQL quotes the statement in syntax errors, and a statement may hold a password.
-            mysql_async::Error::Server(error) if error.code == 1064 => SqlError::Server {
-                doing,
-                code: error.code,
-                state: error.state,
-                message: "a syntax error".into(),
-            },
-            mysql_async::Error::Server(error) => {
-                SqlError::Server { doing, code: error.code, state: error.state, message: error.message }
-            }
-            other => SqlError::Connection { doing, cause: other.to_string() },
-        }
-    }
-
-    /// MySQL's error code, if the server refused a statement.
+    /// MySQL's error number, if it was the server that refused.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {
             SqlError::Server { code, .. } => Some(*code),
             _ => None,
         }
     }
+
+    /// The driver's error without anything of the statement. `secret` is one that holds a password.
+    fn new(what: &'static str, error: mysql_async::Error, secret: Option<&Password>) -> Self {
+        match error {
+            mysql_async::Error::Server(error) => {
+                let message = match secret {
+                    Some(_) if error.code == PARSE_ERROR => "syntax error".to_owned(),
+                    Some(password) => error.message.replace(password.reveal(), "***"),
+                    None => error.message,
+                };
+                SqlError::Server { what, code: error.code, state: error.state, message }
+            }
+            other => SqlError::Connection { what, message: other.to_string() },
+        }
+    }
 }
 
-/// A connection over the socket.
-pub(crate) struct Session {
+/// A connection to the agent's server.
+pub(crate) struct Client {
+    access: Access,
     conn: Conn,
 }
 
-impl Session {
-    pub(crate) async fn open(socket: &Path, password: &Password) -> Result<Session, SqlError> {
-        let doing = "connecting";
+impl Client {
+    /// Connects. The session writes nothing to the binary log, and its literals are as [`quote::text`] makes them.
+    pub(crate) async fn connect(access: &Access) -> Result<Client, SqlError> {
+        let what = "connect to the server";
         let options = OptsBuilder::default()
-            .socket(Some(socket.to_string_lossy().into_owned()))
-            .prefer_socket(true)
+            .socket(Some(access.socket.to_string_lossy()))
             .user(Some(AGENT))
-            .pass(Some(password.reveal()));
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(options)).await;
-        let conn = connecting
-            .map_err(|_| SqlError::Timeout { doing, after: CONNECT_TIMEOUT })?
-            .map_err(|error| SqlError::of(doing, error))?;
-        Ok(Session { conn })
-    }
-
-    /// Carries out a statement without a bound of its own.
-    pub(crate) async fn run(&mut self, doing: &'static str, statement: &str) -> Result<(), SqlError> {
-        self.conn.query_drop(statement).await.map_err(|error| SqlError::of(doing, error))
-    }
-
-    /// The first row, as text by column name.
-    pub(crate) async fn row(
-        &mut self,
-        doing: &'static str,
-        statement: &str,
-    ) -> Result<Option<mysql_async::Row>, SqlError> {
-        let query = self.conn.query_first::<mysql_async::Row, _>(statement);
-        tokio::time::timeout(READ_TIMEOUT, query)
+            .pass(Some(access.password.reveal()))
+            .prefer_socket(false)
+            .setup(vec!["SET SESSION sql_mode = '', sql_log_bin = 0, autocommit = 1"]);
+        let conn = timeout(CONNECT, Conn::new(options))
             .await
-            .map_err(|_| SqlError::Timeout { doing, after: READ_TIMEOUT })?
-            .map_err(|error| SqlError::of(doing, error))
+            .map_err(|_| SqlError::Timeout { what, seconds: CONNECT.as_secs() })?
+            .map_err(|error| SqlError::new(what, error, None))?;
+        Ok(Client { access: access.clone(), conn })
+    }
+
+    /// The session's id in the server.
+    pub(crate) fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Carries out a statement without a result.
+    pub(crate) async fn run(&mut self, what: &'static str, statement: &str) -> Result<(), SqlError> {
+        self.run_within(SHORT, what, statement, None).await
+    }
+
+    /// Carries out a statement that holds a password.
+    pub(crate) async fn run_secret(
+        &mut self,
+        what: &'static str,
+        statement: &str,
+        secret: &Password,
+    ) -> Result<(), SqlError> {
+        self.run_within(SHORT, what, statement, Some(secret)).await
+    }
+
+    /// Carries out a statement within a bound. One that does not end in time is killed, and this comes back when
+    /// it is gone: a statement left behind could take effect after what a newer order said.
+    pub(crate) async fn run_within(
+        &mut self,
+        bound: Duration,
+        what: &'static str,
+        statement: &str,
+        secret: Option<&Password>,
+    ) -> Result<(), SqlError> {
+        match timeout(bound, self.conn.query_drop(statement)).await {
+            Ok(outcome) => outcome.map_err(|error| SqlError::new(what, error, secret)),
+            Err(_) => {
+                let id = self.id();
+                kill_and_wait(&self.access, id).await?;
+                Err(SqlError::Timeout { what, seconds: bound.as_secs() })
+            }
+        }
+    }
+
+    /// Carries out a statement about an account. Of an error only its number is told: the message may quote the
+    /// statement, and with it the password.
+    pub(crate) async fn run_account(&mut self, statement: &str) -> Result<(), SqlError> {
+        let what = "set an account";
+        self.run_within(SHORT, what, statement, None).await.map_err(|error| match error {
+            SqlError::Server { what, code, state, .. } => {
+                SqlError::Server { what, code, state, message: "its message is left out".to_owned() }
+            }
+            other => other,
+        })
+    }
+
+    /// `SET GLOBAL super_read_only = ON`, as long as it takes: it waits for writes that are under way. Left behind
+    /// it does no harm, since it can only end in a server that is read-only.
+    pub(crate) async fn run_read_only(&mut self) -> Result<(), SqlError> {
+        let what = "become read-only";
+        let outcome = self.conn.query_drop("SET GLOBAL super_read_only = ON").await;
+        outcome.map_err(|error| SqlError::new(what, error, None))
+    }
+
+    /// Carries out a statement that ends only with the operation it begins: CLONE.
+    pub(crate) async fn run_unbounded(
+        &mut self,
+        what: &'static str,
+        statement: &str,
+        secret: &Password,
+    ) -> Result<(), SqlError> {
+        self.conn.query_drop(statement).await.map_err(|error| SqlError::new(what, error, Some(secret)))
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn rows<T>(&mut self, what: &'static str, query: &str) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.rows_within(SHORT, what, query).await
+    }
+
+    /// All rows of a query within a bound. The connection is of no use after a timeout.
+    pub(crate) async fn rows_within<T>(
+        &mut self,
+        bound: Duration,
+        what: &'static str,
+        query: &str,
+    ) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let rows: Vec<Row> = timeout(bound, self.conn.query(query))
+            .await
+            .map_err(|_| SqlError::Timeout { what, seconds: bound.as_secs() })?
+            .map_err(|error| SqlError::new(what, error, None))?;
+        rows.into_iter().map(|row| T::from_row_opt(row).map_err(|_| SqlError::Unexpected { what })).collect()
+    }
+
+    /// The one row of a query.
+    pub(crate) async fn row<T>(&mut self, what: &'static str, query: &str) -> Result<T, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.rows(what, query).await?.pop().ok_or(SqlError::Unexpected { what })
+    }
+
+    /// Ends another session; no error if it has ended already.
+    pub(crate) async fn kill(&mut self, id: u64) -> Result<(), SqlError> {
+        let what = "KILL";
+        match timeout(SHORT, self.conn.query_drop(format!("KILL CONNECTION {id}"))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(mysql_async::Error::Server(error))) if error.code == NO_SUCH_THREAD => Ok(()),
+            Ok(Err(error)) => Err(SqlError::new(what, error, None)),
+            Err(_) => Err(SqlError::Timeout { what, seconds: SHORT.as_secs() }),
+        }
     }
 }
 
-/// A column as text; empty if it is NULL or not there.
-pub(crate) fn text(row: &mysql_async::Row, column: &str) -> String {
-    row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten().unwrap_or_default()
+/// Kills the session `id` and waits until the server has no such session.
+async fn kill_and_wait(access: &Access, id: u32) -> Result<(), SqlError> {
+    let what = "end a statement that takes too long";
+    let mut client = Client::connect(access).await?;
+    client.kill(u64::from(id)).await?;
+    let gone = async {
+        loop {
+            let query = format!("SELECT COUNT(*) FROM performance_schema.processlist WHERE ID = {id}");
+            let (left,): (u64,) = client.row(what, &query).await?;
+            if left == 0 {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(GONE, gone).await.map_err(|_| SqlError::Timeout { what, seconds: GONE.as_secs() })?
 }
 
-/// A column as a number.
-pub(crate) fn number(row: &mysql_async::Row, column: &str) -> Option<u64> {
-    text(row, column).parse().ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_error(code: u16, message: &str) -> mysql_async::Error {
+        let message = message.to_owned();
+        mysql_async::Error::Server(mysql_async::ServerError { code, message, state: "42000".into() })
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_password() {
+        let password = Password::new("hid'den");
+        for error in [
+            server_error(1064, "You have an error near 'hid''den' ACCOUNT"),
+            server_error(3862, "Clone Donor Error: hid'den was refused"),
+        ] {
+            let shown = SqlError::new("clone", error, Some(&password)).to_string();
+            assert!(!shown.contains("hid"), "{shown}");
+        }
+        let shown = SqlError::new("clone", server_error(3862, "Donor is gone"), Some(&password)).to_string();
+        assert!(shown.contains("Donor is gone"));
+    }
 }

@@ -1,57 +1,62 @@
-//! Text in statements.
+//! Literals in statements.
 
-use std::fmt::Write;
-
-/// A string literal under the default `sql_mode`, which every session of the agent and the init file has.
-pub(crate) fn string(text: &str) -> String {
-    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:/".contains(&b)) {
-        return format!("'{text}'");
-    }
-
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('\'');
-    for character in text.chars() {
+/// A string literal, as the manual's "String Literals" has it. It holds for sessions without
+/// `NO_BACKSLASH_ESCAPES`, so every session of the agent and the init file set `sql_mode` first. It never contains
+/// a line break: an init file has one statement a line.
+pub(crate) fn text(value: &str) -> String {
+    let mut literal = String::with_capacity(value.len() + 2);
+    literal.push('\'');
+    for character in value.chars() {
         match character {
-            '\'' => quoted.push_str("''"),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\0' => quoted.push_str("\\0"),
-            other => {
-                let _ = write!(quoted, "{other}");
-            }
+            '\'' => literal.push_str("''"),
+            '\\' => literal.push_str("\\\\"),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\0' => literal.push_str("\\0"),
+            '\x1a' => literal.push_str("\\Z"),
+            other => literal.push(other),
         }
     }
-    quoted.push('\'');
-    quoted
+    literal.push('\'');
+    literal
 }
 
-/// The name of a system variable as an option file has it, or nothing if it could be anything else.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    let name = name.trim().to_ascii_lowercase().replace('-', "_");
-    let first = name.bytes().next()?;
-    let well_formed = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    (first.is_ascii_lowercase() && well_formed).then_some(name)
+/// The value of an option file's entry as `SET GLOBAL` wants it: option files allow suffixes (`64M`) where
+/// statements want digits.
+pub(crate) fn setting(value: &str) -> String {
+    number(value).unwrap_or_else(|| text(value))
 }
 
-/// The value of a system variable: a number, with the suffixes of an option file written out, or a string.
-pub(crate) fn value(text: &str) -> String {
-    let text = text.trim().trim_matches(['"', '\'']);
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
-        Some(b't' | b'T') => (&text[..text.len() - 1], 40),
-        _ => (text, 0),
+fn number(value: &str) -> Option<String> {
+    let is_number = |text: &str| {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.ends_with(|c: char| c.is_ascii_digit())
+            && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+            && digits.matches('.').count() <= 1
     };
-    let whole = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    let decimal = text.parse::<f64>().is_ok_and(f64::is_finite)
-        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
-    match whole {
-        Some(number) => number.to_string(),
-        None if decimal => text.to_owned(),
-        None => string(text),
+    if is_number(value) {
+        return Some(value.to_owned());
     }
+    let (digits, suffix) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let shift = match suffix {
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return None,
+    };
+    let factor: u64 = digits.parse().ok()?;
+    Some(factor.checked_mul(1 << shift)?.to_string())
+}
+
+/// A system variable's name: lower-case letters, digits and underscores, and nothing that would need quoting.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let name = name.trim().replace('-', "_").to_ascii_lowercase();
+    let plain = !name.is_empty()
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    plain.then_some(name)
 }
 
 #[cfg(test)]
@@ -59,39 +64,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_breaks_out_of_a_literal() {
-        let cases = [
-            ("plain-1", "'plain-1'"),
+    fn a_literal_has_no_way_out() {
+        let table = [
+            ("plain", "'plain'"),
             ("", "''"),
             ("it's", "'it''s'"),
             (r"back\slash", r"'back\\slash'"),
-            ("two\nlines", r"'two\nlines'"),
-            (r"\' OR 1=1", r"'\\'' OR 1=1'"),
+            (r"\'; DROP", r"'\\''; DROP'"),
+            ("a\nb\rc\0d\x1ae", r"'a\nb\rc\0d\Ze'"),
+            ("ünï", "'ünï'"),
         ];
-        for (text, literal) in cases {
-            assert_eq!(string(text), literal);
+        for (value, expected) in table {
+            assert_eq!(text(value), expected);
         }
     }
 
     #[test]
-    fn values_are_numbers_where_they_can_be() {
-        let cases = [
-            ("128M", "134217728"),
-            ("1G", "1073741824"),
-            ("200", "200"),
-            ("0.5", "0.5"),
+    fn numbers_and_sizes_are_digits_and_all_else_is_quoted() {
+        let table = [
+            ("10", "10"),
             ("-1", "-1"),
+            ("0.5", "0.5"),
+            ("64M", "67108864"),
+            ("2g", "2147483648"),
             ("ON", "'ON'"),
+            ("1.2.3", "'1.2.3'"),
+            ("5.", "'5.'"),
+            ("99999999999T", "'99999999999T'"),
+            ("1; DROP", "'1; DROP'"),
+            ("1é", "'1é'"),
+            ("", "''"),
         ];
-        for (text, literal) in cases {
-            assert_eq!(value(text), literal);
+        for (value, expected) in table {
+            assert_eq!(setting(value), expected, "{value}");
         }
     }
 
     #[test]
-    fn a_name_is_a_name_or_nothing() {
-        assert_eq!(variable("max-connections").as_deref(), Some("max_connections"));
-        for name in ["", "1a", "a b", "a;b", "a.b", "@@a"] {
+    fn only_plain_names_are_variables() {
+        assert_eq!(variable("Innodb-IO-capacity").as_deref(), Some("innodb_io_capacity"));
+        for name in ["", "a b", "a=1", "`a`", "a;b", "1a", "a.b", "@@a"] {
             assert_eq!(variable(name), None, "{name}");
         }
     }

@@ -1,43 +1,64 @@
-//! What a running server says of itself.
+//! What the server says of itself.
+
+use std::time::Duration;
 
 use mainstay_proto::{Channel, ServerState};
+use mysql_async::Row;
 
-use super::{Session, SqlError, number, text};
+use super::{Client, SqlError};
 
-const SELF: &str = "SELECT @@version AS v, @@server_uuid AS u, @@super_read_only AS r, \
-                    @@GLOBAL.gtid_executed AS e, @@GLOBAL.gtid_purged AS p";
+/// Longest time for each query of the monitor.
+const BOUND: Duration = Duration::from_secs(2);
 
-/// Asks for everything that a report has. Manual: "SHOW REPLICA STATUS Statement".
-pub(crate) async fn read(session: &mut Session) -> Result<ServerState, SqlError> {
-    let doing = "reading the server's state";
-    let row = session.row(doing, SELF).await?.ok_or(SqlError::Form { doing })?;
-    let channel = session.row(doing, "SHOW REPLICA STATUS").await?.as_ref().map(channel);
+/// The state but for the channel.
+pub(crate) async fn read(client: &mut Client) -> Result<ServerState, SqlError> {
+    let query = "SELECT @@version, @@server_uuid, @@global.super_read_only, @@global.gtid_executed, \
+                 @@global.gtid_purged";
+    let what = "read the server's state";
+    let mut rows: Vec<(String, String, bool, String, String)> =
+        client.rows_within(BOUND, what, query).await?;
+    let (version, server_uuid, super_read_only, executed, purged) =
+        rows.pop().ok_or(SqlError::Unexpected { what })?;
     Ok(ServerState {
-        version: text(&row, "v"),
-        server_uuid: text(&row, "u"),
-        super_read_only: text(&row, "r") != "0",
-        gtid_executed: one_line(&text(&row, "e")),
-        gtid_purged: one_line(&text(&row, "p")),
-        channel: channel.filter(|channel| !channel.source_host.is_empty()),
+        version,
+        server_uuid,
+        super_read_only,
+        gtid_executed: one_line(&executed),
+        gtid_purged: one_line(&purged),
+        channel: None,
         setting_errors: Vec::new(),
     })
 }
 
-fn channel(row: &mysql_async::Row) -> Channel {
-    let error = |column| Some(text(row, column)).filter(|text| !text.is_empty());
+/// The default replication channel, if one is configured.
+pub(crate) async fn channel(client: &mut Client) -> Result<Option<Channel>, SqlError> {
+    let rows: Vec<Row> =
+        client.rows_within(BOUND, "read the replica's status", "SHOW REPLICA STATUS").await?;
+    Ok(rows.iter().find(|row| text(row, "Channel_Name").is_empty()).map(from_row))
+}
+
+fn from_row(row: &Row) -> Channel {
+    let error = |number: &str, message: &str| {
+        let number: u64 = row.get_opt(number).and_then(Result::ok).unwrap_or(0);
+        (number != 0).then(|| format!("error {number}: {}", text(row, message)))
+    };
     Channel {
         source_host: text(row, "Source_Host"),
-        source_port: number(row, "Source_Port").and_then(|port| port.try_into().ok()).unwrap_or_default(),
+        source_port: row.get_opt("Source_Port").and_then(Result::ok).unwrap_or(0),
         receiver_running: text(row, "Replica_IO_Running") == "Yes",
         applier_running: text(row, "Replica_SQL_Running") == "Yes",
         gtid_received: one_line(&text(row, "Retrieved_Gtid_Set")),
-        lag_seconds: number(row, "Seconds_Behind_Source"),
-        receiver_error: error("Last_IO_Error"),
-        applier_error: error("Last_SQL_Error"),
+        lag_seconds: row.get_opt::<Option<u64>, _>("Seconds_Behind_Source").and_then(Result::ok).flatten(),
+        receiver_error: error("Last_IO_Errno", "Last_IO_Error"),
+        applier_error: error("Last_SQL_Errno", "Last_SQL_Error"),
     }
 }
 
-/// The server breaks long sets into lines.
+fn text(row: &Row, column: &str) -> String {
+    row.get_opt::<Option<String>, _>(column).and_then(Result::ok).flatten().unwrap_or_default()
+}
+
+/// MySQL breaks long GTID sets into lines.
 fn one_line(set: &str) -> String {
-    set.replace('\n', "")
+    set.chars().filter(|c| !c.is_whitespace()).collect()
 }

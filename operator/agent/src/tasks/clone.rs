@@ -1,124 +1,120 @@
-//! Cloning by MySQL's CLONE plugin. Manual: "Cloning Remote Data".
+//! Clone: an empty or partial directory becomes a copy of a donor's, by MySQL's CLONE plugin.
+//!
+//! The recipient has no network; the donor is reached by the connection that the plugin makes. CLONE ends with a
+//! restart, for which mysqld ends with [`crate::mysqld::RESTART_STATUS`]; the copy is verified by the next start.
 
-use std::time::{Duration, Instant};
+use mainstay_proto::Endpoint;
 
-use mainstay_proto::{Endpoint, Progress};
-
+use super::progress::{Trouble, watch};
+use super::scratch::{self, Scratch};
+use super::{Guard, TaskError};
+use crate::context::Context;
 use crate::credentials::Credentials;
-use crate::hub::Hub;
-use crate::mysqld::options::Purpose;
-use crate::mysqld::process::Mysqld;
-use crate::server::{Launcher, ServerError};
-use crate::sql::quote::string;
-use crate::sql::{Session, number, state, text};
-use crate::volume::lock::Lock;
+use crate::sql::quote::text;
+use crate::sql::{CLONE, SqlError};
+use crate::volume::Kind;
 
-/// Between two looks at the progress.
-const LOOK: Duration = Duration::from_secs(1);
-const STOP: Duration = Duration::from_secs(120);
+/// `ER_RESTART_SERVER_FAILED`: the copy is there, but mysqld did not find whom to ask for a restart. It stops.
+const RESTART_FAILED: u16 = 3707;
 
-/// Fills the directory of a server that was just initialised with a copy of the donor's. Its server's UUID.
-pub(crate) async fn fetch(
-    launcher: &Launcher,
-    hub: &Hub,
-    lock: &Lock,
+/// Marks the directory partial, copies the donor's data into it, verifies the copy by a start, takes the donor's
+/// replication channel out of it, and marks it complete.
+pub(super) async fn clone(
+    context: &Context,
+    guard: &Guard,
+    operation: &str,
     donor: &Endpoint,
     max_mib_per_second: Option<u64>,
-) -> Result<String, ServerError> {
-    let mut mysqld = launcher.start(Purpose::Prepare, None, lock)?;
-    let session = launcher.answers(&mut mysqld).await?;
-    copy(launcher, hub, &mut mysqld, session, donor, max_mib_per_second).await?;
-    let mut mysqld = launcher.start(Purpose::Prepare, None, lock)?;
-    let mut session = launcher.answers(&mut mysqld).await?;
-    let server_uuid = check(&mut session).await?;
-    drop(session);
-    let ended = mysqld.stop(STOP).await;
-    if ended.success { Ok(server_uuid) } else { Err(ServerError::Ended(ended)) }
+) -> Result<(), TaskError> {
+    let id = operation.to_owned();
+    context.store.with(move |volume| volume.begin(Kind::Clone, &id)).await?;
+    scratch::make_tables(context, guard).await?;
+    let server = scratch::start(context, guard).await?;
+    copy(context, guard, server, donor, max_mib_per_second).await?;
+    let mut server = scratch::start(context, guard).await?;
+    let uuid = verify(&mut server).await?;
+    scratch::stop(server).await?;
+    guard.check()?;
+    let id = operation.to_owned();
+    context.store.with(move |volume| volume.complete(&id, &uuid)).await?;
+    Ok(())
 }
 
-/// Runs the statement and watches it. It ends with the server asking for a restart.
+/// Runs CLONE until mysqld ends for the restart.
 async fn copy(
-    launcher: &Launcher,
-    hub: &Hub,
-    mysqld: &mut Mysqld,
-    mut session: Session,
+    context: &Context,
+    guard: &Guard,
+    mut server: Scratch,
     donor: &Endpoint,
     max_mib_per_second: Option<u64>,
-) -> Result<(), ServerError> {
-    let password = Credentials::read(&launcher.settings.credentials)?.clone;
-    let address = format!("{}:{}", donor.host, donor.port);
-    session
-        .run("naming the donor", &format!("SET GLOBAL clone_valid_donor_list={}", string(&address)))
+) -> Result<(), TaskError> {
+    let Endpoint { host, port } = donor;
+    let credentials = Credentials::read(&context.settings.credentials)?;
+    let list = text(&format!("{host}:{port}"));
+    server
+        .client
+        .run("set clone_valid_donor_list", &format!("SET GLOBAL clone_valid_donor_list = {list}"))
         .await?;
-    if let Some(bound) = max_mib_per_second {
-        session.run("bounding the rate", &format!("SET GLOBAL clone_max_data_bandwidth={bound}")).await?;
-    }
+    // 0 is no bound (manual, "Clone System Variables").
+    let bound = max_mib_per_second.unwrap_or(0);
+    let statement = format!("SET GLOBAL clone_max_data_bandwidth = {bound}");
+    server.client.run("set clone_max_data_bandwidth", &statement).await?;
     let statement = format!(
-        "CLONE INSTANCE FROM 'mainstay_clone'@{}:{} IDENTIFIED BY {} REQUIRE SSL",
-        string(&donor.host),
-        donor.port,
-        string(password.reveal())
+        "CLONE INSTANCE FROM '{CLONE}'@{}:{port} IDENTIFIED BY {} REQUIRE SSL",
+        text(host),
+        text(credentials.clone.reveal())
     );
-    let cloning = session.run("cloning", &statement);
-    tokio::pin!(cloning);
-    let looks = watch(launcher, hub);
-    tokio::pin!(looks);
-    let said = tokio::select! {
-        said = &mut cloning => said,
-        () = &mut looks => Ok(()),
-        ended = mysqld.ended() => return if ended.restart { Ok(()) } else { Err(ServerError::Ended(ended)) },
-    };
-    // 2013: the connection went with the server, which is how it ends well. Whether it did is asked of the next
-    // start; what the server itself refused is an error already.
-    if let Err(error) = said
-        && error.code().is_some()
-    {
-        mysqld.stop(STOP).await;
-        return Err(error.into());
-    }
-    let ended = mysqld.ended().await;
-    if ended.restart { Ok(()) } else { Err(ServerError::Ended(ended)) }
-}
-
-/// Follows the bytes over a second session; never ends by itself.
-async fn watch(launcher: &Launcher, hub: &Hub) {
-    const SUMS: &str =
-        "SELECT SUM(data) AS done, SUM(estimate) AS total FROM performance_schema.clone_progress";
-    let mut session = None;
-    let mut before: Option<(Instant, u64)> = None;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if session.is_none() {
-            session = launcher.session().await.ok();
+    let Scratch { mut mysqld, mut client, access } = server;
+    guard.check()?;
+    let cloned = client.run_unbounded("CLONE", &statement, &credentials.clone);
+    let outcome = tokio::select! {
+        outcome = cloned => outcome,
+        trouble = watch(&context.board, &access, donor) => {
+            let Trouble(error) = trouble;
+            mysqld.kill();
+            mysqld.wait().await?;
+            return Err(TaskError::Outcome(error));
         }
-        let Some(open) = session.as_mut() else { continue };
-        let Ok(Some(row)) = open.row("reading the clone's progress", SUMS).await else {
-            session = None;
-            continue;
-        };
-        let (now, bytes) = (Instant::now(), number(&row, "done").unwrap_or_default());
-        let rate = before.and_then(|(then, had)| {
-            let millis = u64::try_from(now.duration_since(then).as_millis()).ok()?;
-            bytes.saturating_sub(had).checked_mul(1000)?.checked_div(millis)
-        });
-        before = Some((now, bytes));
-        hub.set_progress(Progress { bytes, total_bytes: number(&row, "total"), bytes_per_second: rate });
+        () = guard.superseded() => {
+            mysqld.kill();
+            mysqld.wait().await?;
+            return Err(TaskError::Superseded);
+        }
+    };
+    match outcome {
+        // The copy has taken the server's place: it goes down, and the connection with it.
+        Ok(()) | Err(SqlError::Connection { .. }) => {}
+        Err(error) if error.code() == Some(RESTART_FAILED) => {}
+        Err(error) => {
+            // The directory is partial, nothing of it is kept.
+            mysqld.kill();
+            mysqld.wait().await?;
+            return Err(error.into());
+        }
+    }
+    let exit = scratch::wait(&mut mysqld, guard).await?;
+    // Whether it went well, the next start tells; but a server that crashed has not got that far.
+    if exit.wants_restart() || exit.success() {
+        Ok(())
+    } else {
+        Err(TaskError::Failed { what: "clone", exit })
     }
 }
 
-/// The copy is whole, and forgets whom the donor followed: a clone brings the donor's channel and its account.
-async fn check(session: &mut Session) -> Result<String, ServerError> {
-    let doing = "asking how the clone ended";
-    let status = "SELECT state AS s, error_no AS n, error_message AS m FROM performance_schema.clone_status";
-    let row = session.row(doing, status).await?;
-    let completed = row.as_ref().is_some_and(|row| text(row, "s") == "Completed");
-    if !completed {
-        let message = row.map(|row| text(&row, "m")).unwrap_or_default();
-        return Err(ServerError::Io {
-            doing,
-            source: std::io::Error::other(format!("not completed: {message}")),
-        });
+/// Checks that the copy ended well, takes the donor's channel out of it, and reads its new UUID.
+async fn verify(server: &mut Scratch) -> Result<String, TaskError> {
+    let query = "SELECT STATE, ERROR_NO, IFNULL(ERROR_MESSAGE, '') FROM performance_schema.clone_status";
+    let rows: Vec<(String, u64, String)> = server.client.rows("read the clone's status", query).await?;
+    match rows.into_iter().next() {
+        Some((state, _, _)) if state == "Completed" => {}
+        Some((state, number, message)) => {
+            return Err(TaskError::Outcome(format!("the clone is {state}: error {number}: {message}")));
+        }
+        None => return Err(TaskError::Outcome("after the clone the server knows nothing of one".to_owned())),
     }
-    session.run("forgetting the donor's channel", "RESET REPLICA ALL").await?;
-    Ok(state::read(session).await?.server_uuid)
+    server.client.run("RESET REPLICA ALL", "RESET REPLICA ALL").await?;
+    let (uuid, executed): (String, String) =
+        server.client.row("read the clone's GTIDs", "SELECT @@server_uuid, @@global.gtid_executed").await?;
+    tracing::info!(server_uuid = uuid, gtid_executed = executed, "the clone is complete");
+    Ok(uuid)
 }

@@ -1,5 +1,110 @@
-//! What orders come to.
+//! What orders make the agent do.
 
-pub(crate) mod clone;
-pub(crate) mod data;
-pub(crate) mod role;
+mod clone;
+mod demote;
+mod follow;
+mod initialize;
+mod lead;
+mod progress;
+mod roles;
+mod scratch;
+
+use std::io;
+
+use mainstay_proto::{Action, Fence, Order};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, Session};
+use crate::credentials::CredentialsError;
+use crate::mysqld::{Exit, FilesError, ProcessError};
+use crate::sql::SqlError;
+use crate::volume::VolumeError;
+
+pub(crate) use demote::make_read_only;
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskError {
+    /// A newer order came, or the agent is ending.
+    #[error("superseded by a newer order, or by the agent's end")]
+    Superseded,
+    /// The server does not run.
+    #[error("the server does not run")]
+    NoServer,
+    /// The volume does not allow it.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// mysqld's process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// mysqld's files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The passwords.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The configuration.
+    #[error("can't read the configuration: {0}")]
+    Config(#[source] io::Error),
+    /// A statement.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// mysqld did not do what it was started for.
+    #[error("mysqld failed to {what}: {exit}")]
+    Failed {
+        /// What it was started for.
+        what: &'static str,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// What came out is not what was wanted.
+    #[error("{0}")]
+    Outcome(String),
+}
+
+/// Looked at before each step: whether the order is still the newest.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    token: CancellationToken,
+    fence: Fence,
+}
+
+impl Guard {
+    /// For an order with this fence, until `token` is cancelled.
+    pub(crate) fn new(token: CancellationToken, fence: Fence) -> Self {
+        Guard { token, fence }
+    }
+
+    /// The order's fence.
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Fails once a newer order came.
+    pub(crate) fn check(&self) -> Result<(), TaskError> {
+        if self.token.is_cancelled() { Err(TaskError::Superseded) } else { Ok(()) }
+    }
+
+    /// Comes back once a newer order came.
+    pub(crate) async fn superseded(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+/// Carries out an order.
+pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -> Result<(), TaskError> {
+    guard.check()?;
+    match &order.action {
+        Action::Initialize { operation } => initialize::initialize(context, guard, operation).await,
+        Action::Clone { operation, donor, max_mib_per_second } => {
+            clone::clone(context, guard, operation, donor, *max_mib_per_second).await
+        }
+        Action::Lead { alone } => lead::lead(context, &session(context)?, guard, *alone).await,
+        Action::Follow { source } => follow::follow(context, &session(context)?, guard, source).await,
+        Action::StandDown => follow::stand_down(context, &session(context)?, guard).await,
+    }
+}
+
+fn session(context: &Context) -> Result<Session, TaskError> {
+    context.session().ok_or(TaskError::NoServer)
+}

@@ -1,178 +1,240 @@
-//! The volume: what is on it, and the only code that removes anything from it.
+//! The volume: its lock, its marker, and the only code that wipes a data directory.
 
-pub(crate) mod lock;
-pub(crate) mod marker;
+mod inspect;
+mod lock;
+mod marker;
+mod store;
 
-use std::fs;
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Directory, Marker};
+use mainstay_proto::{Directory, Fence, Grant, Identity};
 
-use marker::{MarkerFile, State};
+pub(crate) use inspect::{Found, inspect};
+use lock::{Lock, LockError};
+pub(crate) use marker::{Kind, MarkerFile, Start, State};
+pub(crate) use store::Store;
 
-/// MySQL's data directory in the volume's root.
+/// Name of MySQL's data directory in the volume's root.
 pub(crate) const DATA: &str = "data";
-/// MySQL's directory for temporary files in the volume's root.
+/// Name of MySQL's directory for temporary files in the volume's root.
 pub(crate) const TEMPORARY: &str = "tmp";
 
-/// Looks at the volume. Reads only.
-pub(crate) fn inspect(root: &Path, cluster_id: &str, ordinal: u32) -> Directory {
-    match marker::read(root) {
-        Err(error) => Directory::Unusable { message: error.to_string() },
-        Ok(Some(marker)) => judge(root, &marker, cluster_id, ordinal),
-        Ok(None) => match unmarked(root) {
-            Err(error) => Directory::Unusable { message: format!("can't read the volume: {error}") },
-            Ok(None) => Directory::Empty,
-            Ok(Some(message)) => Directory::Foreign { cluster_id: None, ordinal: None, message },
-        },
-    }
+/// Why something was not done to a volume.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    /// Reading or writing failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The error.
+        source: io::Error,
+    },
+    /// The directory's state forbids it.
+    #[error("the data directory does not allow it: {0}")]
+    Forbidden(String),
 }
 
-fn judge(root: &Path, marker: &MarkerFile, cluster_id: &str, ordinal: u32) -> Directory {
-    if marker.cluster_id != cluster_id || marker.ordinal != ordinal {
-        return Directory::Foreign {
-            cluster_id: Some(marker.cluster_id.clone()),
-            ordinal: Some(marker.ordinal),
-            message: format!(
-                "the volume holds instance {} of cluster {}, not {ordinal} of {cluster_id}: give it back to where it \
-                 belongs, or remove what is on it by hand if it is not wanted",
-                marker.ordinal, marker.cluster_id
-            ),
+fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
+    move |source| VolumeError::Io { what, source }
+}
+
+/// A volume as one agent sees it.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    root: PathBuf,
+    identity: Identity,
+    lock: Option<Lock>,
+    found: Found,
+    highest: Fence,
+}
+
+impl Volume {
+    /// The volume at `root`; [`Volume::examine`] looks at it.
+    pub(crate) fn new(root: PathBuf, identity: Identity) -> Self {
+        let found = Found {
+            directory: Directory::Unusable { message: "not looked at yet".to_owned() },
+            marker: None,
         };
+        Volume { root, identity, lock: None, found, highest: Fence::default() }
     }
-    match marker.state {
-        State::Partial => {
-            Directory::Partial { operation: marker.operation.clone(), cluster_id: marker.cluster_id.clone() }
+
+    /// Takes the lock, if it is not held yet, and looks at the volume anew.
+    pub(crate) fn examine(&mut self) {
+        if self.lock.is_none() {
+            match Lock::take(&self.root, &self.holder()) {
+                Ok(lock) => self.lock = Some(lock),
+                Err(LockError::Held(holder)) => {
+                    self.found = Found { directory: Directory::Locked { holder }, marker: None };
+                    return;
+                }
+                Err(LockError::Io(error)) => {
+                    self.found = Found { directory: self.not_writable(&error), marker: None };
+                    return;
+                }
+            }
         }
-        State::Complete if !root.join(DATA).join("ibdata1").exists() => Directory::Unusable {
-            message: format!(
-                "{} says that the data directory is complete, but it is not there",
-                marker::MARKER
-            ),
-        },
-        State::Complete => Directory::Complete { marker: reported(marker) },
+        self.found = inspect(&self.root, &self.identity.cluster_id, self.identity.ordinal);
+        if let Some(marker) = self.ours() {
+            self.highest = self.highest.max(marker.highest);
+        }
+    }
+
+    /// What was found last.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.found.directory
+    }
+
+    /// The marker that was found last, if it is of this instance.
+    pub(crate) fn ours(&self) -> Option<&MarkerFile> {
+        self.found
+            .marker
+            .as_ref()
+            .filter(|m| m.cluster_id == self.identity.cluster_id && m.ordinal == self.identity.ordinal)
+    }
+
+    /// The highest fence that was seen on the volume or in an order.
+    pub(crate) fn highest(&self) -> Fence {
+        self.highest
+    }
+
+    /// A duplicate of the lock's file for mysqld, so that the volume stays locked as long as mysqld lives.
+    pub(crate) fn lock_for_server(&self) -> Result<File, VolumeError> {
+        let lock = self.lock.as_ref().ok_or_else(|| VolumeError::Forbidden("it is not locked".to_owned()))?;
+        lock.duplicate().map_err(io_error("duplicate the lock"))
+    }
+
+    /// Remembers that an order with this fence was seen: on the volume if it has a marker of this instance, else
+    /// for the agent's life.
+    pub(crate) fn raise(&mut self, fence: Fence) -> Result<(), VolumeError> {
+        if fence <= self.highest {
+            return Ok(());
+        }
+        if let Some(mut marker) = self.ours().cloned() {
+            marker.highest = fence;
+            self.write(marker)?;
+        }
+        self.highest = fence;
+        Ok(())
+    }
+
+    /// Begins to make the data directory: marks it partial, then wipes it. The only place that removes data; it
+    /// reads the marker again right before and goes on only with an empty volume or with this instance's own
+    /// partial one.
+    pub(crate) fn begin(&mut self, kind: Kind, operation: &str) -> Result<(), VolumeError> {
+        self.examine();
+        let allowed = match &self.found.directory {
+            Directory::Empty => true,
+            Directory::Partial { .. } => self.ours().is_some_and(|marker| marker.state == State::Partial),
+            _ => false,
+        };
+        if !allowed {
+            return Err(VolumeError::Forbidden(format!("{:?}", self.found.directory)));
+        }
+        self.write(MarkerFile {
+            version: marker::VERSION,
+            cluster_id: self.identity.cluster_id.clone(),
+            ordinal: self.identity.ordinal,
+            state: State::Partial,
+            kind,
+            operation: operation.to_owned(),
+            server_uuid: None,
+            highest: self.highest,
+            grant: None,
+            last_start: None,
+        })?;
+        remove(&self.root.join(DATA))?;
+        DirBuilder::new()
+            .mode(0o750)
+            .create(self.root.join(DATA))
+            .map_err(io_error("make the data directory"))?;
+        marker::sync_directory(&self.root).map_err(io_error("sync the volume"))?;
+        self.examine();
+        Ok(())
+    }
+
+    /// Ends what [`Volume::begin`] began, after the server was checked and stopped cleanly.
+    pub(crate) fn complete(&mut self, operation: &str, server_uuid: &str) -> Result<(), VolumeError> {
+        self.examine();
+        let marker = self.ours().filter(|m| m.state == State::Partial && m.operation == operation).cloned();
+        let Some(marker) = marker else {
+            return Err(VolumeError::Forbidden(format!("it is not partial by the operation {operation}")));
+        };
+        marker::sync_directory(&self.root.join(DATA)).map_err(io_error("sync the data directory"))?;
+        let server_uuid = Some(server_uuid.to_owned());
+        self.write(MarkerFile { state: State::Complete, server_uuid, ..marker })?;
+        self.examine();
+        Ok(())
+    }
+
+    /// Writes down which role was ordered last.
+    pub(crate) fn grant(&mut self, grant: Option<Grant>) -> Result<(), VolumeError> {
+        self.change(|marker| marker.grant = grant)
+    }
+
+    /// Writes down who starts mysqld.
+    pub(crate) fn started(&mut self) -> Result<(), VolumeError> {
+        let start = Start {
+            pod_uid: self.identity.pod_uid.clone(),
+            node: self.identity.node.clone(),
+            boot_id: self.identity.boot_id.clone(),
+        };
+        self.change(|marker| marker.last_start = Some(start))
+    }
+
+    /// Makes the directory for temporary files, without what a crash left in it.
+    pub(crate) fn make_temporary(&self) -> Result<(), VolumeError> {
+        let temporary = self.root.join(TEMPORARY);
+        remove(&temporary)?;
+        DirBuilder::new().mode(0o750).create(temporary).map_err(io_error("make the temporary directory"))
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut MarkerFile)) -> Result<(), VolumeError> {
+        let Some(mut marker) = self.ours().cloned() else {
+            return Err(VolumeError::Forbidden("it has no marker of this instance".to_owned()));
+        };
+        change(&mut marker);
+        self.write(marker)?;
+        self.examine();
+        Ok(())
+    }
+
+    fn write(&mut self, marker: MarkerFile) -> Result<(), VolumeError> {
+        if self.lock.is_none() {
+            return Err(VolumeError::Forbidden("it is not locked".to_owned()));
+        }
+        marker::write(&self.root, &marker).map_err(io_error("write the marker"))?;
+        self.found.marker = Some(marker);
+        Ok(())
+    }
+
+    fn holder(&self) -> String {
+        let Identity { pod_name, pod_uid, node, boot_id, .. } = &self.identity;
+        format!("pod {pod_name} (uid {pod_uid}) on node {node} (boot {boot_id})")
+    }
+
+    fn not_writable(&self, error: &io::Error) -> Directory {
+        let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!(". On the node, as root: chown -R {user}:{group} on the directory behind the volume")
+            }
+            _ => String::new(),
+        };
+        Directory::Unusable { message: format!("{}: {error}{hint}", self.root.display()) }
     }
 }
 
-/// What a report says of a complete directory's marker.
-pub(crate) fn reported(marker: &MarkerFile) -> Marker {
-    Marker {
-        cluster_id: marker.cluster_id.clone(),
-        ordinal: marker.ordinal,
-        operation: marker.operation.clone(),
-        server_uuid: marker.server_uuid.clone().unwrap_or_default(),
-        grant: marker.grant.clone(),
+fn remove(directory: &Path) -> Result<(), VolumeError> {
+    match fs::remove_dir_all(directory) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("wipe the directory")(error)),
     }
-}
-
-/// What is on a volume that no agent has marked, if it looks like somebody's data.
-fn unmarked(root: &Path) -> io::Result<Option<String>> {
-    let data = root.join(DATA);
-    if data.exists() && fs::read_dir(&data)?.next().is_some() {
-        return Ok(Some(format!(
-            "{DATA}/ holds files, but there is no {}: they were not made here",
-            marker::MARKER
-        )));
-    }
-    for entry in fs::read_dir(root)? {
-        let name = entry?.file_name();
-        let ours = [DATA, TEMPORARY, lock::LOCK, "lost+found"].iter().any(|own| name == *own);
-        if !ours && !name.to_string_lossy().starts_with(marker::MARKER) {
-            return Ok(Some(format!("the volume holds {}, which was not made here", name.to_string_lossy())));
-        }
-    }
-    Ok(None)
-}
-
-/// Removes the data directory of an operation that has not ended, and makes an empty one.
-///
-/// # Errors
-/// Anything but a marker that says partial, and whatever the file system says.
-pub(crate) fn wipe(root: &Path) -> io::Result<()> {
-    let marker = marker::read(root).map_err(io::Error::other)?;
-    if marker.is_none_or(|marker| marker.state != State::Partial) {
-        return Err(io::Error::other("only a directory that is marked partial is wiped"));
-    }
-    for name in [DATA, TEMPORARY] {
-        let path = root.join(name);
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
-        }
-        fs::create_dir(&path)?;
-    }
-    marker::sync_directory(root)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mainstay_proto::Fence;
-
-    fn mark(root: &Path, cluster_id: &str, ordinal: u32, state: State) {
-        let marker = MarkerFile {
-            version: marker::VERSION,
-            cluster_id: cluster_id.into(),
-            ordinal,
-            state,
-            kind: marker::Kind::Initialize,
-            operation: "op".into(),
-            server_uuid: Some("uuid".into()),
-            highest: Fence::default(),
-            grant: None,
-            last_start: None,
-        };
-        marker::write(root, &marker).unwrap();
-    }
-
-    fn with_data(root: &Path) {
-        fs::create_dir_all(root.join(DATA)).unwrap();
-        fs::write(root.join(DATA).join("ibdata1"), "rows").unwrap();
-    }
-
-    #[test]
-    fn a_new_volume_is_empty_whatever_a_file_system_puts_there() {
-        let root = crate::testing::directory();
-        assert_eq!(inspect(&root, "c", 0), Directory::Empty);
-        for name in ["lost+found", DATA, TEMPORARY] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        fs::write(root.join(lock::LOCK), "").unwrap();
-        assert_eq!(inspect(&root, "c", 0), Directory::Empty);
-    }
-
-    #[test]
-    fn data_that_was_not_made_here_is_foreign() {
-        let root = crate::testing::directory();
-        fs::write(root.join("ibdata1"), "rows").unwrap();
-        assert!(matches!(inspect(&root, "c", 0), Directory::Foreign { cluster_id: None, .. }));
-        let root = crate::testing::directory();
-        with_data(&root);
-        assert!(matches!(inspect(&root, "c", 0), Directory::Foreign { cluster_id: None, .. }));
-        mark(&root, "other", 0, State::Complete);
-        assert!(matches!(inspect(&root, "c", 0), Directory::Foreign { cluster_id: Some(_), .. }));
-        mark(&root, "c", 1, State::Complete);
-        assert!(matches!(inspect(&root, "c", 0), Directory::Foreign { ordinal: Some(1), .. }));
-    }
-
-    #[test]
-    fn only_what_is_marked_partial_is_wiped() {
-        let root = crate::testing::directory();
-        with_data(&root);
-        assert!(wipe(&root).is_err());
-        mark(&root, "c", 0, State::Complete);
-        assert!(wipe(&root).is_err());
-        assert!(matches!(inspect(&root, "c", 0), Directory::Complete { .. }));
-        mark(&root, "c", 0, State::Partial);
-        wipe(&root).unwrap();
-        assert!(!root.join(DATA).join("ibdata1").exists());
-        assert!(matches!(inspect(&root, "c", 0), Directory::Partial { .. }));
-    }
-
-    #[test]
-    fn a_complete_directory_that_vanished_is_not_taken_for_an_empty_one() {
-        let root = crate::testing::directory();
-        mark(&root, "c", 0, State::Complete);
-        assert!(matches!(inspect(&root, "c", 0), Directory::Unusable { .. }));
-    }
-}
+mod tests;

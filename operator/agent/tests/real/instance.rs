@@ -7,16 +7,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use mainstay_proto::{
-    Action, Answer, Directory, Endpoint, Order, PATH_ORDER, PATH_REPORT, Report, Server, ServerState,
-    TaskState, pod,
+    Action, Answer, Directory, Endpoint, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Report, Server,
+    ServerState, TaskState, pod,
 };
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::cluster::{Cluster, NAMESPACE, PASSWORDS, free_port};
 use crate::pki::Pair;
@@ -132,33 +138,47 @@ impl<'a> Instance<'a> {
         std::fs::read_to_string(self.run_directory().join("mysqld.pid")).unwrap().trim().parse().unwrap()
     }
 
-    async fn request(&self, who: &Pair, path: &str, body: Option<String>) -> Result<Vec<u8>, String> {
+    /// A TLS connection to the agent.
+    async fn connect(&self, who: &Pair) -> Result<TlsStream<TcpStream>, String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.cluster.pki.authority.as_bytes()).unwrap()).unwrap();
         let chain = vec![CertificateDer::from_pem_slice(who.certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(who.key.as_bytes()).unwrap();
         let config =
             ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
-        let stream =
-            tokio::net::TcpStream::connect(("127.0.0.1", self.ports[2])).await.map_err(|e| e.to_string())?;
+        let stream = TcpStream::connect(("127.0.0.1", self.ports[2])).await.map_err(|e| e.to_string())?;
         let name = ServerName::try_from(self.endpoint().host).unwrap();
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .map_err(|e| e.to_string())?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        let request = hyper::Request::builder()
-            .method(if body.is_some() { "POST" } else { "GET" })
-            .uri(path)
-            .header("host", "agent")
-            .header("content-type", "application/json")
-            .body(Full::new(bytes::Bytes::from(body.unwrap_or_default())))
-            .unwrap();
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let body = response.into_body().collect().await.map_err(|e| e.to_string())?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| e.to_string())
+    }
+
+    /// The certificate that the agent shows.
+    pub(crate) async fn certificate(&self) -> Vec<u8> {
+        let stream = self.connect(&self.cluster.pki.operator).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    async fn request(&self, who: &Pair, path: &str, body: Option<String>) -> Result<Vec<u8>, String> {
+        let body = send(self.connect(who).await?, path, body).await?.into_body();
+        let body = body.collect().await.map_err(|e| e.to_string())?;
         Ok(body.to_bytes().to_vec())
+    }
+
+    /// What the agent says to a body that may not be an order.
+    pub(crate) async fn post(&self, body: String) -> String {
+        let answer = self.request(&self.cluster.pki.operator, PATH_ORDER, Some(body)).await;
+        String::from_utf8(answer.unwrap()).unwrap()
+    }
+
+    /// The status of a probe.
+    pub(crate) async fn probe(&self, path: &str) -> u16 {
+        let stream = TcpStream::connect(("127.0.0.1", self.ports[3])).await.unwrap();
+        send(stream, path, None).await.unwrap().status().as_u16()
+    }
+
+    /// The stream of reports.
+    pub(crate) async fn watch(&self) -> Watch {
+        let stream = self.connect(&self.cluster.pki.operator).await.unwrap();
+        Watch { body: send(stream, PATH_WATCH, None).await.unwrap().into_body(), read: Vec::new() }
     }
 
     pub(crate) async fn try_report(&self, who: &Pair) -> Result<Report, String> {
@@ -283,6 +303,44 @@ impl<'a> Instance<'a> {
             }
             assert!(Instant::now() < deadline, "{table} never had {rows} rows: {found:?}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Sends a request over a connection of its own.
+async fn send<S>(stream: S, path: &str, body: Option<String>) -> Result<Response<Incoming>, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    tokio::spawn(connection);
+    let request = hyper::Request::builder()
+        .method(if body.is_some() { "POST" } else { "GET" })
+        .uri(path)
+        .header("host", "agent")
+        .header("content-type", "application/json")
+        .body(Full::new(bytes::Bytes::from(body.unwrap_or_default())))
+        .unwrap();
+    sender.send_request(request).await.map_err(|e| e.to_string())
+}
+
+/// A stream of reports.
+pub(crate) struct Watch {
+    body: Incoming,
+    read: Vec<u8>,
+}
+
+impl Watch {
+    /// The next report.
+    pub(crate) async fn next(&mut self) -> Report {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.unwrap().unwrap().unwrap();
+            self.read.extend_from_slice(frame.data_ref().unwrap());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Agents on a real MySQL, without a cluster: each runs in a root directory that has MySQL installed
 //! (`MAINSTAY_MYSQL_ROOT`, which `make test-tools` makes), as an unprivileged user.
 
+// Helpers outside of test functions fail the test all the same.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cluster;
@@ -8,5 +9,7 @@ mod instance;
 mod pki;
 
 mod clones;
+mod durability;
 mod roles;
 mod safety;
+mod serving;

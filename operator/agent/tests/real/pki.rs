@@ -13,6 +13,7 @@ pub(crate) struct Pki {
     pub(crate) authority: String,
     pub(crate) instance: Pair,
     pub(crate) operator: Pair,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
@@ -25,16 +26,23 @@ impl Pki {
         let issuer = Issuer::new(params, key);
         Pki {
             authority,
-            instance: pair(&issuer, &format!("*.{cluster}.{namespace}.svc")),
-            operator: pair(&issuer, mainstay_proto::pod::OPERATOR_SAN),
+            instance: pair(&issuer, &format!("*.{cluster}.{namespace}.svc"), 2100),
+            operator: pair(&issuer, mainstay_proto::pod::OPERATOR_SAN, 2100),
+            issuer,
         }
+    }
+
+    /// The instances' certificate made anew, with another end.
+    pub(crate) fn renewed(&self, namespace: &str, cluster: &str) -> Pair {
+        pair(&self.issuer, &format!("*.{cluster}.{namespace}.svc"), 2101)
     }
 }
 
-fn pair(issuer: &Issuer<'_, KeyPair>, name: &str) -> Pair {
+fn pair(issuer: &Issuer<'_, KeyPair>, name: &str, until: i32) -> Pair {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = params.signed_by(&key, issuer).unwrap().pem();
     Pair { certificate, key: key.serialize_pem() }
 }

@@ -68,6 +68,9 @@ async fn a_replica_follows_and_resumes_without_being_told() {
     write(&primary, 2).await;
     replica.start("serve");
     replica.wait_for_rows("d.t", 6).await;
+    let log = replica.log();
+    let resumed = log.lines().rfind(|line| line.contains("replication channel")).unwrap();
+    assert!(resumed.contains(r#""change":"None""#), "a channel that is right is left alone: {resumed}");
     let uuids = [&primary, &replica].map(|i| i.state("up", |_| true));
     let [one, other] = uuids;
     assert_ne!(one.await.server_uuid, other.await.server_uuid);

@@ -1,31 +1,36 @@
-//! A connection to an agent: TCP or forwarded, TLS, HTTP.
+//! A connection to an agent: TCP or forwarded, and TLS.
 
-use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use super::dial::Io;
 use super::{AgentError, Agents, Target};
 
-/// Bytes that a connection buffers at most before a reader takes them; the least that hyper accepts.
-const BUFFER: usize = 8192;
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connects to `target`'s agent, and returns the sender of requests and what moves the bytes, which must be polled
-/// while requests are sent and answers read.
+/// Connects to `target`'s agent.
 ///
 /// # Errors
 /// If there are no keys, no connection, or the other end is no instance of the cluster.
-pub(crate) async fn open(
+pub(crate) async fn open(agents: &Agents, target: &Target) -> Result<TlsStream<Box<dyn Io>>, AgentError> {
+    let config = agents.0.trust.config(&target.cluster).await?;
+    let connected = timeout(CONNECT, connect(agents, target, config)).await;
+    connected.map_err(|_| AgentError::Silent(CONNECT.as_secs()))?
+}
+
+async fn connect(
     agents: &Agents,
     target: &Target,
-) -> Result<(SendRequest<Full<Bytes>>, impl Future<Output = Result<(), hyper::Error>> + use<>), AgentError> {
-    let config = agents.0.trust.config(&target.cluster).await?;
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<Box<dyn Io>>, AgentError> {
     let io = agents.0.dialer.dial(target).await?;
     let name = ServerName::try_from(target.host()).map_err(|error| AgentError::Dial(error.to_string()))?;
-    let tls = TlsConnector::from(config).connect(name, io).await.map_err(AgentError::Tls)?;
-    Ok(http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(tls)).await?)
+    TlsConnector::from(config).connect(name, io).await.map_err(AgentError::Tls)
 }

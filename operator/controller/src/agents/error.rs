@@ -16,7 +16,13 @@ pub(crate) enum AgentError {
     Tls(std::io::Error),
     /// The connection broke.
     #[error("the connection to the agent broke: {0}")]
+    Io(#[from] std::io::Error),
+    /// The connection broke while an order was given.
+    #[error("the connection to the agent broke: {0}")]
     Http(#[from] hyper::Error),
+    /// It answered with something else than HTTP, or another HTTP than was asked for.
+    #[error("the agent's answer can't be read: {0}")]
+    Head(String),
     /// It answered with an HTTP error.
     #[error("the agent answered with status {0}")]
     Status(u16),
@@ -59,7 +65,8 @@ impl AgentError {
             AgentError::Trust(_) => "Trust",
             AgentError::Dial(_) => "Dial",
             AgentError::Tls(_) => "Tls",
-            AgentError::Http(_) => "Http",
+            AgentError::Io(_) | AgentError::Http(_) => "Connection",
+            AgentError::Head(_) => "Head",
             AgentError::Status(_) => "Status",
             AgentError::Malformed(_) => "Malformed",
             AgentError::TooLong(_) => "TooLong",

@@ -4,6 +4,7 @@ mod change;
 mod channel;
 mod dial;
 mod error;
+mod lines;
 mod order;
 mod stream;
 mod target;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use mainstay_proto::{Answer, Order, PATH_ORDER};
 use tokio::time::timeout;
 
@@ -29,7 +31,8 @@ impl Agents {
 }
 
 async fn send(agents: &Agents, target: &Target, order: &Order) -> Result<Answer, AgentError> {
-    let (mut sender, connection) = channel::open(agents, target).await?;
+    let stream = channel::open(agents, target).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::post(PATH_ORDER)
         .header(hyper::header::HOST, target.host())
         .header(hyper::header::CONTENT_TYPE, "application/json")

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -10,10 +11,17 @@ use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
 
 use super::AgentError;
+use crate::act::said;
 use crate::watch::ClusterKey;
+
+/// Secrets that are read at the same time.
+const READERS: usize = 16;
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// TLS settings by cluster, read from its Secret once and again when that changes.
 #[derive(Clone)]
@@ -22,13 +30,14 @@ pub(crate) struct Trust(Arc<Inner>);
 struct Inner {
     client: Client,
     provider: Arc<rustls::crypto::CryptoProvider>,
+    reading: Semaphore,
     known: Mutex<HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>>,
 }
 
 impl Trust {
     pub(crate) fn new(client: Client) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Trust(Arc::new(Inner { client, provider, known: Mutex::default() }))
+        Trust(Arc::new(Inner { client, provider, reading: Semaphore::new(READERS), known: Mutex::default() }))
     }
 
     /// TLS settings for connections to the agents of `cluster`.
@@ -58,10 +67,13 @@ impl Trust {
     async fn read(&self, cluster: &ClusterKey) -> Result<Arc<ClientConfig>, AgentError> {
         let name = Names::new(&cluster.namespace, &cluster.name).operator_tls_secret();
         let secrets: Api<Secret> = Api::namespaced(self.0.client.clone(), &cluster.namespace);
-        let secret = secrets
-            .get_opt(&name)
+        let no_answer = |what: &str| AgentError::Trust(format!("reading Secret {name}: {what}"));
+        // After a start all clusters' keys are wanted at once.
+        let _turn = self.0.reading.acquire().await.map_err(|_| no_answer("the operator is ending"))?;
+        let secret = timeout(PATIENCE, secrets.get_opt(&name))
             .await
-            .map_err(|error| AgentError::Trust(format!("reading Secret {name}: {error}")))?
+            .map_err(|_| no_answer("the API server does not answer"))?
+            .map_err(|error| no_answer(&said(&error)))?
             .ok_or_else(|| AgentError::Trust(format!("there is no Secret {name}")))?;
         let data = secret.data.unwrap_or_default();
         let part = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();

@@ -5,8 +5,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
 
-/// What is logged if `RUST_LOG` does not say. The libraries' own spans repeat what each line says by itself.
-const FILTER: &str = "info,kube=warn,kube_client=warn,kube_runtime=warn";
+/// What is logged if `RUST_LOG` does not say. The libraries' own spans repeat what each line says by itself, and
+/// their errors are returned and logged here.
+const FILTER: &str = "info,kube=warn,kube_client=off,kube_runtime=warn";
 
 /// Starts logging to standard error.
 ///

@@ -1,0 +1,134 @@
+//! What the agent's parts share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::credentials::Credentials;
+use crate::mounts::Digest;
+use crate::mysqld::ServerBinary;
+use crate::mysqld::options::Role;
+use crate::reaper::Children;
+use crate::report::Board;
+use crate::settings::Settings;
+use crate::sql::Access;
+use crate::volume::Store;
+
+/// What the agent's parts share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// What the pod's template says.
+    pub(crate) settings: Settings,
+    /// The instance's ordinal.
+    pub(crate) ordinal: u32,
+    /// Everything that is known.
+    pub(crate) board: Board,
+    /// The volume.
+    pub(crate) store: Store,
+    /// mysqld's binary.
+    pub(crate) binary: ServerBinary,
+    /// Our children.
+    pub(crate) children: Children,
+    /// The server, while it answers.
+    pub(crate) session: watch::Sender<Option<Session>>,
+    /// To who runs the server.
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl Context {
+    /// The server, if it answers.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.session.borrow().clone()
+    }
+}
+
+/// What can be asked of who runs the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Stop it as invariant I14 says and start it again.
+    Restart,
+    /// End it at once and start it again: it could not be made read-only.
+    Kill,
+}
+
+/// One run of the server, from its first answer to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// How it is reached.
+    pub(crate) access: Access,
+    /// What is known of it.
+    pub(crate) live: Arc<Live>,
+}
+
+/// What is known of one run of the server.
+#[derive(Debug)]
+pub(crate) struct Live {
+    writable: AtomicBool,
+    role: Mutex<Option<Role>>,
+    setting_errors: Mutex<Vec<String>>,
+    mounted: Mutex<Mounted>,
+    /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
+    pub(crate) observing: tokio::sync::Mutex<()>,
+}
+
+/// What the server was given of the mounted Secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Mounted {
+    /// The passwords of its accounts.
+    pub(crate) credentials: Credentials,
+    /// Its certificates.
+    pub(crate) tls: Digest,
+}
+
+impl Session {
+    /// A server that came up with the settings of `role` and with what was mounted then.
+    pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted) -> Self {
+        let live = Live {
+            writable: AtomicBool::new(false),
+            role: Mutex::new(role),
+            setting_errors: Mutex::new(Vec::new()),
+            mounted: Mutex::new(mounted),
+            observing: tokio::sync::Mutex::new(()),
+        };
+        Session { access, live: Arc::new(live) }
+    }
+}
+
+impl Live {
+    /// Whether the agent has made it writable, or is about to: then commits may be waiting.
+    pub(crate) fn writable(&self) -> bool {
+        self.writable.load(Ordering::SeqCst)
+    }
+
+    /// Set before it becomes writable, and taken back after it is read-only.
+    pub(crate) fn set_writable(&self, writable: bool) {
+        self.writable.store(writable, Ordering::SeqCst);
+    }
+
+    /// The role whose settings it has.
+    pub(crate) fn role(&self) -> Option<Role> {
+        *self.role.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has the settings of `role`, but for these.
+    pub(crate) fn set_role(&self, role: Role, errors: Vec<String>) {
+        *self.role.lock().unwrap_or_else(PoisonError::into_inner) = Some(role);
+        *self.setting_errors.lock().unwrap_or_else(PoisonError::into_inner) = errors;
+    }
+
+    /// What the server was given of the mounted Secrets.
+    pub(crate) fn mounted(&self) -> Mounted {
+        self.mounted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server was given these.
+    pub(crate) fn set_mounted(&self, mounted: Mounted) {
+        *self.mounted.lock().unwrap_or_else(PoisonError::into_inner) = mounted;
+    }
+
+    /// What could not be set for the role.
+    pub(crate) fn setting_errors(&self) -> Vec<String> {
+        self.setting_errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,236 @@
+//! The desk: takes orders, decides, and has them carried out one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_proto::{
+    Action, Answer, Directory, Grant, GrantedRole, Order, Refusal, Stage, Task, TaskState, VERSION,
+};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::monitor;
+use crate::orders::{self, Decision, View};
+use crate::tasks::{self, Guard, TaskError};
+use crate::volume::VolumeError;
+
+/// Time between two attempts to resume a role after a start.
+const RESUME: Duration = Duration::from_secs(5);
+
+/// Longest time to wait for the end of what is being carried out when the agent ends.
+const END: Duration = Duration::from_secs(5);
+
+/// Takes orders.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    context: Arc<Context>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Option<Running>,
+    ending: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    action: Action,
+    token: CancellationToken,
+    handle: JoinHandle<()>,
+}
+
+/// Whether a task is tried again until it succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tries {
+    /// What the operator ordered: it decides what a failure means.
+    Once,
+    /// What the agent resumes by itself: there may be no operator.
+    UntilDone,
+}
+
+impl Desk {
+    /// A desk without work.
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Desk { context, state: Arc::default() }
+    }
+
+    /// Answers an order, and has it carried out if it is to be.
+    pub(crate) async fn order(&self, order: Order) -> Answer {
+        let mut state = self.state.lock().await;
+        let decision = match self.decide(&order, &mut state).await {
+            Ok(decision) => decision,
+            Err(error) => Decision::Refuse(Refusal::WrongDirectory, error.to_string()),
+        };
+        tracing::info!(
+            kind = order.action.kind(),
+            epoch = order.epoch,
+            revision = order.revision,
+            ?decision,
+            "order"
+        );
+        match decision {
+            Decision::Begin => self.begin(&mut state, order, Tries::Once),
+            Decision::Continue | Decision::Done => {}
+            Decision::Refuse(reason, message) => return Answer::Refused { reason, message },
+        }
+        Answer::Accepted
+    }
+
+    /// Looks at the volume, decides, and writes down that the order was seen before anything comes of it.
+    async fn decide(&self, order: &Order, state: &mut State) -> Result<Decision, VolumeError> {
+        let Context { store, board, .. } = &*self.context;
+        state.running.take_if(|running| running.handle.is_finished());
+        let idle = state.running.is_none();
+        let (highest, partial) = store
+            .with(move |volume| {
+                if idle {
+                    volume.examine();
+                }
+                Ok((volume.highest(), volume.ours().map(|marker| marker.kind)))
+            })
+            .await?;
+        let report = board.report();
+        let decision = orders::decide(
+            order,
+            &View {
+                identity: &report.identity,
+                stage: report.stage,
+                highest,
+                directory: &report.directory,
+                partial,
+                server: &report.server,
+                running: state.running.as_ref().map(|running| &running.action),
+                ending: state.ending,
+            },
+        );
+        if orders::authentic(order, &report.identity, highest).is_ok() {
+            let fence = orders::fence(order);
+            let settled = decision == Decision::Done && report.stage == Stage::Serve;
+            store.with(move |volume| volume.raise(fence)).await?;
+            if let (true, Directory::Complete { marker }) = (settled, report.directory) {
+                self.renew(marker.grant, fence).await?;
+            }
+        }
+        Ok(decision)
+    }
+
+    /// A role that is held already is from now on held by the newer order.
+    async fn renew(&self, grant: Option<Grant>, fence: mainstay_proto::Fence) -> Result<(), VolumeError> {
+        let Some(grant) = grant.filter(|grant| grant.fence < fence) else { return Ok(()) };
+        let grant = Grant { fence, ..grant };
+        self.context.store.with(move |volume| volume.grant(Some(grant))).await
+    }
+
+    /// Takes up the role that the marker grants, after a start of the server, unless an order came first.
+    pub(crate) async fn resume(&self) {
+        let mut state = self.state.lock().await;
+        state.running.take_if(|running| running.handle.is_finished());
+        if state.running.is_some() || state.ending {
+            return;
+        }
+        let report = self.context.board.report();
+        let Directory::Complete { marker } = report.directory else { return };
+        let Some(Grant { fence, role }) = marker.grant else { return };
+        let action = match role {
+            GrantedRole::Replica { source } => Action::Follow { source },
+            GrantedRole::Primary { alone: true } => Action::Lead { alone: true },
+            // Others may have been promoted meanwhile: only the operator knows.
+            GrantedRole::Primary { alone: false } => return,
+        };
+        let order = Order {
+            proto: VERSION,
+            cluster_id: report.identity.cluster_id,
+            pod_uid: report.identity.pod_uid,
+            ordinal: report.identity.ordinal,
+            epoch: fence.epoch,
+            revision: fence.revision,
+            action,
+        };
+        self.begin(&mut state, order, Tries::UntilDone);
+    }
+
+    /// Whether nothing is being carried out.
+    pub(crate) async fn idle(&self) -> bool {
+        self.state.lock().await.running.as_ref().is_none_or(|running| running.handle.is_finished())
+    }
+
+    /// Ends what is being carried out, and takes no more orders.
+    pub(crate) async fn close(&self) {
+        let mut state = self.state.lock().await;
+        state.ending = true;
+        if let Some(running) = state.running.take() {
+            running.token.cancel();
+            // What hangs in a statement does not get to its next one.
+            if timeout(END, running.handle).await.is_err() {
+                tracing::warn!("what was being carried out does not end");
+            }
+        }
+    }
+
+    fn begin(&self, state: &mut State, order: Order, tries: Tries) {
+        let previous = state.running.take();
+        if let Some(previous) = &previous {
+            previous.token.cancel();
+        }
+        let token = CancellationToken::new();
+        let guard = Guard::new(token.clone(), orders::fence(&order));
+        let (context, action) = (self.context.clone(), order.action.clone());
+        show(&context, &order, TaskState::Running);
+        let handle = tokio::spawn(async move {
+            // What is superseded must have ended before the newer one says its first word.
+            if let Some(previous) = previous
+                && previous.handle.await.is_err()
+            {
+                tracing::warn!("what was being carried out ended badly");
+            }
+            carry_out(&context, &order, &guard, tries).await;
+        });
+        state.running = Some(Running { action, token, handle });
+    }
+}
+
+async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries) {
+    loop {
+        show(context, order, TaskState::Running);
+        let outcome = tasks::carry_out(context, order, guard).await;
+        if let Some(session) = context.session() {
+            // The report that says that it is done shall also say what has come of it.
+            if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
+                tracing::debug!(%error, "the server's state could not be read after an order");
+            }
+        }
+        let kind = order.action.kind();
+        let error = match outcome {
+            Ok(()) => {
+                tracing::info!(kind, "order carried out");
+                return show(context, order, TaskState::Done);
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(kind, %error, "order failed");
+        show(context, order, TaskState::Failed { error: error.to_string() });
+        let final_error = matches!(error, TaskError::Superseded | TaskError::NoServer);
+        if tries == Tries::Once || final_error {
+            return;
+        }
+        tokio::select! {
+            () = sleep(RESUME) => {}
+            () = guard.superseded() => return,
+        }
+    }
+}
+
+fn show(context: &Context, order: &Order, state: TaskState) {
+    let operation = match &order.action {
+        Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation.clone()),
+        _ => None,
+    };
+    let progress = context.board.report().task.and_then(|task| task.progress);
+    let progress = progress.filter(|_| state != TaskState::Running);
+    let fence = orders::fence(order);
+    context.board.task(Task { fence, kind: order.action.kind().to_owned(), operation, state, progress });
+}

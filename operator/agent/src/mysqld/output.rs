@@ -1,0 +1,89 @@
+//! mysqld's log: passed through to the container's, its last lines kept for reports.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+use crate::credentials::Password;
+
+/// Lines that are kept.
+const KEPT: usize = 12;
+/// Longest part of a line that is kept, in bytes.
+const LONGEST: usize = 400;
+
+/// The last lines of a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    fn push(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(line.chars().take(LONGEST).collect());
+    }
+
+    /// Its errors, or if it has none its last three lines.
+    pub(crate) fn telling(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors: Vec<&str> = lines.iter().filter(|l| l.contains("[ERROR]")).map(String::as_str).collect();
+        if errors.is_empty() {
+            let skipped = lines.len().saturating_sub(3);
+            return lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join(" | ");
+        }
+        errors.join(" | ")
+    }
+}
+
+/// Copies a log line by line to `out` until it ends. A secret in it is replaced: an error in
+/// an account statement quotes the statement.
+pub(crate) async fn pass_through(
+    log: impl AsyncRead + Unpin,
+    mut out: impl Write,
+    secrets: Vec<Password>,
+    tail: Tail,
+) {
+    let mut log = BufReader::new(log);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match log.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = redact(text.trim_end(), &secrets);
+        tail.push(&text);
+        // Nobody is there to be told that the log can't be written.
+        let _ = writeln!(out, "{text}");
+    }
+}
+
+fn redact(line: &str, secrets: &[Password]) -> String {
+    secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.reveal(), "***"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_tail_tells_errors_without_secrets() {
+        let tail = Tail::default();
+        let log = b"one\n[ERROR] near 'hidden'\nthree\n".as_slice();
+        pass_through(log, std::io::sink(), vec![Password::new("hidden")], tail.clone()).await;
+        assert_eq!(tail.telling(), "[ERROR] near '***'");
+    }
+
+    #[tokio::test]
+    async fn without_errors_the_last_lines_are_told_and_memory_is_bounded() {
+        let tail = Tail::default();
+        let log: String = (0..1000).map(|n| format!("{n}{}\n", "x".repeat(1000))).collect();
+        pass_through(log.as_bytes(), std::io::sink(), Vec::new(), tail.clone()).await;
+        assert!(tail.telling().contains("999x"));
+        assert!(tail.telling().len() < 4 * LONGEST);
+    }
+}

@@ -1,0 +1,137 @@
+//! The board: everything that the agent knows, for whoever asks.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mainstay_proto::{
+    Channel, Directory, Fence, Identity, Progress, Report, Server, ServerState, Stage, Task, VERSION,
+};
+use tokio::sync::watch;
+
+/// Holds the current report and tells its watchers about changes that matter at once. GTID sets, lag and progress
+/// move all the time: they are in every report, but wait for the next heartbeat.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    report: Arc<watch::Sender<Report>>,
+}
+
+impl Board {
+    /// A board that knows only who it is.
+    pub(crate) fn new(identity: Identity, stage: Stage) -> Self {
+        let report = Report {
+            proto: VERSION,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            identity,
+            stage,
+            at: Timestamp::now(),
+            highest: Fence::default(),
+            directory: Directory::Unusable { message: "not looked at yet".to_owned() },
+            task: None,
+            server: Server::Stopped { last_exit: None },
+        };
+        Board { report: Arc::new(watch::Sender::new(report)) }
+    }
+
+    /// The current report, dated now.
+    pub(crate) fn report(&self) -> Report {
+        dated(&self.report.borrow())
+    }
+
+    /// Wakes on changes that matter.
+    pub(crate) fn watch(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
+    }
+
+    /// What is on the volume.
+    pub(crate) fn volume(&self, directory: Directory, highest: Fence) {
+        self.change(|report| {
+            report.directory = directory;
+            report.highest = highest;
+        });
+    }
+
+    /// The order that is being carried out, or was.
+    pub(crate) fn task(&self, task: Task) {
+        self.change(|report| report.task = Some(task));
+    }
+
+    /// How far the running clone is.
+    pub(crate) fn progress(&self, progress: Progress) {
+        self.change(|report| {
+            if let Some(task) = &mut report.task {
+                task.progress = Some(progress);
+            }
+        });
+    }
+
+    /// The server.
+    pub(crate) fn server(&self, server: Server) {
+        self.change(|report| report.server = server);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        self.report.send_if_modified(|report| {
+            let before = essence(report);
+            change(report);
+            essence(report) != before
+        });
+    }
+}
+
+/// A copy of the report with the present time.
+pub(crate) fn dated(report: &Report) -> Report {
+    Report { at: Timestamp::now(), ..report.clone() }
+}
+
+/// The report without what moves all the time.
+fn essence(report: &Report) -> Report {
+    let mut report = report.clone();
+    if let Some(task) = &mut report.task {
+        task.progress = None;
+    }
+    if let Server::Running { state } = &mut report.server {
+        let calm = ServerState {
+            gtid_executed: String::new(),
+            gtid_purged: String::new(),
+            channel: state.channel.take().map(|channel| Channel {
+                gtid_received: String::new(),
+                lag_seconds: None,
+                ..channel
+            }),
+            ..(**state).clone()
+        };
+        **state = calm;
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(change: impl FnOnce(&mut ServerState)) -> Server {
+        let mut state = ServerState { channel: Some(Channel::default()), ..ServerState::default() };
+        change(&mut state);
+        Server::Running { state: Box::new(state) }
+    }
+
+    #[test]
+    fn movement_is_in_the_report_but_wakes_nobody_and_a_change_does() {
+        let board = Board::new(Identity::default(), Stage::Serve);
+        board.server(running(|_| ()));
+        let mut watch = board.watch();
+        board.server(running(|state| {
+            state.gtid_executed = "u:1-9".into();
+            state.channel.as_mut().unwrap().lag_seconds = Some(7);
+        }));
+        assert!(!watch.has_changed().unwrap());
+        let Server::Running { state } = board.report().server else { unreachable!() };
+        assert_eq!(state.gtid_executed, "u:1-9");
+        assert_eq!(state.channel.unwrap().lag_seconds, Some(7));
+        board.server(running(|state| state.channel.as_mut().unwrap().receiver_running = true));
+        assert!(watch.has_changed().unwrap());
+        watch.mark_unchanged();
+        board.server(Server::Starting);
+        assert!(watch.has_changed().unwrap());
+    }
+}

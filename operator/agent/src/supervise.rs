@@ -1,0 +1,219 @@
+//! Runs mysqld for as long as the container lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_proto::{Directory, Server};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Command, Context, Mounted, Session};
+use crate::desk::Desk;
+use crate::mounts::digest;
+use crate::mysqld::options::{Purpose, Role};
+use crate::mysqld::{Exit, Files, Mysqld, ProcessError};
+use crate::sql::{Client, state};
+use crate::tasks::TaskError;
+use crate::{monitor, shutdown};
+
+/// Time between two looks at a directory that must not be served.
+const LOOK: Duration = Duration::from_secs(2);
+/// First and longest pause before a server that ended by itself is started again.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A server that answered for this long has overcome what ended it before.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How one run of the server ended.
+enum Ended {
+    /// The agent was told to stop.
+    Stopped,
+    /// It is to be started again at once.
+    Again,
+    /// It ended by itself, after it answered for this long.
+    ByItself(String, Duration),
+}
+
+/// Starts mysqld whenever the directory is complete, and again whenever it ends, until `stop`.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    desk: Desk,
+    mut commands: mpsc::Receiver<Command>,
+    stop: CancellationToken,
+) {
+    let mut pause = PAUSES.0;
+    while !stop.is_cancelled() {
+        let wait = if complete(&context).await {
+            match one_run(&context, &desk, &mut commands, &stop).await {
+                Ended::Stopped => return,
+                Ended::Again => continue,
+                Ended::ByItself(why, answered) => {
+                    tracing::error!(why, "the server ended by itself");
+                    context.board.server(Server::Stopped { last_exit: Some(why) });
+                    let now = if answered >= STEADY { PAUSES.0 } else { pause };
+                    pause = (now * 2).min(PAUSES.1);
+                    now
+                }
+            }
+        } else {
+            LOOK
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Looks at the volume anew: mysqld is never started on anything that is not complete.
+async fn complete(context: &Context) -> bool {
+    let looked = context
+        .store
+        .with(|volume| {
+            volume.examine();
+            Ok(matches!(volume.directory(), Directory::Complete { .. }))
+        })
+        .await;
+    looked.unwrap_or(false)
+}
+
+/// From a start of mysqld to its end.
+async fn one_run(
+    context: &Context,
+    desk: &Desk,
+    commands: &mut mpsc::Receiver<Command>,
+    stop: &CancellationToken,
+) -> Ended {
+    context.board.server(Server::Starting);
+    // Before the start: what is mounted meanwhile is then taken for new.
+    let tls = digest(&context.settings.tls);
+    let (mut mysqld, files, role) = match start(context).await {
+        Ok(started) => started,
+        Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
+    };
+    let client = tokio::select! {
+        answer = mysqld.answers(&files.access) => answer,
+        () = stop.cancelled() => {
+            context.board.server(Server::Stopping);
+            report_stop(shutdown::stop(&mut mysqld, None, context.settings.stop_bound()).await);
+            return Ended::Stopped;
+        }
+    };
+    files.remove_init_file();
+    let client = match client {
+        Ok(client) => client,
+        Err(ProcessError::Ended(exit)) if exit.wants_restart() => return Ended::Again,
+        Err(error) => {
+            mysqld.kill();
+            report_stop(mysqld.wait().await);
+            return Ended::ByItself(error.to_string(), Duration::ZERO);
+        }
+    };
+    log_start(client).await;
+    let mounted = Mounted { credentials: files.credentials.clone(), tls };
+    let session = Session::new(files.access.clone(), role, mounted);
+    attend(context, desk, commands, stop, &mut mysqld, session).await
+}
+
+/// While the server answers: publishes it, resumes its role, and waits for its end or a command.
+async fn attend(
+    context: &Context,
+    desk: &Desk,
+    commands: &mut mpsc::Receiver<Command>,
+    stop: &CancellationToken,
+    mysqld: &mut Mysqld,
+    session: Session,
+) -> Ended {
+    let since = Instant::now();
+    // A command for an earlier run is not one for this.
+    while commands.try_recv().is_ok() {}
+    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
+        tracing::warn!(%error, "the server's state can't be read yet");
+    }
+    context.session.send_replace(Some(session.clone()));
+    let watcher = tokio::spawn(monitor::run(context.board.clone(), session.clone()));
+    desk.resume().await;
+    let ended = tokio::select! {
+        exit = mysqld.wait() => End::Exit(exit),
+        command = commands.recv() => End::Command(command),
+        () = stop.cancelled() => End::Stop,
+    };
+    let end = Instant::now() + context.settings.stop_bound();
+    if !matches!(ended, End::Exit(_)) {
+        context.board.server(Server::Stopping);
+    }
+    if matches!(ended, End::Stop) {
+        desk.close().await;
+    }
+    context.session.send_replace(None);
+    watcher.abort();
+    // Only when it has ended for good it can't overwrite what is reported from here on.
+    let _ = watcher.await;
+    let bound = end.saturating_duration_since(Instant::now());
+    match ended {
+        End::Exit(Ok(exit)) if exit.wants_restart() => Ended::Again,
+        End::Exit(Ok(exit)) => Ended::ByItself(exit.to_string(), since.elapsed()),
+        End::Exit(Err(error)) => Ended::ByItself(error.to_string(), since.elapsed()),
+        End::Command(Some(Command::Kill)) => {
+            mysqld.kill();
+            report_stop(mysqld.wait().await);
+            Ended::Again
+        }
+        End::Command(_) => {
+            context.board.server(Server::Stopping);
+            report_stop(shutdown::stop(mysqld, Some(&session), bound).await);
+            Ended::Again
+        }
+        End::Stop => {
+            context.board.server(Server::Stopping);
+            report_stop(shutdown::stop(mysqld, Some(&session), bound).await);
+            Ended::Stopped
+        }
+    }
+}
+
+/// What came first.
+enum End {
+    /// mysqld ended.
+    Exit(Result<Exit, ProcessError>),
+    /// A command; `None` if nobody is left to give one.
+    Command(Option<Command>),
+    /// The agent is to stop.
+    Stop,
+}
+
+/// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
+async fn start(context: &Context) -> Result<(Mysqld, Files, Option<Role>), TaskError> {
+    let (lock, role) = context
+        .store
+        .with(|volume| {
+            volume.started()?;
+            volume.make_temporary()?;
+            let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
+            Ok((volume.lock_for_server()?, role))
+        })
+        .await?;
+    let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
+    let mysqld = Mysqld::spawn(&context.binary, &files.arguments, lock, files.secrets(), &context.children)?;
+    Ok((mysqld, files, role))
+}
+
+/// What the server holds before replication starts: later it can't be told what it came up with.
+async fn log_start(mut client: Client) {
+    match state::read(&mut client).await {
+        Ok(state) => tracing::info!(
+            server_uuid = state.server_uuid,
+            gtid_executed = state.gtid_executed,
+            gtid_purged = state.gtid_purged,
+            version = state.version,
+            "the server answers"
+        ),
+        Err(error) => tracing::warn!(%error, "the server's state can't be read"),
+    }
+}
+
+fn report_stop(outcome: Result<Exit, ProcessError>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the server's end could not be waited for");
+    }
+}

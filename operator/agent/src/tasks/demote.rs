@@ -1,0 +1,92 @@
+//! A writable server becomes read-only, within a bound.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::context::Session;
+use crate::sql::sessions::{commits_may_wait, end_clients, waiting_for_acknowledgement};
+use crate::sql::{Client, SqlError};
+
+/// After this long, the sessions that hold up the change are ended.
+const POLITE: Duration = Duration::from_secs(1);
+
+/// What became of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadOnly {
+    /// The statement came back: no write is under way.
+    pub(crate) reached: bool,
+    /// No commit waits for an acknowledgement, as far as the server could say.
+    pub(crate) nobody_waits: bool,
+}
+
+impl ReadOnly {
+    /// Whether SIGTERM would be safe. It acknowledges to clients what waits for an acknowledgement (seen on 9.7.4),
+    /// so without certainty that nothing waits, only SIGKILL is left (invariant I14).
+    pub(crate) fn may_terminate(self) -> bool {
+        self.nobody_waits
+    }
+}
+
+/// Makes the server read-only and ends its clients' sessions. The statement has a connection of its own: it waits
+/// behind writes that are under way, and behind commits that wait for an acknowledgement for ever.
+pub(crate) async fn make_read_only(session: &Session, bound: Duration) -> ReadOnly {
+    let nothing = ReadOnly { reached: false, nobody_waits: false };
+    match timeout(bound + Duration::from_secs(1), attempt(session, bound)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the server could not be made read-only");
+            nothing
+        }
+        Err(_) => {
+            tracing::warn!("the server could not be made read-only in time");
+            nothing
+        }
+    }
+}
+
+async fn attempt(session: &Session, bound: Duration) -> Result<ReadOnly, SqlError> {
+    let end = Instant::now() + bound;
+    let mut setter = Client::connect(&session.access).await?;
+    let mut other = Client::connect(&session.access).await?;
+    let statement = setter.run_read_only();
+    tokio::pin!(statement);
+    let mut pause = POLITE.min(bound / 2);
+    let reached = loop {
+        tokio::select! {
+            outcome = &mut statement => {
+                outcome?;
+                break true;
+            }
+            () = sleep(pause) => {
+                if Instant::now() >= end {
+                    break false;
+                }
+                let ended = end_clients(&mut other).await?;
+                tracing::info!(ended, "clients' sessions were ended that held up the change to read-only");
+                pause = Duration::from_millis(200);
+            }
+        }
+    };
+    let waiting = waiting_for_acknowledgement(&mut other).await?;
+    let nobody_waits = waiting == 0 && (reached || !commits_may_wait(&mut other).await?);
+    if reached {
+        session.live.set_writable(false);
+        end_clients(&mut other).await?;
+    }
+    Ok(ReadOnly { reached, nobody_waits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_terminated_only_if_it_is_certain_that_nobody_waits() {
+        for (reached, nobody_waits, expected) in
+            [(true, true, true), (true, false, false), (false, true, true), (false, false, false)]
+        {
+            assert_eq!(ReadOnly { reached, nobody_waits }.may_terminate(), expected);
+        }
+    }
+}

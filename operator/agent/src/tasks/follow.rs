@@ -1,0 +1,95 @@
+//! Follow and StandDown: a server is read-only, and replicates or not.
+
+use std::time::Duration;
+
+use mainstay_proto::{Endpoint, Grant, GrantedRole};
+
+use super::demote::make_read_only;
+use super::{Guard, TaskError, roles};
+use crate::context::{Command, Context, Session};
+use crate::credentials::Credentials;
+use crate::mysqld::options::Role;
+use crate::sql::replication::{self, Change, Wanted};
+use crate::sql::{Client, state};
+
+/// Longest time for a writable server to become read-only. After it mysqld is killed, and comes back read-only.
+const READ_ONLY: Duration = Duration::from_secs(10);
+
+/// Becomes read-only, writes the grant down, takes a replica's settings, and replicates from `source`.
+pub(super) async fn follow(
+    context: &Context,
+    session: &Session,
+    guard: &Guard,
+    source: &Endpoint,
+) -> Result<(), TaskError> {
+    let grant = Grant { fence: guard.fence(), role: GrantedRole::Replica { source: source.clone() } };
+    let mut client = read_only(context, session, guard, Some(grant)).await?;
+    roles::apply(context, &session.live, &mut client, Role::Replica).await?;
+    let credentials = Credentials::read(&context.settings.credentials)?;
+    let wanted = Wanted::new(source, &credentials.replication, &context.settings.tls.join(CA));
+    let configured = replication::configured(&mut client).await?;
+    let channel = state::channel(&mut client).await?;
+    let applying = channel.is_some_and(|channel| channel.applier_running);
+    guard.check()?;
+    let change = replication::change(configured.as_ref(), &wanted, applying);
+    tracing::info!(host = source.host, port = source.port, ?change, "replication channel");
+    match change {
+        Change::None => {}
+        Change::Receiver => {
+            client.run("STOP REPLICA IO_THREAD", "STOP REPLICA IO_THREAD").await?;
+            guard.check()?;
+            replication::configure(&mut client, &wanted, false).await?;
+        }
+        Change::Whole => {
+            client.run("STOP REPLICA", "STOP REPLICA").await?;
+            guard.check()?;
+            replication::configure(&mut client, &wanted, true).await?;
+        }
+    }
+    guard.check()?;
+    client.run("START REPLICA", "START REPLICA").await?;
+    Ok(())
+}
+
+/// The authority's certificate in the mounted Secret.
+const CA: &str = "ca.crt";
+
+/// Becomes read-only, takes the grant back, and stops receiving. The applier goes on with what was received: who
+/// is elected next is judged by received and executed transactions, and each must come to be executed anyway.
+pub(super) async fn stand_down(context: &Context, session: &Session, guard: &Guard) -> Result<(), TaskError> {
+    let mut client = read_only(context, session, guard, None).await?;
+    guard.check()?;
+    client.run("STOP REPLICA IO_THREAD", "STOP REPLICA IO_THREAD").await?;
+    Ok(())
+}
+
+/// Makes the server read-only and then writes the grant down. A server that can't be made read-only is killed: it
+/// comes back read-only, and by the grant it goes on from there.
+async fn read_only(
+    context: &Context,
+    session: &Session,
+    guard: &Guard,
+    grant: Option<Grant>,
+) -> Result<Client, TaskError> {
+    guard.check()?;
+    let mut client = Client::connect(&session.access).await?;
+    let (read_only,): (bool,) = client.row("read super_read_only", "SELECT @@global.super_read_only").await?;
+    // While a statement that sets it still waits, the variable reads 1 already.
+    let reached = if read_only && !session.live.writable() {
+        true
+    } else {
+        make_read_only(session, READ_ONLY).await.reached
+    };
+    guard.check()?;
+    context.store.with(move |volume| volume.grant(grant)).await?;
+    if reached {
+        return Ok(client);
+    }
+    if context.commands.send(Command::Kill).await.is_err() {
+        return Err(TaskError::NoServer);
+    }
+    Err(TaskError::Outcome(
+        "the server could not be made read-only in time; it is killed, comes back read-only and goes on"
+            .to_owned(),
+    ))
+}

@@ -1,0 +1,36 @@
+//! Settings that go with a role.
+
+use super::TaskError;
+use crate::context::{Context, Live};
+use crate::mysqld::options::{ConfigFiles, Role};
+use crate::sql::Client;
+use crate::sql::quote::setting;
+
+/// Gives a running server the settings of a role that it does not have yet. What can't be set is written down and
+/// does not stop the change of role: it waits for a restart.
+pub(super) async fn apply(
+    context: &Context,
+    live: &Live,
+    client: &mut Client,
+    role: Role,
+) -> Result<(), TaskError> {
+    if live.role() == Some(role) {
+        return Ok(());
+    }
+    let files = ConfigFiles::read(&context.settings.config).map_err(TaskError::Config)?;
+    let mut errors = Vec::new();
+    for (name, value) in files.changes_for(role) {
+        let value = value.map_or_else(|| "DEFAULT".to_owned(), |value| setting(&value));
+        let outcome = client.run("SET GLOBAL", &format!("SET GLOBAL {name} = {value}")).await;
+        if let Err(error) = outcome {
+            tracing::warn!(name, %error, "a setting of the role could not be set");
+            // Only the server's own refusal concerns the setting; all else ends the task.
+            if error.code().is_none() {
+                return Err(error.into());
+            }
+            errors.push(format!("{name}: {error}"));
+        }
+    }
+    live.set_role(role, errors);
+    Ok(())
+}

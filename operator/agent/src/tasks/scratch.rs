@@ -1,0 +1,75 @@
+//! mysqld while a directory is being prepared: out of reach of everybody but the agent.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::{Guard, TaskError};
+use crate::context::Context;
+use crate::mysqld::options::Purpose;
+use crate::mysqld::{Exit, Files, Mysqld, write_initialize};
+use crate::sql::{Access, Client};
+
+/// Longest time that an empty or freshly cloned server may take to stop.
+const STOP: Duration = Duration::from_secs(120);
+
+/// A server that only the agent reaches.
+pub(super) struct Scratch {
+    /// Its process.
+    pub(super) mysqld: Mysqld,
+    /// The agent's connection.
+    pub(super) client: Client,
+    /// How the agent reaches it.
+    pub(super) access: Access,
+}
+
+/// Makes MySQL's own tables in an empty data directory.
+pub(super) async fn make_tables(context: &Context, guard: &Guard) -> Result<(), TaskError> {
+    context.store.with(|volume| volume.make_temporary()).await?;
+    let arguments = write_initialize(&context.settings, context.ordinal)?;
+    let mut mysqld = spawn(context, &arguments, Vec::new()).await?;
+    let exit = wait(&mut mysqld, guard).await?;
+    if exit.success() { Ok(()) } else { Err(TaskError::Failed { what: "initialise", exit }) }
+}
+
+/// Starts mysqld without network and waits until it lets the agent in.
+pub(super) async fn start(context: &Context, guard: &Guard) -> Result<Scratch, TaskError> {
+    guard.check()?;
+    let files = Files::write(&context.settings, context.ordinal, Purpose::Alone)?;
+    let mut mysqld = spawn(context, &files.arguments, files.secrets()).await?;
+    let client = tokio::select! {
+        client = mysqld.answers(&files.access) => client?,
+        () = guard.superseded() => return Err(TaskError::Superseded),
+    };
+    files.remove_init_file();
+    Ok(Scratch { mysqld, client, access: files.access })
+}
+
+/// Stops it cleanly: a directory is complete only after that.
+pub(super) async fn stop(mut scratch: Scratch) -> Result<(), TaskError> {
+    drop(scratch.client);
+    let exit = scratch.mysqld.stop(STOP).await?;
+    if exit.success() { Ok(()) } else { Err(TaskError::Failed { what: "stop", exit }) }
+}
+
+/// Waits for mysqld's end, or kills it when a newer order came: what it worked on is partial anyway.
+pub(super) async fn wait(mysqld: &mut Mysqld, guard: &Guard) -> Result<Exit, TaskError> {
+    let exit = tokio::select! {
+        exit = mysqld.wait() => Some(exit?),
+        () = guard.superseded() => None,
+    };
+    if let Some(exit) = exit {
+        return Ok(exit);
+    }
+    mysqld.kill();
+    mysqld.wait().await?;
+    Err(TaskError::Superseded)
+}
+
+async fn spawn(
+    context: &Context,
+    arguments: &[OsString],
+    secrets: Vec<crate::credentials::Password>,
+) -> Result<Mysqld, TaskError> {
+    let lock = context.store.with(|volume| volume.lock_for_server()).await?;
+    Ok(Mysqld::spawn(&context.binary, arguments, lock, secrets, &context.children)?)
+}
