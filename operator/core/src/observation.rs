@@ -21,6 +21,9 @@ pub struct Observation {
     pub secrets_cluster_id: Option<String>,
     /// Instances by ordinal: every ordinal below `spec.replicas`, and any beyond that has a pod or a claim.
     pub instances: BTreeMap<u32, Instance>,
+    /// What is known of storage and nodes.
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 /// What matters of the `MySQLCluster` object.
@@ -95,6 +98,16 @@ pub struct Claim {
     pub phase: Option<String>,
     /// The cluster id that the operator labelled it with once its directory was complete.
     pub cluster_id: Option<String>,
+    /// `metadata.resourceVersion`, for a precondition.
+    pub resource_version: Option<String>,
+    /// Storage class asked for; `None` if the claim names none.
+    pub class: Option<String>,
+    /// Bytes asked for.
+    pub requested: Option<u64>,
+    /// Bytes that it has, once bound.
+    pub capacity: Option<u64>,
+    /// Mainstay's own annotations, by full key.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What is known from an instance's agent.
@@ -135,4 +148,74 @@ impl Agent {
             Agent::Unheard => None,
         }
     }
+}
+
+/// Storage and nodes, as far as they concern the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Surroundings {
+    /// The operator may read volumes, nodes, classes and attachments, and has read them. If not, what is missing
+    /// here proves nothing.
+    pub known: bool,
+    /// Volumes by name: bound to or reserved for a claim of this cluster, named by its ledger, or labelled as its.
+    pub volumes: BTreeMap<String, Volume>,
+    /// Nodes by name: of its pods, its ledger, and its volumes' affinity. One that is not here does not exist.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// What matters of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// `Available`, `Bound`, `Released` or `Failed`.
+    pub phase: Option<String>,
+    /// Name of its storage class.
+    pub class: Option<String>,
+    /// `Retain`, `Delete` or `Recycle`.
+    pub reclaim_policy: Option<String>,
+    /// Where its data is: `csi`, `nfs`, `local`, `hostPath`…
+    pub source: Option<String>,
+    /// What tells it from others of its source: a CSI volume handle, a server and path, a path.
+    pub handle: Option<String>,
+    /// Namespace and name of the claim that it is bound to or reserved for.
+    pub claim: Option<(String, String)>,
+    /// UID of that claim; a reservation has none.
+    pub claim_uid: Option<String>,
+    /// The only nodes that can mount it, where its affinity names them by host name; `None` if any can, or if its
+    /// affinity is by anything else.
+    pub hosts: Option<Vec<String>>,
+    /// Access modes, as Kubernetes writes them.
+    pub access_modes: Vec<String>,
+    /// Bytes.
+    pub capacity: Option<u64>,
+    /// The node that it is attached to, if it is of a kind that is attached.
+    pub attached_to: Vec<String>,
+    /// Mainstay's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// Mainstay's own annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What matters of a node.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {
+    /// UID.
+    pub uid: String,
+    /// The Ready condition: `True`, `False`, or `Unknown` when the node has gone silent.
+    pub ready: Option<String>,
+    /// Since when the Ready condition says so.
+    pub ready_since: Option<Timestamp>,
+    /// It has the taint `node.kubernetes.io/out-of-service`: an administrator vouches that nothing runs on it.
+    pub out_of_service: bool,
+    /// It takes no new pods.
+    pub cordoned: bool,
+    /// The kernel's boot id, as the kubelet reports it.
+    pub boot_id: Option<String>,
 }

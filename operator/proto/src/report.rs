@@ -235,6 +235,11 @@ pub struct ServerState {
     pub gtid_executed: String,
     /// `@@gtid_purged`.
     pub gtid_purged: String,
+    /// Executed and received GTIDs as the directory held them before this start of the server replicated anything.
+    /// A volume that was set back shows here; afterwards its source would have filled the gap.
+    pub gtid_at_start: Option<String>,
+    /// It was to replicate, but waits to be told so again: its volume was mounted by a new pod, and is judged first.
+    pub held: bool,
     /// The default replication channel, if one is configured.
     pub channel: Option<Channel>,
     /// What could not be set for the role, and why. Options that are not dynamic wait for a restart.

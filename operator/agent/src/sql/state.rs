@@ -25,8 +25,7 @@ pub(crate) async fn read(client: &mut Client) -> Result<ServerState, SqlError> {
         super_read_only,
         gtid_executed: one_line(&executed),
         gtid_purged: one_line(&purged),
-        channel: None,
-        setting_errors: Vec::new(),
+        ..ServerState::default()
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod};
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Surroundings};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names};
 use mainstay_proto::pod::CONTAINER_MYSQL;
@@ -35,6 +35,7 @@ pub(crate) fn observe(
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
         instances: instances(cluster, names, stores, agents),
+        surroundings: Surroundings::default(),
     }
 }
 
@@ -109,5 +110,7 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         volume: claim.spec.volume_name.clone(),
         phase: claim.status.phase.clone(),
         cluster_id: label(LABEL_CLUSTER_ID),
+        resource_version: claim.metadata.resource_version.clone(),
+        ..Claim::default()
     }
 }

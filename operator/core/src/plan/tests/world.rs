@@ -10,7 +10,9 @@ use mainstay_proto::{
 };
 use serde_json::json;
 
-use crate::{Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, plan};
+use crate::{
+    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, Surroundings, plan,
+};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -104,6 +106,7 @@ impl World {
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -150,7 +153,7 @@ impl World {
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
                     channel: process.channel.clone(),
-                    setting_errors: Vec::new(),
+                    ..ServerState::default()
                 }),
             }
         } else {
