@@ -58,16 +58,26 @@ impl<'a> View<'a> {
         Endpoint { host, port: pod::ports::MYSQL }
     }
 
+    /// The instance that is to lead, while the primary hands over.
+    pub(super) fn target(&self) -> Option<u32> {
+        self.record.target.and_then(|t| u32::try_from(t).ok())
+    }
+
     /// Number of pods: what the spec asks for, but never without the primary. A second instance waits until the
     /// first knows that it is no longer alone: else a restart would make it writable by itself.
     pub(super) fn stateful_set_replicas(&self) -> u32 {
         let Some(primary) = self.primary() else { return self.wanted() };
-        let replicas = self.wanted().max(primary + 1);
         let alone = self.live(primary).and_then(Seen::marker).is_some_and(|marker| {
             matches!(&marker.grant, Some(grant) if grant.role == GrantedRole::Primary { alone: true })
         });
         let others = self.o.instances.iter().any(|(&i, instance)| i != primary && instance.pod.is_some());
-        if alone && !others { primary + 1 } else { replicas }
+        if alone && !others { primary + 1 } else { self.staying() }
+    }
+
+    /// What the spec asks for, but never without the primary and whoever is to take over from it.
+    fn staying(&self) -> u32 {
+        let least = |ordinal: Option<u32>| ordinal.map_or(0, |i| i.saturating_add(1));
+        self.wanted().max(least(self.primary())).max(least(self.target()))
     }
 
     /// The cluster is to have one instance, and no other has a pod.
