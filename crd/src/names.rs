@@ -21,6 +21,12 @@ pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
 pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
 /// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.
 pub const SWITCHOVER_TO_ANY: &str = "any";
+/// Annotation on a claim or volume: the GTID set, executed and received, that its instance held when it left.
+pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
+/// Annotation on a claim or volume: since when it is kept without an instance, in RFC 3339.
+pub const ANNOTATION_KEPT_SINCE: &str = "mysql.mainstay.dev/kept-since";
+/// Annotation on a claim: the name of its VolumeSnapshot that is ready to use.
+pub const ANNOTATION_SNAPSHOT: &str = "mysql.mainstay.dev/snapshot-ready";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

@@ -3,7 +3,11 @@
 mod api_error;
 mod applied;
 mod children;
+mod claims;
+#[cfg(test)]
+mod claims_tests;
 mod roles;
+mod snapshots;
 mod step;
 
 use kube::ResourceExt;
@@ -49,6 +53,9 @@ impl ActError {
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
             ActError::Step(StepError::Order { source, .. }) => source.kind(),
             ActError::Step(StepError::Claim(..)) => "Claim",
+            ActError::Step(
+                StepError::NoSnapshotApi(_) | StepError::SnapshotApi(..) | StepError::Snapshot(..),
+            ) => "Snapshot",
             ActError::Step(StepError::Pod(..)) => "Pod",
         }
     }
@@ -57,6 +64,8 @@ impl ActError {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
+            ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
+            ActError::Step(StepError::SnapshotApi(..) | StepError::Snapshot(..)) => Reason::SnapshotFailed,
             _ => Reason::ApiError,
         }
     }
@@ -66,6 +75,7 @@ impl ActError {
         match self {
             ActError::Secret(error) => error.is_final(),
             ActError::Child(ChildError::Json { .. }) | ActError::Step(StepError::Json(_)) => true,
+            ActError::Step(StepError::NoSnapshotApi(_) | StepError::Snapshot(..)) => true,
             _ => self.api().is_some_and(is_final),
         }
     }
@@ -85,7 +95,10 @@ impl ActError {
             ActError::Child(ChildError::Api { source, .. }) => Some(source),
             ActError::Role(error) => Some(&error.source),
             ActError::Step(
-                StepError::Record(error) | StepError::Claim(_, error) | StepError::Pod(_, error),
+                StepError::Record(error)
+                | StepError::Claim(_, error)
+                | StepError::SnapshotApi(_, error)
+                | StepError::Pod(_, error),
             ) => Some(error),
             _ => None,
         }

@@ -31,7 +31,7 @@ pub(crate) fn observe(
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation.unwrap_or_default(),
             deleting: cluster.metadata.deletion_timestamp.is_some(),
-            annotations: ours(cluster.annotations()),
+            annotations: ours(cluster.metadata.annotations.as_ref()),
             finalizers: cluster.finalizers().iter().filter(|f| f.starts_with(GROUP)).cloned().collect(),
             spec: cluster.spec.clone(),
             status: cluster.status.clone().unwrap_or_default(),
@@ -44,8 +44,8 @@ pub(crate) fn observe(
 }
 
 /// Of annotations, Mainstay's own.
-fn ours(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let ours = annotations.iter().filter(|(key, _)| key.starts_with(GROUP));
+fn ours(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let ours = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
     ours.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -121,6 +121,7 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         phase: claim.status.phase.clone(),
         cluster_id: label(LABEL_CLUSTER_ID),
         resource_version: claim.metadata.resource_version.clone(),
+        annotations: ours(claim.metadata.annotations.as_ref()),
         ..Claim::default()
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
 }
 
 fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+    if view.leaving().any(|i| i == ordinal) {
+        return None;
+    }
     // Before it becomes read-only, so that no client is sent to a server that is about to refuse it.
     if view.target().is_some() && view.primary() == Some(ordinal) {
         return None;
@@ -94,6 +97,10 @@ fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> O
 
 fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
     let Some(pod) = &instance.pod else { return (InstanceState::Offline, Some("it has no pod".into())) };
+    if view.leaving().any(|i| i == ordinal) {
+        let why = "spec.replicas no longer asks for it; its claim is kept for now";
+        return (InstanceState::Waiting, Some(why.into()));
+    }
     let Some(report) = instance.agent.live() else {
         let serving = pod.ready && pod.role.is_some();
         return match (&pod.trouble, serving) {

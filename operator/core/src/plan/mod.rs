@@ -5,16 +5,18 @@ mod bootstrap;
 mod candidates;
 mod identity;
 mod instances;
+mod leaving;
 mod outlook;
 mod primary;
 mod replicas;
+mod retention;
 mod rollout;
 mod switchover;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
 use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
@@ -86,6 +88,45 @@ pub enum Step {
         /// The cluster id.
         cluster_id: String,
     },
+    /// Write on a claim what its instance holds as it leaves, or take that back.
+    NoteClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID; another one is left alone.
+        uid: String,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// What it holds; `None` takes a note back.
+        note: Option<Note>,
+    },
+    /// See to it that a VolumeSnapshot of a claim is there and ready to use, and write its name on the claim then.
+    SnapshotClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID; another one is left alone.
+        uid: String,
+        /// The snapshot's name, the same for the same claim.
+        snapshot: String,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+    },
+    /// Delete the claim of an instance that the spec no longer asks for, after a fresh look agrees.
+    DeleteClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Its `metadata.resourceVersion`, as a precondition.
+        resource_version: String,
+        /// The ordinal, which must have no pod and must not be asked for.
+        ordinal: u32,
+        /// Why, and what becomes of the volume, for the event and the log.
+        message: String,
+    },
     /// Delete a pod, so that the StatefulSet makes it anew.
     ReplacePod {
         /// The pod.
@@ -97,6 +138,16 @@ pub enum Step {
     },
 }
 
+/// What a claim is told of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// GTIDs, executed and received.
+    pub gtid_set: String,
+    /// Since when it is kept without an instance.
+    pub since: Timestamp,
+}
+
 impl Step {
     /// A bounded name, for logs and metrics.
     pub fn kind(&self) -> &'static str {
@@ -104,13 +155,16 @@ impl Step {
             Step::Record { .. } => "Record",
             Step::Order { .. } => "Order",
             Step::LabelClaim { .. } => "LabelClaim",
+            Step::NoteClaim { .. } => "NoteClaim",
+            Step::SnapshotClaim { .. } => "SnapshotClaim",
+            Step::DeleteClaim { .. } => "DeleteClaim",
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
 
     /// It only writes down what is so: nobody waits for it, and nothing changes by it.
     pub(crate) fn is_note(&self) -> bool {
-        matches!(self, Step::LabelClaim { .. })
+        matches!(self, Step::LabelClaim { .. } | Step::NoteClaim { .. })
     }
 }
 
@@ -168,8 +222,11 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         replicas::label_claims(view),
         primary::decide(view),
         candidates::decide(view),
+        leaving::decide(view),
+        leaving::forget_notes(view),
         replicas::decide(view),
         rollout::roll(view, &hash),
+        retention::decide(view),
     ];
     weigh(decisions)
 }

@@ -7,7 +7,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, candidates, instances, switchover};
+use super::{Decision, Plan, Step, candidates, instances, retention, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -39,7 +39,7 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
 fn look_again(view: &View<'_>) -> Option<SignedDuration> {
     let near = view.target().map(|_| SignedDuration::from_secs(1));
-    [near, switchover::rested_in(view)].into_iter().flatten().min()
+    [near, switchover::rested_in(view), retention::look_again(view)].into_iter().flatten().min()
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
@@ -117,6 +117,7 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
         spec_valid(view, decision),
         blocked(decision),
     ];
+    wanted.extend(retention::condition(view));
     // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
     // only written down.
     for condition in &mut wanted {
@@ -150,7 +151,10 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
             }
         }
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
-        Step::LabelClaim { .. } => return None,
+        Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
+            (Reason::ClaimKept, format!("{claim} is no longer used and is being dealt with"))
+        }
+        Step::LabelClaim { .. } | Step::NoteClaim { .. } => return None,
     })
 }
 

@@ -3,7 +3,7 @@
 //! are writable; in the end everything converges.
 
 use jiff::SignedDuration;
-use mainstay_crd::ClusterPhase;
+use mainstay_crd::{ClusterPhase, RetentionPolicy};
 use proptest::prelude::*;
 
 use super::world::World;
@@ -25,6 +25,7 @@ enum Event {
     Stall(u32),
     Release,
     Roll,
+    Retain(RetentionPolicy),
     /// Seconds in which nothing happens.
     Pass(i64),
 }
@@ -45,6 +46,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..5u32).prop_map(Event::Stall),
         1 => Just(Event::Release),
         1 => Just(Event::Roll),
+        1 => prop_oneof![
+            Just(RetentionPolicy::Retain),
+            Just(RetentionPolicy::Delete),
+            Just(RetentionPolicy::DeleteAfter),
+            Just(RetentionPolicy::Snapshot)
+        ]
+        .prop_map(Event::Retain),
         1 => (1..400i64).prop_map(Event::Pass),
     ]
 }
@@ -72,9 +80,11 @@ proptest! {
                 Event::Stall(i) => { world.stalled.insert(i); }
                 Event::Release => world.stalled.clear(),
                 Event::Roll => world.spec.image = format!("mysql:{}", world.now.as_second()),
+                Event::Retain(policy) => world.retain(policy),
                 Event::Pass(seconds) => world.now += SignedDuration::from_secs(seconds),
             }
         }
+        world.retain(RetentionPolicy::Retain);
         world.drained.clear();
         world.stalled.clear();
         world.pods.values_mut().for_each(|p| p.heard = true);

@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
-use mainstay_crd::{InstanceStatus, MySQLClusterSpec, MySQLClusterStatus};
+use mainstay_crd::names::{
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT, ANNOTATION_SWITCHOVER_TO,
+    SWITCHOVER_TO_ANY,
+};
+use mainstay_crd::{
+    InstanceStatus, KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy,
+};
 use mainstay_proto::{
     Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
     ServerState, Stage, Task, TaskState, pod,
@@ -29,6 +34,9 @@ pub(super) struct Volume {
     /// Transactions that this instance was the first to commit.
     pub(super) committed: u64,
     pub(super) highest: Fence,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Rises with every change of the claim.
+    pub(super) version: u64,
 }
 
 /// One pod: lost with all that is in it.
@@ -57,6 +65,14 @@ pub(super) struct World {
     pub(super) drained: BTreeSet<u32>,
     /// Replicas that receive nothing at the moment, and say nothing of it.
     pub(super) stalled: BTreeSet<u32>,
+    /// What is in VolumeSnapshots.
+    pub(super) snapshots: BTreeMap<String, GtidSet>,
+    /// The volumes' reclaim policy, where it is known.
+    pub(super) reclaim: Option<String>,
+    /// Directories that were cloned.
+    pub(super) cloned: u32,
+    /// Claims that were deleted.
+    pub(super) deleted: u32,
     /// All that clients were told to be committed.
     pub(super) acknowledged: GtidSet,
     /// Directories that were initialised, ever: I4 says one.
@@ -84,6 +100,10 @@ impl World {
             annotations: BTreeMap::new(),
             drained: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            snapshots: BTreeMap::new(),
+            reclaim: None,
+            cloned: 0,
+            deleted: 0,
             acknowledged: GtidSet::default(),
             initialized: 0,
             ids: 0,
@@ -130,7 +150,15 @@ impl World {
     /// Each ordinal has a node of its own.
     fn surroundings(&self) -> Surroundings {
         let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
-        Surroundings { known: true, nodes: self.pods.keys().map(node).collect(), ..Surroundings::default() }
+        let volume = |i: &u32| {
+            let volume = crate::Volume { reclaim_policy: self.reclaim.clone(), ..crate::Volume::default() };
+            (format!("pv-{i}"), volume)
+        };
+        Surroundings {
+            known: true,
+            nodes: self.pods.keys().map(node).collect(),
+            volumes: self.volumes.keys().map(volume).collect(),
+        }
     }
 
     fn instance(&self, ordinal: u32) -> Instance {
@@ -139,6 +167,9 @@ impl World {
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
             phase: Some("Bound".into()),
+            volume: Some(format!("pv-{ordinal}")),
+            resource_version: Some(volume.version.to_string()),
+            annotations: volume.annotations.clone(),
             ..Claim::default()
         });
         let Some(process) = self.pods.get(&ordinal) else {
@@ -218,6 +249,13 @@ impl World {
         if let Some(volume) = self.volumes.get(&primary).filter(|v| v.directory.is_some()) {
             assert!(volume.gtids.contains(&self.acknowledged), "I3: {primary} lacks acknowledged writes");
         }
+    }
+
+    /// Sets `spec.storage.retention.whenScaled`.
+    pub(super) fn retain(&mut self, policy: RetentionPolicy) {
+        let after = (policy == RetentionPolicy::DeleteAfter).then(|| "2m".to_owned());
+        let when_scaled = Some(KeepOrDelete { policy, after });
+        self.spec.storage.retention = Some(Retention { when_scaled, when_deleted: None });
     }
 
     /// A person asks that this ordinal lead, or any other than now.
@@ -304,6 +342,27 @@ impl World {
                 let volume = self.volumes.get_mut(&ordinal).unwrap();
                 assert_eq!(volume.claim_uid, uid);
                 volume.cluster_id = Some(cluster_id);
+                volume.version += 1;
+            }
+            Step::NoteClaim { uid, ordinal, note, .. } => {
+                let volume = self.volumes.get_mut(&ordinal).unwrap();
+                assert_eq!(volume.claim_uid, uid);
+                volume.version += 1;
+                volume.annotations.retain(|key, _| key == ANNOTATION_SNAPSHOT);
+                if let Some(note) = note {
+                    volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
+                    volume.annotations.insert(ANNOTATION_KEPT_SINCE.into(), note.since.to_string());
+                }
+            }
+            Step::SnapshotClaim { uid, ordinal, snapshot, .. } => {
+                let volume = self.volumes.get_mut(&ordinal).unwrap();
+                assert_eq!(volume.claim_uid, uid);
+                volume.version += 1;
+                self.snapshots.insert(snapshot.clone(), volume.gtids.clone());
+                volume.annotations.insert(ANNOTATION_SNAPSHOT.into(), snapshot);
+            }
+            Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
+                self.delete_claim(ordinal, &uid, &resource_version)
             }
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
@@ -312,6 +371,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// I5: only by policy, and never the last copy.
+    fn delete_claim(&mut self, ordinal: u32, uid: &str, version: &str) {
+        let volume = self.volumes.remove(&ordinal).unwrap();
+        assert_eq!((volume.claim_uid.as_str(), volume.version.to_string().as_str()), (uid, version));
+        let retention = self.spec.storage.retention.clone().unwrap_or_default().scaled();
+        assert_ne!(retention.policy, RetentionPolicy::Retain, "I5: against the policy");
+        assert!(ordinal >= u32::try_from(self.spec.replicas).unwrap() && !self.pods.contains_key(&ordinal));
+        assert_ne!(self.recorded_primary(), Some(ordinal));
+        let another = self.volumes.values().any(|other| other.gtids.contains(&volume.gtids));
+        assert!(another, "I5: the last copy of {}", volume.gtids);
+        if retention.policy == RetentionPolicy::Snapshot {
+            assert!(self.snapshots.values().any(|copy| *copy == volume.gtids));
+        }
+        self.deleted += 1;
     }
 
     /// As an agent would, without a crash in between.
@@ -346,6 +421,7 @@ impl World {
             }
             Action::Clone { operation, .. } => {
                 assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
+                self.cloned += 1;
                 volume.gtids = donated.expect("a donor of this cluster");
                 volume.purged = volume.gtids.clone();
                 volume.directory = Some(complete(operation));
