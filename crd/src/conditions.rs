@@ -105,6 +105,10 @@ pub enum Reason {
     NoSnapshotApi,
     /// A VolumeSnapshot was not taken; the message says why.
     SnapshotFailed,
+    /// A volume that can no longer be used is being kept under another claim, and its instance cloned anew.
+    SettingAside,
+    /// A kept claim is in use again.
+    ClaimReused,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -146,6 +150,8 @@ impl Reason {
             Reason::ClaimDeleted => "ClaimDeleted",
             Reason::NoSnapshotApi => "NoSnapshotApi",
             Reason::SnapshotFailed => "SnapshotFailed",
+            Reason::SettingAside => "SettingAside",
+            Reason::ClaimReused => "ClaimReused",
             Reason::Unblocked => "Unblocked",
         }
     }

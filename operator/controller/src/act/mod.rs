@@ -2,6 +2,7 @@
 
 mod api_error;
 mod applied;
+mod aside;
 mod children;
 mod claims;
 #[cfg(test)]
@@ -53,6 +54,7 @@ impl ActError {
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
             ActError::Step(StepError::Order { source, .. }) => source.kind(),
             ActError::Step(StepError::Claim(..)) => "Claim",
+            ActError::Step(StepError::Volume(..)) => "Volume",
             ActError::Step(
                 StepError::NoSnapshotApi(_) | StepError::SnapshotApi(..) | StepError::Snapshot(..),
             ) => "Snapshot",
@@ -97,6 +99,7 @@ impl ActError {
             ActError::Step(
                 StepError::Record(error)
                 | StepError::Claim(_, error)
+                | StepError::Volume(_, error)
                 | StepError::SnapshotApi(_, error)
                 | StepError::Pod(_, error),
             ) => Some(error),

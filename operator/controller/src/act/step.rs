@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::api_error::{is_conflict, is_gone};
+use super::aside::Keeper;
 use super::claims::Subject;
 use crate::agents::AgentError;
 use crate::context::Context;
@@ -34,7 +35,7 @@ const FORGET: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StepError {
     /// The record can't be written as JSON.
-    #[error("writing the record: {0}")]
+    #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The record was not written.
     #[error("writing the record: {0}")]
@@ -42,6 +43,9 @@ pub(crate) enum StepError {
     /// A claim was not labelled or deleted.
     #[error("claim {0}: {1}")]
     Claim(String, kube::Error),
+    /// A volume was not kept.
+    #[error("volume {0}: {1}")]
+    Volume(String, kube::Error),
     /// There is no such API here.
     #[error(
         "claim {0} is kept: its policy is to take a VolumeSnapshot first, but this Kubernetes cluster has no \
@@ -160,6 +164,18 @@ pub(crate) async fn carry_out(
             let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
             subject.delete_unused(cluster, resource_version).await
         }
+        Step::KeepVolume { aside, ordinal, cluster_id, former_policy } => {
+            Keeper { context, names, aside }.keep(*ordinal, cluster_id, former_policy.as_deref()).await
+        }
+        Step::ReleaseClaim { aside, claim } => {
+            info!(cluster = %key(names), claim, volume = aside.volume, kept_as = aside.claim, "claim released");
+            Keeper { context, names, aside }.release(claim).await
+        }
+        Step::ReserveVolume { aside } => Keeper { context, names, aside }.reserve().await,
+        Step::CreateAsideClaim { aside, ordinal, cluster_id, class, capacity, access_modes } => {
+            let keeper = Keeper { context, names, aside };
+            keeper.claim(*ordinal, cluster_id, class.as_deref(), *capacity, access_modes).await
+        }
         Step::ReplacePod { pod, uid, message } => {
             info!(cluster = %key(names), pod, why = message, "pod replaced");
             delete_pod(context, names, pod, uid).await
@@ -277,6 +293,7 @@ mod tests {
                     donor: None,
                     revision: 4,
                     failures: 0,
+                    aside: None,
                 }],
                 ..ReplicationRecord::default()
             }),

@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Surroundings};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{
-    ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names,
+    ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
+    Names,
 };
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
@@ -39,6 +40,7 @@ pub(crate) fn observe(
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
         instances: instances(cluster, names, stores, agents),
+        aside: aside(names, stores),
         surroundings: Surroundings::default(),
     }
 }
@@ -55,6 +57,18 @@ fn secrets_cluster_id(names: &Names, stores: &Stores) -> Option<String> {
         let secret = find(&stores.secrets, &names.namespace, &name)?;
         secret.metadata.labels.as_ref()?.get(LABEL_CLUSTER_ID).cloned()
     })
+}
+
+/// Claims that keep what was set aside. They have names of their own, so they are no instance's.
+fn aside(names: &Names, stores: &Stores) -> BTreeMap<String, Claim> {
+    let is_ours = |claim: &watch::Claim| {
+        let label = |key: &str| claim.metadata.labels.as_ref()?.get(key);
+        label(LABEL_ASIDE).is_some()
+            && label(LABEL_CLUSTER) == Some(&names.cluster)
+            && claim.metadata.namespace.as_ref() == Some(&names.namespace)
+    };
+    let claims = stores.claims.state().into_iter().filter(|claim| is_ours(claim));
+    claims.map(|claim| of_claim(&claim)).map(|claim| (claim.name.clone(), claim)).collect()
 }
 
 fn instances(

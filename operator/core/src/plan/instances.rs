@@ -144,8 +144,8 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
 }
 
 fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if let Some(why) = misfit(view, ordinal) {
-        return (InstanceState::Quarantined, Some(why));
+    if let Some(misfit) = misfit(view, ordinal) {
+        return (InstanceState::Quarantined, Some(misfit.says(view, ordinal)));
     }
     let failed = report.task.as_ref().and_then(|task| match &task.state {
         TaskState::Failed { error } => Some(format!("{} failed: {error}", task.kind)),

@@ -1,6 +1,7 @@
 //! What to do next: a chain of questions, in the order of their weight. The first that has something to do is
 //! the plan's step.
 
+mod aside;
 mod bootstrap;
 mod candidates;
 mod identity;
@@ -18,7 +19,7 @@ mod view;
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
-use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
+use mainstay_crd::{Aside, ClusterPhase, InstanceStatus, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
 
@@ -127,6 +128,44 @@ pub enum Step {
         /// Why, and what becomes of the volume, for the event and the log.
         message: String,
     },
+    /// Set a volume to `Retain` and write on it what it holds.
+    KeepVolume {
+        /// What is set aside.
+        aside: Aside,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// The reclaim policy that it has, to be told.
+        former_policy: Option<String>,
+    },
+    /// Delete an instance's claim whose volume was seen to be kept, and is seen again right before.
+    ReleaseClaim {
+        /// What is set aside.
+        aside: Aside,
+        /// The claim.
+        claim: String,
+    },
+    /// Reserve a volume whose claim is gone for the claim that is to keep it.
+    ReserveVolume {
+        /// What is set aside.
+        aside: Aside,
+    },
+    /// Make the claim that keeps a reserved volume.
+    CreateAsideClaim {
+        /// What is set aside.
+        aside: Aside,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// The volume's storage class.
+        class: Option<String>,
+        /// The volume's size in bytes.
+        capacity: u64,
+        /// The volume's access modes.
+        access_modes: Vec<String>,
+    },
     /// Delete a pod, so that the StatefulSet makes it anew.
     ReplacePod {
         /// The pod.
@@ -158,6 +197,10 @@ impl Step {
             Step::NoteClaim { .. } => "NoteClaim",
             Step::SnapshotClaim { .. } => "SnapshotClaim",
             Step::DeleteClaim { .. } => "DeleteClaim",
+            Step::KeepVolume { .. } => "KeepVolume",
+            Step::ReleaseClaim { .. } => "ReleaseClaim",
+            Step::ReserveVolume { .. } => "ReserveVolume",
+            Step::CreateAsideClaim { .. } => "CreateAsideClaim",
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
@@ -223,6 +266,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         primary::decide(view),
         candidates::decide(view),
         leaving::decide(view),
+        aside::decide(view),
         leaving::forget_notes(view),
         replicas::decide(view),
         rollout::roll(view, &hash),

@@ -7,7 +7,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, candidates, instances, retention, switchover};
+use super::{Decision, Plan, Step, aside, candidates, instances, retention, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -154,6 +154,10 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
         Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
             (Reason::ClaimKept, format!("{claim} is no longer used and is being dealt with"))
         }
+        Step::KeepVolume { aside, .. }
+        | Step::ReleaseClaim { aside, .. }
+        | Step::ReserveVolume { aside }
+        | Step::CreateAsideClaim { aside, .. } => aside::telling(aside),
         Step::LabelClaim { .. } | Step::NoteClaim { .. } => return None,
     })
 }

@@ -7,9 +7,7 @@ use mainstay_crd::names::{
     ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT, ANNOTATION_SWITCHOVER_TO,
     SWITCHOVER_TO_ANY,
 };
-use mainstay_crd::{
-    InstanceStatus, KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy,
-};
+use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
 use mainstay_proto::{
     Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
     ServerState, Stage, Task, TaskState, pod,
@@ -35,6 +33,14 @@ pub(super) struct Volume {
     pub(super) committed: u64,
     pub(super) highest: Fence,
     pub(super) annotations: BTreeMap<String, String>,
+    /// The volume's name, its reclaim policy, and what it was told that it holds.
+    pub(super) pv: String,
+    pub(super) kept: bool,
+    pub(super) told: Option<String>,
+    /// The claim that it is reserved for, once its own is gone.
+    pub(super) reserved: Option<String>,
+    /// The claim is being deleted, but a pod still uses it.
+    pub(super) deleting: bool,
     /// Rises with every change of the claim.
     pub(super) version: u64,
 }
@@ -65,6 +71,12 @@ pub(super) struct World {
     pub(super) drained: BTreeSet<u32>,
     /// Replicas that receive nothing at the moment, and say nothing of it.
     pub(super) stalled: BTreeSet<u32>,
+    /// The operator may not read volumes and nodes.
+    pub(super) blind: bool,
+    /// Volumes whose claim is gone.
+    pub(super) released: Vec<Volume>,
+    /// Volumes that were set aside, by claim.
+    pub(super) aside: BTreeMap<String, Volume>,
     /// What is in VolumeSnapshots.
     pub(super) snapshots: BTreeMap<String, GtidSet>,
     /// The volumes' reclaim policy, where it is known.
@@ -100,6 +112,9 @@ impl World {
             annotations: BTreeMap::new(),
             drained: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            blind: false,
+            released: Vec::new(),
+            aside: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             reclaim: None,
             cloned: 0,
@@ -143,6 +158,7 @@ impl World {
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
+            aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
     }
@@ -150,14 +166,24 @@ impl World {
     /// Each ordinal has a node of its own.
     fn surroundings(&self) -> Surroundings {
         let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
-        let volume = |i: &u32| {
-            let volume = crate::Volume { reclaim_policy: self.reclaim.clone(), ..crate::Volume::default() };
-            (format!("pv-{i}"), volume)
-        };
+        let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
+        let released = self.released.iter().map(|v| (v.reserved.clone().unwrap_or("gone".into()), v));
+        let aside = self.aside.iter().map(|(name, v)| (name.clone(), v));
+        let volumes = claims.chain(released).chain(aside).map(|(claim, v)| {
+            let volume = crate::Volume {
+                name: v.pv.clone(),
+                reclaim_policy: if v.kept { Some("Retain".into()) } else { self.reclaim.clone() },
+                claim: Some((NAMESPACE.into(), claim)),
+                claim_uid: Some(v.claim_uid.clone()).filter(|_| v.reserved.is_none()),
+                annotations: v.told.iter().map(|set| (ANNOTATION_GTID_SET.into(), set.clone())).collect(),
+                ..crate::Volume::default()
+            };
+            (v.pv.clone(), volume)
+        });
         Surroundings {
-            known: true,
+            known: !self.blind,
             nodes: self.pods.keys().map(node).collect(),
-            volumes: self.volumes.keys().map(volume).collect(),
+            volumes: volumes.collect(),
         }
     }
 
@@ -167,7 +193,8 @@ impl World {
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
             phase: Some("Bound".into()),
-            volume: Some(format!("pv-{ordinal}")),
+            volume: Some(volume.pv.clone()),
+            deleting: volume.deleting,
             resource_version: Some(volume.version.to_string()),
             annotations: volume.annotations.clone(),
             ..Claim::default()
@@ -264,12 +291,6 @@ impl World {
         self.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), to);
     }
 
-    /// Replicas that can't go on, because the primary no longer has what they lack.
-    pub(super) fn cut_off(plan: &Plan) -> Vec<u32> {
-        let cut = |i: &InstanceStatus| i.message.as_ref().is_some_and(|m| m.contains("no longer keeps"));
-        plan.instances.iter().filter(|i| cut(i)).map(|i| i.ordinal.unsigned_abs()).collect()
-    }
-
     pub(super) fn recorded_primary(&self) -> Option<u32> {
         self.status.replication.as_ref()?.primary.map(i32::unsigned_abs)
     }
@@ -281,9 +302,12 @@ impl World {
             let plan = self.turn();
             let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
             if plan.step.is_none() && before == self.pods.len() && applied {
+                // What replicas received in this turn may show in the next.
+                let next = self.turn();
                 match plan.look_again {
                     Some(wait) => self.now += wait,
-                    None => return self.turn(),
+                    None if next.step.is_none() => return next,
+                    None => {}
                 }
             }
         }
@@ -298,10 +322,11 @@ impl World {
         self.replicas = plan.stateful_set_replicas;
         let hash = super::super::template_hash(&super::super::View::of(observation));
         self.pods.retain(|&i, _| i < plan.stateful_set_replicas);
+        self.release();
         for i in 0..plan.stateful_set_replicas {
             if !self.volumes.contains_key(&i) {
-                let claim_uid = self.id("claim");
-                self.volumes.insert(i, Volume { claim_uid, ..Volume::default() });
+                let (claim_uid, pv) = (self.id("claim"), self.id("pv"));
+                self.volumes.insert(i, Volume { claim_uid, pv, ..Volume::default() });
             }
             if !self.pods.contains_key(&i) {
                 self.start_pod(i, &hash);
@@ -364,12 +389,39 @@ impl World {
             Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
                 self.delete_claim(ordinal, &uid, &resource_version)
             }
+            Step::KeepVolume { aside, .. } => {
+                let volume = self.volumes.values_mut().find(|v| v.pv == aside.volume).unwrap();
+                (volume.kept, volume.told) = (true, Some(aside.gtid_set));
+            }
+            Step::ReleaseClaim { aside, .. } => {
+                let volume = self.volumes.values_mut().find(|v| v.claim_uid == aside.claim_uid).unwrap();
+                assert!(volume.kept, "I5: the volume would go with its claim");
+                volume.deleting = true;
+                self.release();
+            }
+            Step::ReserveVolume { aside } => {
+                let volume = self.released.iter_mut().find(|v| v.pv == aside.volume).unwrap();
+                volume.reserved = Some(aside.claim);
+            }
+            Step::CreateAsideClaim { aside, .. } => {
+                let at = self.released.iter().position(|v| v.pv == aside.volume).unwrap();
+                let volume = self.released.remove(at);
+                assert!(self.aside.insert(aside.claim, volume).is_none());
+            }
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
                 if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
                     self.pods.remove(&ordinal);
                 }
             }
+        }
+    }
+
+    /// Claims that are being deleted go once no pod uses them.
+    fn release(&mut self) {
+        let gone = self.volumes.iter().filter(|(i, v)| v.deleting && !self.pods.contains_key(i));
+        for ordinal in gone.map(|(&i, _)| i).collect::<Vec<_>>() {
+            self.released.extend(self.volumes.remove(&ordinal));
         }
     }
 
