@@ -101,6 +101,15 @@ has '^  name: ops-mainstay$'
 has '^            - --all-namespaces$'
 lacks '- --namespace='
 
+render "deletion protection" --set clusterWide=true
+count 1 '^kind: ValidatingAdmissionPolicy$'
+count 1 '^kind: ValidatingAdmissionPolicyBinding$'
+has 'operations: \[DELETE\]'
+lacks 'matchConditions'
+render "no deletion protection" --set clusterWide=true --set admission.deletionProtection=false
+lacks '^kind: ValidatingAdmissionPolicy'
+refused 'deletionProtection' --set-string admission.deletionProtection=true
+
 render "an image of one's own" --set image.repository=registry.example.com/m --set-string image.tag=7
 has '^          image: registry.example.com/m:7$'
 has '^            - --agent-image=registry.example.com/m:7$'

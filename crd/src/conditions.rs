@@ -109,6 +109,8 @@ pub enum Reason {
     SettingAside,
     /// A kept claim is in use again.
     ClaimReused,
+    /// The cluster is being deleted, but protected: nothing is torn down.
+    DeletionProtected,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -152,6 +154,7 @@ impl Reason {
             Reason::SnapshotFailed => "SnapshotFailed",
             Reason::SettingAside => "SettingAside",
             Reason::ClaimReused => "ClaimReused",
+            Reason::DeletionProtected => "DeletionProtected",
             Reason::Unblocked => "Unblocked",
         }
     }

@@ -31,6 +31,10 @@ pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
 pub const ANNOTATION_KEPT_SINCE: &str = "mysql.mainstay.dev/kept-since";
 /// Annotation on a claim: the name of its VolumeSnapshot that is ready to use.
 pub const ANNOTATION_SNAPSHOT: &str = "mysql.mainstay.dev/snapshot-ready";
+/// Finalizer of a cluster whose claims are deleted or copied when it is deleted.
+pub const FINALIZER_RETENTION: &str = "mysql.mainstay.dev/retention";
+/// Finalizer of a cluster whose `spec.deletionProtection` is set.
+pub const FINALIZER_PROTECTION: &str = "mysql.mainstay.dev/deletion-protection";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

@@ -7,6 +7,7 @@ mod children;
 mod claims;
 #[cfg(test)]
 mod claims_tests;
+mod deletion;
 mod roles;
 mod snapshots;
 mod step;
@@ -53,6 +54,7 @@ impl ActError {
             ActError::Role(_) => "Role",
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
             ActError::Step(StepError::Order { source, .. }) => source.kind(),
+            ActError::Step(StepError::Finalizers(_) | StepError::StatefulSet(..)) => "Deletion",
             ActError::Step(StepError::Claim(..)) => "Claim",
             ActError::Step(StepError::Volume(..)) => "Volume",
             ActError::Step(
@@ -98,6 +100,8 @@ impl ActError {
             ActError::Role(error) => Some(&error.source),
             ActError::Step(
                 StepError::Record(error)
+                | StepError::Finalizers(error)
+                | StepError::StatefulSet(_, error)
                 | StepError::Claim(_, error)
                 | StepError::Volume(_, error)
                 | StepError::SnapshotApi(_, error)
@@ -118,10 +122,13 @@ pub(crate) async fn act(
     plan: &Plan,
     kept: &mut Kept,
 ) -> (Outcome, Option<ActError>) {
-    if observation.cluster.deleting || observation.cluster.spec.paused {
+    let ends = observation.cluster.deleting && !mainstay_core::protected(observation);
+    if observation.cluster.spec.paused && !ends {
         return (Outcome::Told, None);
     }
     let made = match &plan.cluster_id {
+        // What is being torn down is not made anew.
+        _ if ends => Ok(()),
         Some(id) => make(scope, observation, plan, id, kept).await,
         None => Ok(()),
     };

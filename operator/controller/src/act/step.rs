@@ -16,6 +16,7 @@ use tracing::info;
 use super::api_error::{is_conflict, is_gone};
 use super::aside::Keeper;
 use super::claims::Subject;
+use super::deletion;
 use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
@@ -43,6 +44,12 @@ pub(crate) enum StepError {
     /// A claim was not labelled or deleted.
     #[error("claim {0}: {1}")]
     Claim(String, kube::Error),
+    /// Finalizers were not set.
+    #[error("finalizers: {0}")]
+    Finalizers(kube::Error),
+    /// The StatefulSet was not deleted.
+    #[error("deleting StatefulSet {0}: {1}")]
+    StatefulSet(String, kube::Error),
     /// A volume was not kept.
     #[error("volume {0}: {1}")]
     Volume(String, kube::Error),
@@ -163,6 +170,18 @@ pub(crate) async fn carry_out(
             info!(cluster = %key(names), claim, why = message, "claim to be deleted");
             let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
             subject.delete_unused(cluster, resource_version).await
+        }
+        Step::SetFinalizers { finalizers } => {
+            info!(cluster = %key(names), ?finalizers, "finalizers");
+            deletion::set_finalizers(context, names, cluster, finalizers).await
+        }
+        Step::DeleteStatefulSet { name } => {
+            info!(cluster = %key(names), "the cluster is torn down, as spec.storage.retention says");
+            deletion::delete_stateful_set(context, names, cluster, name).await
+        }
+        Step::DropClaim { claim, uid, resource_version } => {
+            info!(cluster = %key(names), claim, "claim deleted with its cluster");
+            deletion::drop_claim(context, names, cluster, claim, uid, resource_version).await
         }
         Step::KeepVolume { aside, ordinal, cluster_id, former_policy } => {
             Keeper { context, names, aside }.keep(*ordinal, cluster_id, former_policy.as_deref()).await

@@ -40,6 +40,7 @@ pub(crate) fn observe(
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
         instances: instances(cluster, names, stores, agents),
+        stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).is_some(),
         aside: aside(names, stores),
         surroundings: Surroundings::default(),
     }

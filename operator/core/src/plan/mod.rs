@@ -4,6 +4,7 @@
 mod aside;
 mod bootstrap;
 mod candidates;
+mod deletion;
 mod identity;
 mod instances;
 mod leaving;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use crate::Observation;
 use crate::children::{self, Blueprint};
+pub use deletion::protected;
 use view::View;
 
 /// The outcome of planning.
@@ -166,6 +168,25 @@ pub enum Step {
         /// The volume's access modes.
         access_modes: Vec<String>,
     },
+    /// Put these of Mainstay's finalizers on the object, and no other of Mainstay's.
+    SetFinalizers {
+        /// The finalizers.
+        finalizers: Vec<String>,
+    },
+    /// Delete the StatefulSet, and with it the pods, of a cluster that is being deleted with its claims.
+    DeleteStatefulSet {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a claim of a cluster that is being deleted with its claims, after a fresh look agrees.
+    DropClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Its `metadata.resourceVersion`, as a precondition.
+        resource_version: String,
+    },
     /// Delete a pod, so that the StatefulSet makes it anew.
     ReplacePod {
         /// The pod.
@@ -201,13 +222,16 @@ impl Step {
             Step::ReleaseClaim { .. } => "ReleaseClaim",
             Step::ReserveVolume { .. } => "ReserveVolume",
             Step::CreateAsideClaim { .. } => "CreateAsideClaim",
+            Step::SetFinalizers { .. } => "SetFinalizers",
+            Step::DeleteStatefulSet { .. } => "DeleteStatefulSet",
+            Step::DropClaim { .. } => "DropClaim",
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
 
     /// It only writes down what is so: nobody waits for it, and nothing changes by it.
     pub(crate) fn is_note(&self) -> bool {
-        matches!(self, Step::LabelClaim { .. } | Step::NoteClaim { .. })
+        matches!(self, Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. })
     }
 }
 
@@ -232,11 +256,8 @@ pub fn plan(observation: &Observation) -> Plan {
 
 fn decide(view: &View<'_>) -> Option<Decision> {
     let cluster = &view.o.cluster;
-    if cluster.deleting {
-        return Some(Decision::Wait(
-            Reason::Deleting,
-            "the cluster is being deleted; its claims are kept".into(),
-        ));
+    if cluster.deleting && !deletion::protected(view.o) {
+        return Some(deletion::tear_down(view));
     }
     if cluster.spec.paused {
         return Some(Decision::Wait(Reason::Paused, "spec.paused is set: nothing is changed".into()));
@@ -244,6 +265,9 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(violation) = rules::validate(&cluster.spec).first() {
         let message = format!("{}: {}", violation.field, violation.message);
         return Some(Decision::Blocked(Reason::InvalidSpec, message));
+    }
+    if let Some(decision) = deletion::finalizers(view) {
+        return Some(decision);
     }
     if let Some(decision) = identity::decide(view) {
         return Some(decision);

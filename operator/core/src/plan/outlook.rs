@@ -7,7 +7,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, aside, candidates, instances, retention, switchover};
+use super::{Decision, Plan, Step, aside, candidates, deletion, instances, retention, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -115,7 +115,7 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
-        blocked(decision),
+        blocked(view, decision),
     ];
     wanted.extend(retention::condition(view));
     // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
@@ -158,7 +158,10 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
         | Step::ReleaseClaim { aside, .. }
         | Step::ReserveVolume { aside }
         | Step::CreateAsideClaim { aside, .. } => aside::telling(aside),
-        Step::LabelClaim { .. } | Step::NoteClaim { .. } => return None,
+        Step::DeleteStatefulSet { .. } | Step::DropClaim { .. } => {
+            (Reason::Deleting, "the cluster is being deleted, with its claims".into())
+        }
+        Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. } => return None,
     })
 }
 
@@ -221,8 +224,12 @@ fn spec_valid(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
     Wanted { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(decision: Option<&Decision>) -> Wanted {
+fn blocked(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
     let (status, reason, message) = match decision {
+        _ if deletion::protected(view.o) => {
+            let (reason, message) = deletion::protection();
+            (true, reason, message)
+        }
         Some(Decision::Blocked(reason, message)) => (true, *reason, message.clone()),
         _ => (false, Reason::Unblocked, "nothing is in the way".into()),
     };

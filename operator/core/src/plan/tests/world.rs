@@ -71,6 +71,9 @@ pub(super) struct World {
     pub(super) drained: BTreeSet<u32>,
     /// Replicas that receive nothing at the moment, and say nothing of it.
     pub(super) stalled: BTreeSet<u32>,
+    /// The object is being deleted, and what keeps it.
+    pub(super) deleting: bool,
+    pub(super) finalizers: Vec<String>,
     /// The operator may not read volumes and nodes.
     pub(super) blind: bool,
     /// Volumes whose claim is gone.
@@ -112,6 +115,8 @@ impl World {
             annotations: BTreeMap::new(),
             drained: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            deleting: false,
+            finalizers: Vec::new(),
             blind: false,
             released: Vec::new(),
             aside: BTreeMap::new(),
@@ -149,15 +154,16 @@ impl World {
                 name: NAME.into(),
                 uid: "uid".into(),
                 generation: 1,
-                deleting: false,
+                deleting: self.deleting,
                 annotations: self.annotations.clone(),
-                finalizers: Vec::new(),
+                finalizers: self.finalizers.clone(),
                 spec: self.spec.clone(),
                 status: self.status.clone(),
             },
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
+            stateful_set: self.replicas > 0,
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
@@ -315,7 +321,8 @@ impl World {
     }
 
     fn apply(&mut self, observation: &Observation, plan: &Plan) {
-        if plan.cluster_id.is_none() || self.spec.paused {
+        let ends = observation.cluster.deleting && !crate::protected(observation);
+        if plan.cluster_id.is_none() || self.spec.paused || ends {
             return;
         }
         self.secrets = plan.cluster_id.clone();
@@ -388,6 +395,17 @@ impl World {
             }
             Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
                 self.delete_claim(ordinal, &uid, &resource_version)
+            }
+            Step::SetFinalizers { finalizers } => self.finalizers = finalizers,
+            Step::DeleteStatefulSet { .. } => {
+                assert!(self.deleting && !self.spec.deletion_protection);
+                self.replicas = 0;
+                self.pods.clear();
+            }
+            Step::DropClaim { uid, .. } => {
+                assert!(self.deleting && !self.spec.deletion_protection && self.pods.is_empty());
+                self.volumes.retain(|_, volume| volume.claim_uid != uid);
+                self.acknowledged = GtidSet::default();
             }
             Step::KeepVolume { aside, .. } => {
                 let volume = self.volumes.values_mut().find(|v| v.pv == aside.volume).unwrap();
