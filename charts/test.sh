@@ -72,10 +72,10 @@ has '^              path: /readyz$'
 test="rights"
 lacks '"\*"|\[\*\]|- \*'
 lacks 'pods/(exec|portforward)|deletecollection|escalate|impersonate|bind'
-# A claim or a StatefulSet is never deleted, nor a Secret.
+# A Secret is never deleted, nor a cluster, nor a volume's copy.
 has '^    resources: \[persistentvolumeclaims\]$'
 lacks_delete() { ! grep -A1 -E "resources: .*$1" "$rendered" | grep -q 'verbs:.*delete' || fail "$1 may be deleted"; }
-for resource in persistentvolumeclaims statefulsets secrets configmaps services mysqlclusters; do
+for resource in secrets configmaps services mysqlclusters volumesnapshots persistentvolumes; do
   lacks_delete "$resource"
 done
 # Each rule has its reason above it.
@@ -100,6 +100,15 @@ count 1 '^kind: Role$'
 has '^  name: ops-mainstay$'
 has '^            - --all-namespaces$'
 lacks '- --namespace='
+
+render "deletion protection" --set clusterWide=true
+count 1 '^kind: ValidatingAdmissionPolicy$'
+count 1 '^kind: ValidatingAdmissionPolicyBinding$'
+has 'operations: \[DELETE\]'
+lacks 'matchConditions'
+render "no deletion protection" --set clusterWide=true --set admission.deletionProtection=false
+lacks '^kind: ValidatingAdmissionPolicy'
+refused 'deletionProtection' --set-string admission.deletionProtection=true
 
 render "an image of one's own" --set image.repository=registry.example.com/m --set-string image.tag=7
 has '^          image: registry.example.com/m:7$'

@@ -18,6 +18,8 @@ pub enum ConditionType {
     SpecValid,
     /// The operator is kept from going on and a person must act.
     Blocked,
+    /// Claims of instances that are no longer asked for were dealt with as `spec.storage.retention.whenScaled` says.
+    RetentionApplied,
 }
 
 impl ConditionType {
@@ -29,6 +31,7 @@ impl ConditionType {
             ConditionType::Progressing => "Progressing",
             ConditionType::SpecValid => "SpecValid",
             ConditionType::Blocked => "Blocked",
+            ConditionType::RetentionApplied => "RetentionApplied",
         }
     }
 }
@@ -92,6 +95,22 @@ pub enum Reason {
     SwitchoverRefused,
     /// A switchover is wanted, but nobody can take over at the moment.
     SwitchoverWaiting,
+    /// An instance is leaving, because it is no longer asked for.
+    ScalingDown,
+    /// A claim is kept for now; the message says why, and until when.
+    ClaimKept,
+    /// A claim was deleted, as the spec says.
+    ClaimDeleted,
+    /// The Kubernetes cluster has no VolumeSnapshot API, which the spec asks for.
+    NoSnapshotApi,
+    /// A VolumeSnapshot was not taken; the message says why.
+    SnapshotFailed,
+    /// A volume that can no longer be used is being kept under another claim, and its instance cloned anew.
+    SettingAside,
+    /// A kept claim is in use again.
+    ClaimReused,
+    /// The cluster is being deleted, but protected: nothing is torn down.
+    DeletionProtected,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -128,6 +147,14 @@ impl Reason {
             Reason::SwitchoverGivenUp => "SwitchoverGivenUp",
             Reason::SwitchoverRefused => "SwitchoverRefused",
             Reason::SwitchoverWaiting => "SwitchoverWaiting",
+            Reason::ScalingDown => "ScalingDown",
+            Reason::ClaimKept => "ClaimKept",
+            Reason::ClaimDeleted => "ClaimDeleted",
+            Reason::NoSnapshotApi => "NoSnapshotApi",
+            Reason::SnapshotFailed => "SnapshotFailed",
+            Reason::SettingAside => "SettingAside",
+            Reason::ClaimReused => "ClaimReused",
+            Reason::DeletionProtected => "DeletionProtected",
             Reason::Unblocked => "Unblocked",
         }
     }

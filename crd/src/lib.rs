@@ -6,9 +6,11 @@ pub mod conditions;
 pub mod manifest;
 pub mod names;
 pub mod quantity;
+mod retention;
 pub mod rules;
 mod spec;
 mod status;
 
+pub use retention::*;
 pub use spec::*;
 pub use status::*;

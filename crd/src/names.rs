@@ -21,6 +21,20 @@ pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
 pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
 /// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.
 pub const SWITCHOVER_TO_ANY: &str = "any";
+/// Label on a claim: the ordinal of the instance whose volume it keeps, without being that instance's claim.
+pub const LABEL_ASIDE: &str = "mysql.mainstay.dev/aside";
+/// Annotation on a volume: the reclaim policy that it had before it was to be kept.
+pub const ANNOTATION_FORMER_POLICY: &str = "mysql.mainstay.dev/former-reclaim-policy";
+/// Annotation on a claim or volume: the GTID set, executed and received, that its instance held when it left.
+pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
+/// Annotation on a claim or volume: since when it is kept without an instance, in RFC 3339.
+pub const ANNOTATION_KEPT_SINCE: &str = "mysql.mainstay.dev/kept-since";
+/// Annotation on a claim: the name of its VolumeSnapshot that is ready to use.
+pub const ANNOTATION_SNAPSHOT: &str = "mysql.mainstay.dev/snapshot-ready";
+/// Finalizer of a cluster whose claims are deleted or copied when it is deleted.
+pub const FINALIZER_RETENTION: &str = "mysql.mainstay.dev/retention";
+/// Finalizer of a cluster whose `spec.deletionProtection` is set.
+pub const FINALIZER_PROTECTION: &str = "mysql.mainstay.dev/deletion-protection";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.
@@ -95,6 +109,10 @@ impl Names {
     pub fn claim(&self, ordinal: u32) -> String {
         format!("data-{}-{ordinal}", self.cluster)
     }
+    /// The `n`th claim under which a volume of an ordinal is kept that could not be used any more.
+    pub fn aside_claim(&self, ordinal: u32, n: u32) -> String {
+        format!("{}-aside-{n}", self.claim(ordinal))
+    }
     /// The ordinal in the name of one of this cluster's pods.
     pub fn ordinal_of_pod(&self, pod: &str) -> Option<u32> {
         parse_ordinal(pod.strip_prefix(self.cluster.as_str())?.strip_prefix('-')?)
@@ -123,5 +141,6 @@ mod tests {
         for other in ["shop", "shop-", "shop-x", "shop-01", "shop-+1", "shopping-0", "shop-a-0"] {
             assert_eq!(names.ordinal_of_pod(other), None, "{other}");
         }
+        assert_eq!(names.ordinal_of_claim(&names.aside_claim(2, 0)), None, "it is no instance's claim");
     }
 }

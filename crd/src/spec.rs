@@ -11,6 +11,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::retention::Retention;
 use crate::rules;
 use crate::status::MySQLClusterStatus;
 
@@ -85,6 +86,9 @@ pub struct MySQLClusterSpec {
     /// While true the operator observes and reports, but changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// While true, deleting this object tears nothing down: the database serves on, whatever `whenDeleted` says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletion_protection: bool,
     /// The id of a cluster whose kept volumes this one may take over, where the operator asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
@@ -121,6 +125,9 @@ pub struct Storage {
     /// Selects volumes made by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+    /// What becomes of claims that no instance uses any more; all are kept if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 fn default_access_modes() -> Vec<AccessMode> {

@@ -145,6 +145,26 @@ pub struct Operation {
     /// Tries that failed before this one.
     #[serde(default)]
     pub failures: i32,
+    /// What is kept, of a volume that is set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
+}
+
+/// A volume that is kept under a claim of another name, so that its instance gets a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Aside {
+    /// UID of the instance's claim, which goes.
+    #[serde(rename = "claimUID")]
+    pub claim_uid: String,
+    /// The volume, which stays.
+    pub volume: String,
+    /// The claim that it is kept under.
+    pub claim: String,
+    /// The GTID set on it, executed and received.
+    pub gtid_set: String,
+    /// When that was seen.
+    pub since: Time,
 }
 
 /// Kinds of operations on a data directory.
@@ -154,6 +174,8 @@ pub enum OperationKind {
     Initialize,
     /// An empty or partial directory becomes a copy of a donor's.
     Clone,
+    /// A volume whose data can't be used any more is kept under a claim of another name.
+    SetAside,
 }
 
 /// What an instance is now.

@@ -45,7 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do where its clusters are. */}}
 {{- define "mainstay.rules" -}}
-# What is wanted. The operator never changes a MySQLCluster's spec or metadata.
+# What is wanted. The operator never changes a MySQLCluster's spec.
 - apiGroups: [mysql.mainstay.dev]
   resources: [mysqlclusters]
   verbs: [get, list, watch]
@@ -57,7 +57,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [mysql.mainstay.dev]
   resources: [mysqlclusters/finalizers]
   verbs: [update]
-# The instances. Server-side apply is `create` the first time and `patch` afterwards; never deleted.
+# The instances. Server-side apply is `create` the first time and `patch` afterwards.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]
@@ -71,7 +71,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# Where the data is. `patch` labels a claim with the cluster whose data is on it; claims are never deleted.
+# Where the data is. `patch` writes on a claim whose data is on it, and what.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch]

@@ -12,6 +12,7 @@ mod config;
 mod entries;
 mod pattern;
 mod pod;
+mod retention;
 mod storage;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
@@ -25,6 +26,7 @@ use pattern::Pattern;
 pub(crate) use config::config_entries;
 pub(crate) use entries::{annotations, labels};
 pub(crate) use pod::{clone_limits, pod_security, resources};
+pub(crate) use retention::{keep_or_delete, retention};
 pub(crate) use storage::storage;
 
 /// A DNS label that leaves room for the children's suffixes: [`crate::names::MAX_NAME`].
@@ -61,6 +63,15 @@ pub fn validate(spec: &MySQLClusterSpec) -> Vec<Violation> {
     let mut found = Vec::new();
     check(&spec_rules(), spec, "spec", &mut found);
     check(&storage::rules(), &spec.storage, "spec.storage", &mut found);
+    if let Some(retention) = &spec.storage.retention {
+        let path = "spec.storage.retention";
+        check(&retention::rules(), retention, path, &mut found);
+        let parts = [("whenScaled", &retention.when_scaled), ("whenDeleted", &retention.when_deleted)];
+        for (name, part) in parts {
+            part.iter()
+                .for_each(|p| check(&retention::keep_rules(), p, &format!("{path}.{name}"), &mut found));
+        }
+    }
     if let Some(resources) = &spec.resources {
         check(&pod::resource_rules(), resources, "spec.resources", &mut found);
     }

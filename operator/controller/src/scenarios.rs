@@ -228,3 +228,63 @@ async fn an_object_that_cannot_be_read_is_told_once_and_changes_nothing() {
     assert_eq!(events.len(), 1);
     assert!(events[0]["note"].as_str().unwrap().contains("can't be read"), "{events:?}");
 }
+
+fn put_claim(rig: &Rig, name: &str) {
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "db", "labels": {"mysql.mainstay.dev/cluster": "shop",
+            "mysql.mainstay.dev/aside": "1"}}});
+    rig.api.put(&path("/api/v1", "persistentvolumeclaims", name), claim);
+}
+
+fn delete_cluster(rig: &Rig) {
+    rig.api.edit(CLUSTER, |cluster| cluster["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+}
+
+#[tokio::test]
+async fn a_cluster_that_goes_with_its_claims_takes_all_of_them_and_others_finalizers_stay() {
+    let mut rig = Rig::new();
+    rig.api.edit(CLUSTER, |cluster| {
+        cluster["metadata"]["finalizers"] = json!(["theirs/x"]);
+        cluster["spec"]["storage"]["retention"] = json!({"whenDeleted": {"policy": "Delete"}});
+    });
+    rig.settle().await;
+    let finalizers = |rig: &Rig| rig.api.get(CLUSTER).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers(&rig), json!(["theirs/x", "mysql.mainstay.dev/retention"]));
+    put_claim(&rig, "data-shop-0");
+    put_claim(&rig, "data-shop-1-aside-0");
+    delete_cluster(&rig);
+    rig.settle().await;
+    assert_eq!(rig.api.list("statefulsets"), [] as [Value; 0]);
+    assert_eq!(rig.api.list("persistentvolumeclaims"), [] as [Value; 0]);
+    assert_eq!(finalizers(&rig), json!(["theirs/x"]));
+}
+
+#[tokio::test]
+async fn a_cluster_whose_claims_are_kept_is_let_go_untouched() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    put_claim(&rig, "data-shop-0");
+    assert_eq!(rig.api.get(CLUSTER).unwrap()["metadata"]["finalizers"], Value::Null);
+    delete_cluster(&rig);
+    rig.reconcile().await.unwrap();
+    assert_eq!(writes(rig.api.requests()), ["PATCH mysqlclusters/shop/status"]);
+}
+
+#[tokio::test]
+async fn a_protected_cluster_is_looked_after_while_it_is_being_deleted() {
+    let mut rig = Rig::new();
+    rig.api.edit(CLUSTER, |cluster| {
+        cluster["spec"]["deletionProtection"] = json!(true);
+        cluster["spec"]["storage"]["retention"] = json!({"whenDeleted": {"policy": "Delete"}});
+    });
+    rig.settle().await;
+    put_claim(&rig, "data-shop-0");
+    delete_cluster(&rig);
+    rig.api
+        .edit(&path("/api/v1", "services", "shop-primary"), |service| service["spec"]["ports"] = json!([]));
+    rig.settle().await;
+    assert_eq!(rig.condition("Blocked")["reason"], "DeletionProtected");
+    assert_eq!(rig.api.list("persistentvolumeclaims").len(), 1);
+    let service = rig.api.get(&path("/api/v1", "services", "shop-primary")).unwrap();
+    assert_ne!(service["spec"]["ports"], json!([]), "children are still put right");
+}

@@ -21,6 +21,12 @@ pub struct Observation {
     pub secrets_cluster_id: Option<String>,
     /// Instances by ordinal: every ordinal below `spec.replicas`, and any beyond that has a pod or a claim.
     pub instances: BTreeMap<u32, Instance>,
+    /// The StatefulSet exists.
+    #[serde(default)]
+    pub stateful_set: bool,
+    /// Claims that keep volumes which were set aside, by name.
+    #[serde(default)]
+    pub aside: BTreeMap<String, Claim>,
     /// What is known of storage and nodes.
     #[serde(default)]
     pub surroundings: Surroundings,

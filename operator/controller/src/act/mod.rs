@@ -2,8 +2,14 @@
 
 mod api_error;
 mod applied;
+mod aside;
 mod children;
+mod claims;
+#[cfg(test)]
+mod claims_tests;
+mod deletion;
 mod roles;
+mod snapshots;
 mod step;
 
 use kube::ResourceExt;
@@ -48,7 +54,12 @@ impl ActError {
             ActError::Role(_) => "Role",
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
             ActError::Step(StepError::Order { source, .. }) => source.kind(),
+            ActError::Step(StepError::Finalizers(_) | StepError::StatefulSet(..)) => "Deletion",
             ActError::Step(StepError::Claim(..)) => "Claim",
+            ActError::Step(StepError::Volume(..)) => "Volume",
+            ActError::Step(
+                StepError::NoSnapshotApi(_) | StepError::SnapshotApi(..) | StepError::Snapshot(..),
+            ) => "Snapshot",
             ActError::Step(StepError::Pod(..)) => "Pod",
         }
     }
@@ -57,6 +68,8 @@ impl ActError {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
+            ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
+            ActError::Step(StepError::SnapshotApi(..) | StepError::Snapshot(..)) => Reason::SnapshotFailed,
             _ => Reason::ApiError,
         }
     }
@@ -66,6 +79,7 @@ impl ActError {
         match self {
             ActError::Secret(error) => error.is_final(),
             ActError::Child(ChildError::Json { .. }) | ActError::Step(StepError::Json(_)) => true,
+            ActError::Step(StepError::NoSnapshotApi(_) | StepError::Snapshot(..)) => true,
             _ => self.api().is_some_and(is_final),
         }
     }
@@ -85,7 +99,13 @@ impl ActError {
             ActError::Child(ChildError::Api { source, .. }) => Some(source),
             ActError::Role(error) => Some(&error.source),
             ActError::Step(
-                StepError::Record(error) | StepError::Claim(_, error) | StepError::Pod(_, error),
+                StepError::Record(error)
+                | StepError::Finalizers(error)
+                | StepError::StatefulSet(_, error)
+                | StepError::Claim(_, error)
+                | StepError::Volume(_, error)
+                | StepError::SnapshotApi(_, error)
+                | StepError::Pod(_, error),
             ) => Some(error),
             _ => None,
         }
@@ -102,10 +122,13 @@ pub(crate) async fn act(
     plan: &Plan,
     kept: &mut Kept,
 ) -> (Outcome, Option<ActError>) {
-    if observation.cluster.deleting || observation.cluster.spec.paused {
+    let ends = observation.cluster.deleting && !mainstay_core::protected(observation);
+    if observation.cluster.spec.paused && !ends {
         return (Outcome::Told, None);
     }
     let made = match &plan.cluster_id {
+        // What is being torn down is not made anew.
+        _ if ends => Ok(()),
         Some(id) => make(scope, observation, plan, id, kept).await,
         None => Ok(()),
     };

@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use mainstay_core::Step;
-use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL, MANAGER_CLUSTER, MANAGER_STATUS, Names};
+use mainstay_crd::names::{MANAGER_STATUS, Names};
 use mainstay_crd::{MySQLCluster, MySQLClusterStatus, ReplicationRecord};
 use mainstay_proto::{Action, Answer, Order, Refusal};
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::api_error::{is_conflict, is_gone};
+use super::aside::Keeper;
+use super::claims::Subject;
+use super::deletion;
 use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
@@ -33,14 +36,35 @@ const FORGET: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StepError {
     /// The record can't be written as JSON.
-    #[error("writing the record: {0}")]
+    #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The record was not written.
     #[error("writing the record: {0}")]
     Record(kube::Error),
-    /// A claim was not labelled.
-    #[error("labelling claim {0}: {1}")]
+    /// A claim was not labelled or deleted.
+    #[error("claim {0}: {1}")]
     Claim(String, kube::Error),
+    /// Finalizers were not set.
+    #[error("finalizers: {0}")]
+    Finalizers(kube::Error),
+    /// The StatefulSet was not deleted.
+    #[error("deleting StatefulSet {0}: {1}")]
+    StatefulSet(String, kube::Error),
+    /// A volume was not kept.
+    #[error("volume {0}: {1}")]
+    Volume(String, kube::Error),
+    /// There is no such API here.
+    #[error(
+        "claim {0} is kept: its policy is to take a VolumeSnapshot first, but this Kubernetes cluster has no \
+         snapshot.storage.k8s.io/v1 API. Install it, or change spec.storage.retention"
+    )]
+    NoSnapshotApi(String),
+    /// The API server did not make or show a snapshot.
+    #[error("claim {0} is kept, since its VolumeSnapshot was not taken: {1}")]
+    SnapshotApi(String, kube::Error),
+    /// A snapshot failed.
+    #[error("claim {0} is kept, since its VolumeSnapshot was not taken: {1}")]
+    Snapshot(String, String),
     /// A pod was not deleted.
     #[error("deleting pod {0}: {1}")]
     Pod(String, kube::Error),
@@ -133,8 +157,43 @@ pub(crate) async fn carry_out(
             give_order(context, names, *ordinal, order, message, sent).await
         }
         Step::LabelClaim { claim, uid, ordinal, cluster_id } => {
-            let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: ordinal.to_string()});
-            label_claim(context, names, claim, uid, labels).await
+            Subject { context, names, claim, uid, ordinal: *ordinal }.label(cluster_id).await
+        }
+        Step::NoteClaim { claim, uid, ordinal, cluster_id, note } => {
+            Subject { context, names, claim, uid, ordinal: *ordinal }.note(cluster_id, note.as_ref()).await
+        }
+        Step::SnapshotClaim { claim, uid, snapshot, ordinal, cluster_id } => {
+            let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
+            subject.snapshot(snapshot, cluster_id).await
+        }
+        Step::DeleteClaim { claim, uid, resource_version, ordinal, message } => {
+            info!(cluster = %key(names), claim, why = message, "claim to be deleted");
+            let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
+            subject.delete_unused(cluster, resource_version).await
+        }
+        Step::SetFinalizers { finalizers } => {
+            info!(cluster = %key(names), ?finalizers, "finalizers");
+            deletion::set_finalizers(context, names, cluster, finalizers).await
+        }
+        Step::DeleteStatefulSet { name } => {
+            info!(cluster = %key(names), "the cluster is torn down, as spec.storage.retention says");
+            deletion::delete_stateful_set(context, names, cluster, name).await
+        }
+        Step::DropClaim { claim, uid, resource_version } => {
+            info!(cluster = %key(names), claim, "claim deleted with its cluster");
+            deletion::drop_claim(context, names, cluster, claim, uid, resource_version).await
+        }
+        Step::KeepVolume { aside, ordinal, cluster_id, former_policy } => {
+            Keeper { context, names, aside }.keep(*ordinal, cluster_id, former_policy.as_deref()).await
+        }
+        Step::ReleaseClaim { aside, claim } => {
+            info!(cluster = %key(names), claim, volume = aside.volume, kept_as = aside.claim, "claim released");
+            Keeper { context, names, aside }.release(claim).await
+        }
+        Step::ReserveVolume { aside } => Keeper { context, names, aside }.reserve().await,
+        Step::CreateAsideClaim { aside, ordinal, cluster_id, class, capacity, access_modes } => {
+            let keeper = Keeper { context, names, aside };
+            keeper.claim(*ordinal, cluster_id, class.as_deref(), *capacity, access_modes).await
         }
         Step::ReplacePod { pod, uid, message } => {
             info!(cluster = %key(names), pod, why = message, "pod replaced");
@@ -223,23 +282,6 @@ async fn give_order(
     }
 }
 
-async fn label_claim(
-    context: &Context,
-    names: &Names,
-    claim: &str,
-    uid: &str,
-    labels: Value,
-) -> Result<Outcome, StepError> {
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &names.namespace);
-    let patch = json!({"metadata": {"uid": uid, "labels": labels}});
-    let params = PatchParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PatchParams::default() };
-    match api.patch_metadata(claim, &params, &Patch::Merge(patch)).await {
-        Ok(_) => Ok(Outcome::Told),
-        Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
-        Err(error) => Err(StepError::Claim(claim.into(), error)),
-    }
-}
-
 async fn delete_pod(context: &Context, names: &Names, pod: &str, uid: &str) -> Result<Outcome, StepError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
     let params = DeleteParams::default()
@@ -270,6 +312,7 @@ mod tests {
                     donor: None,
                     revision: 4,
                     failures: 0,
+                    aside: None,
                 }],
                 ..ReplicationRecord::default()
             }),

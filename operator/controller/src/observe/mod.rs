@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Surroundings};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{
-    ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names,
+    ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
+    Names,
 };
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
@@ -31,7 +32,7 @@ pub(crate) fn observe(
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation.unwrap_or_default(),
             deleting: cluster.metadata.deletion_timestamp.is_some(),
-            annotations: ours(cluster.annotations()),
+            annotations: ours(cluster.metadata.annotations.as_ref()),
             finalizers: cluster.finalizers().iter().filter(|f| f.starts_with(GROUP)).cloned().collect(),
             spec: cluster.spec.clone(),
             status: cluster.status.clone().unwrap_or_default(),
@@ -39,13 +40,15 @@ pub(crate) fn observe(
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
         instances: instances(cluster, names, stores, agents),
+        stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).is_some(),
+        aside: aside(names, stores),
         surroundings: Surroundings::default(),
     }
 }
 
 /// Of annotations, Mainstay's own.
-fn ours(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let ours = annotations.iter().filter(|(key, _)| key.starts_with(GROUP));
+fn ours(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let ours = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
     ours.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -55,6 +58,18 @@ fn secrets_cluster_id(names: &Names, stores: &Stores) -> Option<String> {
         let secret = find(&stores.secrets, &names.namespace, &name)?;
         secret.metadata.labels.as_ref()?.get(LABEL_CLUSTER_ID).cloned()
     })
+}
+
+/// Claims that keep what was set aside. They have names of their own, so they are no instance's.
+fn aside(names: &Names, stores: &Stores) -> BTreeMap<String, Claim> {
+    let is_ours = |claim: &watch::Claim| {
+        let label = |key: &str| claim.metadata.labels.as_ref()?.get(key);
+        label(LABEL_ASIDE).is_some()
+            && label(LABEL_CLUSTER) == Some(&names.cluster)
+            && claim.metadata.namespace.as_ref() == Some(&names.namespace)
+    };
+    let claims = stores.claims.state().into_iter().filter(|claim| is_ours(claim));
+    claims.map(|claim| of_claim(&claim)).map(|claim| (claim.name.clone(), claim)).collect()
 }
 
 fn instances(
@@ -121,6 +136,7 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         phase: claim.status.phase.clone(),
         cluster_id: label(LABEL_CLUSTER_ID),
         resource_version: claim.metadata.resource_version.clone(),
+        annotations: ours(claim.metadata.annotations.as_ref()),
         ..Claim::default()
     }
 }

@@ -75,6 +75,12 @@ pub(crate) fn tell_step(context: &Context, cluster: &MySQLCluster, step: &Step, 
         (Step::ReplacePod { pod, message, .. }, Outcome::Told) => {
             Event::normal(Reason::Rolling.as_str(), &format!("{pod} is replaced: {message}"))
         }
+        (Step::NoteClaim { claim, note: None, .. }, Outcome::Told) => {
+            Event::normal(Reason::ClaimReused.as_str(), &format!("claim {claim} is in use again"))
+        }
+        (Step::DeleteClaim { message, .. }, Outcome::Told) => {
+            Event::normal(Reason::ClaimDeleted.as_str(), message)
+        }
         _ => return,
     };
     context.events.publish(&cluster.object_ref(&()), event);

@@ -13,6 +13,7 @@ pub(super) fn of(observation: &Observation) -> Vec<OwnerReference> {
     let cluster = &observation.cluster;
     let object = reference(&format!("{GROUP}/v1alpha1"), CLUSTER, &cluster.name, &cluster.uid);
     let claims = observation.instances.values().filter_map(|instance| instance.claim.as_ref());
+    let claims = claims.chain(observation.aside.values());
     let claims = claims.map(|claim| reference("v1", CLAIM, &claim.name, &claim.uid));
     std::iter::once(object).chain(claims).collect()
 }
@@ -48,9 +49,11 @@ mod tests {
         let mut observation = observation();
         let claim = Claim { name: "data-shop-4".into(), uid: "c4".into(), ..Claim::default() };
         observation.instances.insert(4, Instance { claim: Some(claim), ..Instance::default() });
+        let aside = Claim { name: "data-shop-1-aside-0".into(), uid: "a1".into(), ..Claim::default() };
+        observation.aside.insert(aside.name.clone(), aside);
         let owners = of(&observation);
         let uids: Vec<&str> = owners.iter().map(|owner| owner.uid.as_str()).collect();
-        assert_eq!(uids, ["u", "c4"]);
+        assert_eq!(uids, ["u", "c4", "a1"]);
         let backup = reference("backup.example/v1", "Vault", "v", "x");
         let gone = reference("v1", CLAIM, "data-shop-5", "c5");
         let merged = merged(&[gone, backup.clone()], &owners);

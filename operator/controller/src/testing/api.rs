@@ -172,6 +172,10 @@ impl World {
         if !preconditions["uid"].is_null() && preconditions["uid"] != old["metadata"]["uid"] {
             return failure(409, "another object");
         }
+        let version = &preconditions["resourceVersion"];
+        if !version.is_null() && *version != old["metadata"]["resourceVersion"] {
+            return failure(409, "the object has been modified");
+        }
         let old = old.clone();
         self.objects.remove(path);
         self.version += 1;

@@ -39,6 +39,7 @@ fn first_look(view: &View<'_>) -> Decision {
         reports.iter().filter(|(_, r)| matches!(r.directory, Directory::Complete { .. })).copied().collect();
     let labelled =
         view.o.instances.iter().find(|(_, i)| i.claim.as_ref().is_some_and(|c| c.cluster_id.is_some()));
+    let aside = view.o.aside.keys().next();
     match (complete.is_empty(), labelled) {
         (false, _) => rebuild(view, &complete),
         (true, Some((ordinal, _))) => Decision::Blocked(
@@ -48,6 +49,14 @@ fn first_look(view: &View<'_>) -> Decision {
                  spec.replicas so that it gets an instance, restore its volume, or delete the claim if its data \
                  is not wanted",
                 view.names.claim(*ordinal)
+            ),
+        ),
+        (true, None) if aside.is_some() => Decision::Blocked(
+            Reason::DataWithoutRecord,
+            format!(
+                "claim {} keeps data of a cluster of this name, but no instance holds any: nothing is initialised. \
+                 Delete the claim if its data is not wanted",
+                aside.cloned().unwrap_or_default()
             ),
         ),
         (true, None) => announce(view, &reports),
@@ -107,6 +116,7 @@ fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
             donor: None,
             revision,
             failures: 0,
+            aside: None,
         }],
         ..view.record.clone()
     };

@@ -44,7 +44,8 @@ fn find(view: &View<'_>) -> Decision {
 }
 
 fn labelled<'a>(view: &View<'a>) -> impl Iterator<Item = &'a str> {
-    view.o.instances.values().filter_map(|i| i.claim.as_ref()?.cluster_id.as_deref())
+    let instances = view.o.instances.values().filter_map(|i| i.claim.as_ref());
+    instances.chain(view.o.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
 }
 
 /// Nothing is initialised yet, and what the volumes hold is another cluster's: a person may say that it is ours.

@@ -23,6 +23,9 @@ pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
 }
 
 fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+    if view.leaving().any(|i| i == ordinal) {
+        return None;
+    }
     // Before it becomes read-only, so that no client is sent to a server that is about to refuse it.
     if view.target().is_some() && view.primary() == Some(ordinal) {
         return None;
@@ -94,6 +97,10 @@ fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> O
 
 fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
     let Some(pod) = &instance.pod else { return (InstanceState::Offline, Some("it has no pod".into())) };
+    if view.leaving().any(|i| i == ordinal) {
+        let why = "spec.replicas no longer asks for it; its claim is kept for now";
+        return (InstanceState::Waiting, Some(why.into()));
+    }
     let Some(report) = instance.agent.live() else {
         let serving = pod.ready && pod.role.is_some();
         return match (&pod.trouble, serving) {
@@ -137,8 +144,8 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
 }
 
 fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if let Some(why) = misfit(view, ordinal) {
-        return (InstanceState::Quarantined, Some(why));
+    if let Some(misfit) = misfit(view, ordinal) {
+        return (InstanceState::Quarantined, Some(misfit.says(view, ordinal)));
     }
     let failed = report.task.as_ref().and_then(|task| match &task.state {
         TaskState::Failed { error } => Some(format!("{} failed: {error}", task.kind)),

@@ -1,27 +1,32 @@
 //! What to do next: a chain of questions, in the order of their weight. The first that has something to do is
 //! the plan's step.
 
+mod aside;
 mod bootstrap;
 mod candidates;
+mod deletion;
 mod identity;
 mod instances;
+mod leaving;
 mod outlook;
 mod primary;
 mod replicas;
+mod retention;
 mod rollout;
 mod switchover;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
-use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
+use mainstay_crd::{Aside, ClusterPhase, InstanceStatus, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
 
 use crate::Observation;
 use crate::children::{self, Blueprint};
+pub use deletion::protected;
 use view::View;
 
 /// The outcome of planning.
@@ -86,6 +91,102 @@ pub enum Step {
         /// The cluster id.
         cluster_id: String,
     },
+    /// Write on a claim what its instance holds as it leaves, or take that back.
+    NoteClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID; another one is left alone.
+        uid: String,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// What it holds; `None` takes a note back.
+        note: Option<Note>,
+    },
+    /// See to it that a VolumeSnapshot of a claim is there and ready to use, and write its name on the claim then.
+    SnapshotClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID; another one is left alone.
+        uid: String,
+        /// The snapshot's name, the same for the same claim.
+        snapshot: String,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+    },
+    /// Delete the claim of an instance that the spec no longer asks for, after a fresh look agrees.
+    DeleteClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Its `metadata.resourceVersion`, as a precondition.
+        resource_version: String,
+        /// The ordinal, which must have no pod and must not be asked for.
+        ordinal: u32,
+        /// Why, and what becomes of the volume, for the event and the log.
+        message: String,
+    },
+    /// Set a volume to `Retain` and write on it what it holds.
+    KeepVolume {
+        /// What is set aside.
+        aside: Aside,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// The reclaim policy that it has, to be told.
+        former_policy: Option<String>,
+    },
+    /// Delete an instance's claim whose volume was seen to be kept, and is seen again right before.
+    ReleaseClaim {
+        /// What is set aside.
+        aside: Aside,
+        /// The claim.
+        claim: String,
+    },
+    /// Reserve a volume whose claim is gone for the claim that is to keep it.
+    ReserveVolume {
+        /// What is set aside.
+        aside: Aside,
+    },
+    /// Make the claim that keeps a reserved volume.
+    CreateAsideClaim {
+        /// What is set aside.
+        aside: Aside,
+        /// The ordinal.
+        ordinal: u32,
+        /// The cluster id.
+        cluster_id: String,
+        /// The volume's storage class.
+        class: Option<String>,
+        /// The volume's size in bytes.
+        capacity: u64,
+        /// The volume's access modes.
+        access_modes: Vec<String>,
+    },
+    /// Put these of Mainstay's finalizers on the object, and no other of Mainstay's.
+    SetFinalizers {
+        /// The finalizers.
+        finalizers: Vec<String>,
+    },
+    /// Delete the StatefulSet, and with it the pods, of a cluster that is being deleted with its claims.
+    DeleteStatefulSet {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a claim of a cluster that is being deleted with its claims, after a fresh look agrees.
+    DropClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Its `metadata.resourceVersion`, as a precondition.
+        resource_version: String,
+    },
     /// Delete a pod, so that the StatefulSet makes it anew.
     ReplacePod {
         /// The pod.
@@ -97,6 +198,16 @@ pub enum Step {
     },
 }
 
+/// What a claim is told of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// GTIDs, executed and received.
+    pub gtid_set: String,
+    /// Since when it is kept without an instance.
+    pub since: Timestamp,
+}
+
 impl Step {
     /// A bounded name, for logs and metrics.
     pub fn kind(&self) -> &'static str {
@@ -104,13 +215,23 @@ impl Step {
             Step::Record { .. } => "Record",
             Step::Order { .. } => "Order",
             Step::LabelClaim { .. } => "LabelClaim",
+            Step::NoteClaim { .. } => "NoteClaim",
+            Step::SnapshotClaim { .. } => "SnapshotClaim",
+            Step::DeleteClaim { .. } => "DeleteClaim",
+            Step::KeepVolume { .. } => "KeepVolume",
+            Step::ReleaseClaim { .. } => "ReleaseClaim",
+            Step::ReserveVolume { .. } => "ReserveVolume",
+            Step::CreateAsideClaim { .. } => "CreateAsideClaim",
+            Step::SetFinalizers { .. } => "SetFinalizers",
+            Step::DeleteStatefulSet { .. } => "DeleteStatefulSet",
+            Step::DropClaim { .. } => "DropClaim",
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
 
     /// It only writes down what is so: nobody waits for it, and nothing changes by it.
     pub(crate) fn is_note(&self) -> bool {
-        matches!(self, Step::LabelClaim { .. })
+        matches!(self, Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. })
     }
 }
 
@@ -135,11 +256,8 @@ pub fn plan(observation: &Observation) -> Plan {
 
 fn decide(view: &View<'_>) -> Option<Decision> {
     let cluster = &view.o.cluster;
-    if cluster.deleting {
-        return Some(Decision::Wait(
-            Reason::Deleting,
-            "the cluster is being deleted; its claims are kept".into(),
-        ));
+    if cluster.deleting && !deletion::protected(view.o) {
+        return Some(deletion::tear_down(view));
     }
     if cluster.spec.paused {
         return Some(Decision::Wait(Reason::Paused, "spec.paused is set: nothing is changed".into()));
@@ -147,6 +265,9 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(violation) = rules::validate(&cluster.spec).first() {
         let message = format!("{}: {}", violation.field, violation.message);
         return Some(Decision::Blocked(Reason::InvalidSpec, message));
+    }
+    if let Some(decision) = deletion::finalizers(view) {
+        return Some(decision);
     }
     if let Some(decision) = identity::decide(view) {
         return Some(decision);
@@ -168,8 +289,12 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         replicas::label_claims(view),
         primary::decide(view),
         candidates::decide(view),
+        leaving::decide(view),
+        aside::decide(view),
+        leaving::forget_notes(view),
         replicas::decide(view),
         rollout::roll(view, &hash),
+        retention::decide(view),
     ];
     weigh(decisions)
 }

@@ -7,7 +7,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, candidates, instances, switchover};
+use super::{Decision, Plan, Step, aside, candidates, deletion, instances, retention, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -39,7 +39,7 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
 fn look_again(view: &View<'_>) -> Option<SignedDuration> {
     let near = view.target().map(|_| SignedDuration::from_secs(1));
-    [near, switchover::rested_in(view)].into_iter().flatten().min()
+    [near, switchover::rested_in(view), retention::look_again(view)].into_iter().flatten().min()
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
@@ -115,8 +115,9 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
-        blocked(decision),
+        blocked(view, decision),
     ];
+    wanted.extend(retention::condition(view));
     // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
     // only written down.
     for condition in &mut wanted {
@@ -150,7 +151,17 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
             }
         }
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
-        Step::LabelClaim { .. } => return None,
+        Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
+            (Reason::ClaimKept, format!("{claim} is no longer used and is being dealt with"))
+        }
+        Step::KeepVolume { aside, .. }
+        | Step::ReleaseClaim { aside, .. }
+        | Step::ReserveVolume { aside }
+        | Step::CreateAsideClaim { aside, .. } => aside::telling(aside),
+        Step::DeleteStatefulSet { .. } | Step::DropClaim { .. } => {
+            (Reason::Deleting, "the cluster is being deleted, with its claims".into())
+        }
+        Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. } => return None,
     })
 }
 
@@ -213,8 +224,12 @@ fn spec_valid(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
     Wanted { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(decision: Option<&Decision>) -> Wanted {
+fn blocked(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
     let (status, reason, message) = match decision {
+        _ if deletion::protected(view.o) => {
+            let (reason, message) = deletion::protection();
+            (true, reason, message)
+        }
         Some(Decision::Blocked(reason, message)) => (true, *reason, message.clone()),
         _ => (false, Reason::Unblocked, "nothing is in the way".into()),
     };

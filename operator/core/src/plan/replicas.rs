@@ -6,7 +6,8 @@ use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
 use mainstay_proto::{Action, Directory, GrantedRole, Report, TaskState};
 
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step, record, send};
+use super::{Decision, Step, aside, record, send};
+use crate::GtidSet;
 
 /// The first replica that something can be done for; else what is being waited for.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -62,6 +63,9 @@ fn outcomes(view: &View<'_>) -> Option<Decision> {
 
 fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     let name = view.names.pod(ordinal);
+    if aside::operation(view, ordinal).is_some() {
+        return None;
+    }
     let Some(report) = view.live(ordinal) else {
         return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name} has not reported")));
     };
@@ -131,6 +135,7 @@ fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decisi
         donor: i32::try_from(donor).ok(),
         revision,
         failures,
+        aside: None,
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
@@ -161,11 +166,19 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let role = GrantedRole::Replica { source: source.clone() };
     let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
     if told && state.super_read_only && state.channel.is_some() {
+        // Its own transactions may only be newer than the primary's last report; what is purged stays so.
+        if let Some(misfit @ Misfit::Purged(_)) = misfit(view, ordinal)
+            && let Some(announced) = aside::announce(view, ordinal, &misfit)
+        {
+            return Some(announced);
+        }
         let behind = (!view.in_time(ordinal)).then(|| format!("{name} is catching up"));
         return behind.map(|message| Decision::Wait(Reason::CatchingUp, message));
     }
-    if let Some(why) = misfit(view, ordinal) {
-        return Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {why}")));
+    if let Some(misfit) = misfit(view, ordinal) {
+        let blocked =
+            || Decision::Blocked(Reason::ForeignData, format!("{name}: {}", misfit.says(view, ordinal)));
+        return Some(aside::announce(view, ordinal, &misfit).unwrap_or_else(blocked));
     }
     if report.busy() {
         return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is catching up")));
@@ -173,8 +186,38 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     Some(send(view, report, Action::Follow { source }, format!("{name} does not follow the primary yet")))
 }
 
+/// Why a replica's data can't be followed with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Misfit {
+    /// It holds these transactions, which the primary does not have.
+    Errant(GtidSet),
+    /// It lacks these, of which the primary no longer has the binary logs.
+    Purged(GtidSet),
+}
+
+impl Misfit {
+    /// For people, with what is or can be done.
+    pub(super) fn says(&self, view: &View<'_>, ordinal: u32) -> String {
+        let what = match self {
+            Misfit::Errant(set) => format!("it holds transactions that the primary does not have ({set})"),
+            Misfit::Purged(set) => {
+                format!("the primary no longer keeps the binary logs of {set}, which it lacks")
+            }
+        };
+        match (aside::allowed(view, ordinal, self), self) {
+            (Ok(_), _) => format!("{what}; its volume is set aside and it is cloned anew"),
+            (Err(_), Misfit::Errant(_)) => format!(
+                "{what}; it stays out. Delete its claim and its pod to have it cloned anew; they are lost then"
+            ),
+            (Err(why), Misfit::Purged(_)) => {
+                format!("{what}; delete its claim and its pod to have it cloned anew ({why})")
+            }
+        }
+    }
+}
+
 /// Why a replica that does not follow yet may not: asked before it is told to, when its set stands still.
-pub(super) fn misfit(view: &View<'_>, ordinal: u32) -> Option<String> {
+pub(super) fn misfit(view: &View<'_>, ordinal: u32) -> Option<Misfit> {
     let primary = view.primary().filter(|&p| p != ordinal)?;
     let leader = view.live(primary)?.serving()?;
     let state = view.live(ordinal)?.serving()?;
@@ -184,16 +227,10 @@ pub(super) fn misfit(view: &View<'_>, ordinal: u32) -> Option<String> {
     let (executed, own) = (gtids(&leader.gtid_executed)?, gtids(&state.gtid_executed)?);
     let errant = own.subtract(&executed);
     if !errant.is_empty() {
-        return Some(format!(
-            "it holds transactions that the primary does not have ({errant}); it stays out. Delete its claim and \
-             its pod to have it cloned anew; they are lost then"
-        ));
+        return Some(Misfit::Errant(errant));
     }
-    let gap = gtids(&leader.gtid_purged)?.subtract(&own);
-    (!gap.is_empty()).then(|| {
-        format!(
-            "the primary no longer keeps the binary logs of {gap}, which it lacks; delete its claim and its pod to \
-             have it cloned anew"
-        )
-    })
+    // What it has received it will apply.
+    let received = state.channel.as_ref().and_then(|c| gtids(&c.gtid_received)).unwrap_or_default();
+    let gap = gtids(&leader.gtid_purged)?.subtract(&own.union(&received));
+    (!gap.is_empty()).then_some(Misfit::Purged(gap))
 }

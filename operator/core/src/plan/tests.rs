@@ -1,5 +1,8 @@
 //! The plan against a small world: instances that obey orders, or crash in the middle of them.
 
+mod aside;
+mod deletion;
+mod retention;
 mod switchover;
 mod table;
 mod walks;

@@ -7,6 +7,7 @@ use mainstay_proto::{
     TaskState, pod,
 };
 
+use super::leaving;
 use crate::{GtidSet, Instance, Observation};
 
 /// A replica further behind than this, in seconds, does not serve reads.
@@ -66,6 +67,24 @@ impl<'a> View<'a> {
     /// Number of pods: what the spec asks for, but never without the primary. A second instance waits until the
     /// first knows that it is no longer alone: else a restart would make it writable by itself.
     pub(super) fn stateful_set_replicas(&self) -> u32 {
+        let asked = self.asked();
+        let staying = self.beyond(asked).rev().find(|&i| leaving::must_stay(self, i));
+        staying.map_or(asked, |i| i + 1)
+    }
+
+    /// Instances that are no longer asked for, but still have a pod.
+    pub(super) fn leaving(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.beyond(self.asked())
+    }
+
+    /// None while no primary is recorded: who holds what is not known then.
+    fn beyond(&self, asked: u32) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        let known = self.primary().is_some();
+        let beyond = self.o.instances.range(asked..).filter(move |_| known);
+        beyond.filter(|(_, instance)| instance.pod.is_some()).map(|(&i, _)| i)
+    }
+
+    fn asked(&self) -> u32 {
         let Some(primary) = self.primary() else { return self.wanted() };
         let alone = self.live(primary).and_then(Seen::marker).is_some_and(|marker| {
             matches!(&marker.grant, Some(grant) if grant.role == GrantedRole::Primary { alone: true })
@@ -87,9 +106,9 @@ impl<'a> View<'a> {
             && self.o.instances.iter().all(|(&i, instance)| i == primary || instance.pod.is_none())
     }
 
-    /// Ordinals that are to have a pod.
+    /// Ordinals that are to have a pod and to serve.
     pub(super) fn ordinals(&self) -> std::ops::Range<u32> {
-        0..self.stateful_set_replicas()
+        0..self.asked()
     }
 
     /// It serves writes in the record's epoch.

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
-use mainstay_crd::{InstanceStatus, MySQLClusterSpec, MySQLClusterStatus};
+use mainstay_crd::names::{
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT, ANNOTATION_SWITCHOVER_TO,
+    SWITCHOVER_TO_ANY,
+};
+use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
 use mainstay_proto::{
     Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
     ServerState, Stage, Task, TaskState, pod,
@@ -29,6 +32,17 @@ pub(super) struct Volume {
     /// Transactions that this instance was the first to commit.
     pub(super) committed: u64,
     pub(super) highest: Fence,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// The volume's name, its reclaim policy, and what it was told that it holds.
+    pub(super) pv: String,
+    pub(super) kept: bool,
+    pub(super) told: Option<String>,
+    /// The claim that it is reserved for, once its own is gone.
+    pub(super) reserved: Option<String>,
+    /// The claim is being deleted, but a pod still uses it.
+    pub(super) deleting: bool,
+    /// Rises with every change of the claim.
+    pub(super) version: u64,
 }
 
 /// One pod: lost with all that is in it.
@@ -57,6 +71,23 @@ pub(super) struct World {
     pub(super) drained: BTreeSet<u32>,
     /// Replicas that receive nothing at the moment, and say nothing of it.
     pub(super) stalled: BTreeSet<u32>,
+    /// The object is being deleted, and what keeps it.
+    pub(super) deleting: bool,
+    pub(super) finalizers: Vec<String>,
+    /// The operator may not read volumes and nodes.
+    pub(super) blind: bool,
+    /// Volumes whose claim is gone.
+    pub(super) released: Vec<Volume>,
+    /// Volumes that were set aside, by claim.
+    pub(super) aside: BTreeMap<String, Volume>,
+    /// What is in VolumeSnapshots.
+    pub(super) snapshots: BTreeMap<String, GtidSet>,
+    /// The volumes' reclaim policy, where it is known.
+    pub(super) reclaim: Option<String>,
+    /// Directories that were cloned.
+    pub(super) cloned: u32,
+    /// Claims that were deleted.
+    pub(super) deleted: u32,
     /// All that clients were told to be committed.
     pub(super) acknowledged: GtidSet,
     /// Directories that were initialised, ever: I4 says one.
@@ -84,6 +115,15 @@ impl World {
             annotations: BTreeMap::new(),
             drained: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            deleting: false,
+            finalizers: Vec::new(),
+            blind: false,
+            released: Vec::new(),
+            aside: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            reclaim: None,
+            cloned: 0,
+            deleted: 0,
             acknowledged: GtidSet::default(),
             initialized: 0,
             ids: 0,
@@ -114,15 +154,17 @@ impl World {
                 name: NAME.into(),
                 uid: "uid".into(),
                 generation: 1,
-                deleting: false,
+                deleting: self.deleting,
                 annotations: self.annotations.clone(),
-                finalizers: Vec::new(),
+                finalizers: self.finalizers.clone(),
                 spec: self.spec.clone(),
                 status: self.status.clone(),
             },
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
+            stateful_set: self.replicas > 0,
+            aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
     }
@@ -130,7 +172,25 @@ impl World {
     /// Each ordinal has a node of its own.
     fn surroundings(&self) -> Surroundings {
         let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
-        Surroundings { known: true, nodes: self.pods.keys().map(node).collect(), ..Surroundings::default() }
+        let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
+        let released = self.released.iter().map(|v| (v.reserved.clone().unwrap_or("gone".into()), v));
+        let aside = self.aside.iter().map(|(name, v)| (name.clone(), v));
+        let volumes = claims.chain(released).chain(aside).map(|(claim, v)| {
+            let volume = crate::Volume {
+                name: v.pv.clone(),
+                reclaim_policy: if v.kept { Some("Retain".into()) } else { self.reclaim.clone() },
+                claim: Some((NAMESPACE.into(), claim)),
+                claim_uid: Some(v.claim_uid.clone()).filter(|_| v.reserved.is_none()),
+                annotations: v.told.iter().map(|set| (ANNOTATION_GTID_SET.into(), set.clone())).collect(),
+                ..crate::Volume::default()
+            };
+            (v.pv.clone(), volume)
+        });
+        Surroundings {
+            known: !self.blind,
+            nodes: self.pods.keys().map(node).collect(),
+            volumes: volumes.collect(),
+        }
     }
 
     fn instance(&self, ordinal: u32) -> Instance {
@@ -139,6 +199,10 @@ impl World {
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
             phase: Some("Bound".into()),
+            volume: Some(volume.pv.clone()),
+            deleting: volume.deleting,
+            resource_version: Some(volume.version.to_string()),
+            annotations: volume.annotations.clone(),
             ..Claim::default()
         });
         let Some(process) = self.pods.get(&ordinal) else {
@@ -220,16 +284,17 @@ impl World {
         }
     }
 
+    /// Sets `spec.storage.retention.whenScaled`.
+    pub(super) fn retain(&mut self, policy: RetentionPolicy) {
+        let after = (policy == RetentionPolicy::DeleteAfter).then(|| "2m".to_owned());
+        let when_scaled = Some(KeepOrDelete { policy, after });
+        self.spec.storage.retention = Some(Retention { when_scaled, when_deleted: None });
+    }
+
     /// A person asks that this ordinal lead, or any other than now.
     pub(super) fn ask(&mut self, to: Option<u32>) {
         let to = to.map_or(SWITCHOVER_TO_ANY.into(), |i| format!("{NAME}-{i}"));
         self.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), to);
-    }
-
-    /// Replicas that can't go on, because the primary no longer has what they lack.
-    pub(super) fn cut_off(plan: &Plan) -> Vec<u32> {
-        let cut = |i: &InstanceStatus| i.message.as_ref().is_some_and(|m| m.contains("no longer keeps"));
-        plan.instances.iter().filter(|i| cut(i)).map(|i| i.ordinal.unsigned_abs()).collect()
     }
 
     pub(super) fn recorded_primary(&self) -> Option<u32> {
@@ -243,9 +308,12 @@ impl World {
             let plan = self.turn();
             let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
             if plan.step.is_none() && before == self.pods.len() && applied {
+                // What replicas received in this turn may show in the next.
+                let next = self.turn();
                 match plan.look_again {
                     Some(wait) => self.now += wait,
-                    None => return self.turn(),
+                    None if next.step.is_none() => return next,
+                    None => {}
                 }
             }
         }
@@ -253,17 +321,19 @@ impl World {
     }
 
     fn apply(&mut self, observation: &Observation, plan: &Plan) {
-        if plan.cluster_id.is_none() || self.spec.paused {
+        let ends = observation.cluster.deleting && !crate::protected(observation);
+        if plan.cluster_id.is_none() || self.spec.paused || ends {
             return;
         }
         self.secrets = plan.cluster_id.clone();
         self.replicas = plan.stateful_set_replicas;
         let hash = super::super::template_hash(&super::super::View::of(observation));
         self.pods.retain(|&i, _| i < plan.stateful_set_replicas);
+        self.release();
         for i in 0..plan.stateful_set_replicas {
             if !self.volumes.contains_key(&i) {
-                let claim_uid = self.id("claim");
-                self.volumes.insert(i, Volume { claim_uid, ..Volume::default() });
+                let (claim_uid, pv) = (self.id("claim"), self.id("pv"));
+                self.volumes.insert(i, Volume { claim_uid, pv, ..Volume::default() });
             }
             if !self.pods.contains_key(&i) {
                 self.start_pod(i, &hash);
@@ -304,6 +374,57 @@ impl World {
                 let volume = self.volumes.get_mut(&ordinal).unwrap();
                 assert_eq!(volume.claim_uid, uid);
                 volume.cluster_id = Some(cluster_id);
+                volume.version += 1;
+            }
+            Step::NoteClaim { uid, ordinal, note, .. } => {
+                let volume = self.volumes.get_mut(&ordinal).unwrap();
+                assert_eq!(volume.claim_uid, uid);
+                volume.version += 1;
+                volume.annotations.retain(|key, _| key == ANNOTATION_SNAPSHOT);
+                if let Some(note) = note {
+                    volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
+                    volume.annotations.insert(ANNOTATION_KEPT_SINCE.into(), note.since.to_string());
+                }
+            }
+            Step::SnapshotClaim { uid, ordinal, snapshot, .. } => {
+                let volume = self.volumes.get_mut(&ordinal).unwrap();
+                assert_eq!(volume.claim_uid, uid);
+                volume.version += 1;
+                self.snapshots.insert(snapshot.clone(), volume.gtids.clone());
+                volume.annotations.insert(ANNOTATION_SNAPSHOT.into(), snapshot);
+            }
+            Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
+                self.delete_claim(ordinal, &uid, &resource_version)
+            }
+            Step::SetFinalizers { finalizers } => self.finalizers = finalizers,
+            Step::DeleteStatefulSet { .. } => {
+                assert!(self.deleting && !self.spec.deletion_protection);
+                self.replicas = 0;
+                self.pods.clear();
+            }
+            Step::DropClaim { uid, .. } => {
+                assert!(self.deleting && !self.spec.deletion_protection && self.pods.is_empty());
+                self.volumes.retain(|_, volume| volume.claim_uid != uid);
+                self.acknowledged = GtidSet::default();
+            }
+            Step::KeepVolume { aside, .. } => {
+                let volume = self.volumes.values_mut().find(|v| v.pv == aside.volume).unwrap();
+                (volume.kept, volume.told) = (true, Some(aside.gtid_set));
+            }
+            Step::ReleaseClaim { aside, .. } => {
+                let volume = self.volumes.values_mut().find(|v| v.claim_uid == aside.claim_uid).unwrap();
+                assert!(volume.kept, "I5: the volume would go with its claim");
+                volume.deleting = true;
+                self.release();
+            }
+            Step::ReserveVolume { aside } => {
+                let volume = self.released.iter_mut().find(|v| v.pv == aside.volume).unwrap();
+                volume.reserved = Some(aside.claim);
+            }
+            Step::CreateAsideClaim { aside, .. } => {
+                let at = self.released.iter().position(|v| v.pv == aside.volume).unwrap();
+                let volume = self.released.remove(at);
+                assert!(self.aside.insert(aside.claim, volume).is_none());
             }
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
@@ -312,6 +433,30 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Claims that are being deleted go once no pod uses them.
+    fn release(&mut self) {
+        let gone = self.volumes.iter().filter(|(i, v)| v.deleting && !self.pods.contains_key(i));
+        for ordinal in gone.map(|(&i, _)| i).collect::<Vec<_>>() {
+            self.released.extend(self.volumes.remove(&ordinal));
+        }
+    }
+
+    /// I5: only by policy, and never the last copy.
+    fn delete_claim(&mut self, ordinal: u32, uid: &str, version: &str) {
+        let volume = self.volumes.remove(&ordinal).unwrap();
+        assert_eq!((volume.claim_uid.as_str(), volume.version.to_string().as_str()), (uid, version));
+        let retention = self.spec.storage.retention.clone().unwrap_or_default().scaled();
+        assert_ne!(retention.policy, RetentionPolicy::Retain, "I5: against the policy");
+        assert!(ordinal >= u32::try_from(self.spec.replicas).unwrap() && !self.pods.contains_key(&ordinal));
+        assert_ne!(self.recorded_primary(), Some(ordinal));
+        let another = self.volumes.values().any(|other| other.gtids.contains(&volume.gtids));
+        assert!(another, "I5: the last copy of {}", volume.gtids);
+        if retention.policy == RetentionPolicy::Snapshot {
+            assert!(self.snapshots.values().any(|copy| *copy == volume.gtids));
+        }
+        self.deleted += 1;
     }
 
     /// As an agent would, without a crash in between.
@@ -346,6 +491,7 @@ impl World {
             }
             Action::Clone { operation, .. } => {
                 assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
+                self.cloned += 1;
                 volume.gtids = donated.expect("a donor of this cluster");
                 volume.purged = volume.gtids.clone();
                 volume.directory = Some(complete(operation));

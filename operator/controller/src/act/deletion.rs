@@ -1,0 +1,97 @@
+//! Steps at the end of a cluster that goes with its claims.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use mainstay_crd::names::{GROUP, MANAGER_CLUSTER, Names};
+use mainstay_crd::{MySQLCluster, RetentionPolicy};
+use serde_json::json;
+
+use super::api_error::is_gone;
+use super::claims::Subject;
+use super::step::{Outcome, StepError};
+use crate::context::Context;
+
+/// The object as it is now, if it is still the same.
+async fn fresh(
+    context: &Context,
+    names: &Names,
+    cluster: &MySQLCluster,
+) -> Result<Option<MySQLCluster>, kube::Error> {
+    let api: Api<MySQLCluster> = Api::namespaced(context.client.clone(), &names.namespace);
+    Ok(api.get_opt(&names.cluster).await?.filter(|now| now.uid() == cluster.uid()))
+}
+
+/// Whether its claims are to go with it.
+fn takes_its_claims(cluster: &MySQLCluster) -> bool {
+    let retention = cluster.spec.storage.retention.clone().unwrap_or_default();
+    let goes = matches!(retention.deleted().policy, RetentionPolicy::Delete | RetentionPolicy::Snapshot);
+    cluster.metadata.deletion_timestamp.is_some() && !cluster.spec.deletion_protection && goes
+}
+
+/// Sets Mainstay's finalizers and leaves those of others, as they are now.
+pub(super) async fn set_finalizers(
+    context: &Context,
+    names: &Names,
+    cluster: &MySQLCluster,
+    wanted: &[String],
+) -> Result<Outcome, StepError> {
+    let Some(now) = fresh(context, names, cluster).await.map_err(StepError::Finalizers)? else {
+        return Ok(Outcome::Outdated);
+    };
+    // The spec may just have been changed: a protection must not be taken off by what was decided before.
+    if now.metadata.generation != cluster.metadata.generation {
+        return Ok(Outcome::Outdated);
+    }
+    let others = now.finalizers().iter().filter(|finalizer| !finalizer.starts_with(GROUP));
+    let finalizers: Vec<&String> = others.chain(wanted).collect();
+    let patch = json!({"metadata": {
+        "uid": now.uid(), "resourceVersion": now.resource_version(), "finalizers": finalizers,
+    }});
+    let api: Api<MySQLCluster> = Api::namespaced(context.client.clone(), &names.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PatchParams::default() };
+    match api.patch_metadata(&names.cluster, &params, &Patch::Merge(patch)).await {
+        Ok(_) => Ok(Outcome::Told),
+        Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
+        Err(error) => Err(StepError::Finalizers(error)),
+    }
+}
+
+/// Deletes the StatefulSet; its pods go with it and end gracefully.
+pub(super) async fn delete_stateful_set(
+    context: &Context,
+    names: &Names,
+    cluster: &MySQLCluster,
+    name: &str,
+) -> Result<Outcome, StepError> {
+    let failed = |error| StepError::StatefulSet(name.into(), error);
+    if !fresh(context, names, cluster).await.map_err(failed)?.is_some_and(|now| takes_its_claims(&now)) {
+        return Ok(Outcome::Outdated);
+    }
+    let api: Api<StatefulSet> = Api::namespaced(context.client.clone(), &names.namespace);
+    match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(Outcome::Told),
+        Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Deletes a claim, if the object still wants that and nothing makes pods any more.
+pub(super) async fn drop_claim(
+    context: &Context,
+    names: &Names,
+    cluster: &MySQLCluster,
+    claim: &str,
+    uid: &str,
+    version: &str,
+) -> Result<Outcome, StepError> {
+    let failed = |error| StepError::Claim(claim.into(), error);
+    if !fresh(context, names, cluster).await.map_err(failed)?.is_some_and(|now| takes_its_claims(&now)) {
+        return Ok(Outcome::Outdated);
+    }
+    let sets: Api<StatefulSet> = Api::namespaced(context.client.clone(), &names.namespace);
+    if sets.get_metadata_opt(&names.base()).await.map_err(failed)?.is_some() {
+        return Ok(Outcome::Outdated);
+    }
+    Subject { context, names, claim, uid, ordinal: 0 }.delete(Some(version)).await
+}

@@ -1,0 +1,95 @@
+//! Instances that are no longer asked for.
+//!
+//! One that leaves stops receiving first, so that what it holds is final, and its claim is told: whoever decides
+//! later on the claim, be it to delete it or to use it again, has no pod to ask. Only then may its pod go.
+
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE};
+use mainstay_proto::{Action, Report, Server, TaskState};
+
+use super::view::{Seen, View, gtids};
+use super::{Decision, Note, Step, send};
+use crate::{Claim, GtidSet};
+
+/// What a claim says that it holds, if it was told.
+pub(super) fn noted(claim: &Claim) -> Option<GtidSet> {
+    gtids(claim.annotations.get(ANNOTATION_GTID_SET)?)
+}
+
+/// Whether the pod of an ordinal that is not asked for must stay for now.
+pub(super) fn must_stay(view: &View<'_>, ordinal: u32) -> bool {
+    let Some(instance) = view.instance(ordinal) else { return false };
+    let (Some(pod), Some(claim)) = (&instance.pod, &instance.claim) else { return false };
+    if pod.deleting || claim.deleting {
+        return false;
+    }
+    let Some(report) = instance.agent.live() else {
+        // An operator that has just started hears a pod that is Ready in a moment.
+        return pod.ready && instance.agent.last().is_none();
+    };
+    if report.marker().is_none() {
+        return false;
+    }
+    match &report.server {
+        Server::Starting => true,
+        Server::Running { .. } => final_set(report).is_none_or(|set| noted(claim) != Some(set)),
+        Server::Stopped { .. } | Server::Stopping | Server::Silent { .. } => false,
+    }
+}
+
+/// The next step of an instance's leave, the highest ordinal first, as the StatefulSet removes them.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    let ordinal = view.leaving().rev().find(|&i| must_stay(view, i))?;
+    let name = view.names.pod(ordinal);
+    let waiting = |why: &str| {
+        let message = format!("{name} is leaving, as spec.replicas says: {why}");
+        Some(Decision::Wait(Reason::ScalingDown, message))
+    };
+    let Some(report) = view.live(ordinal) else { return waiting("its agent has not reported") };
+    if report.serving().is_none() {
+        return waiting("its server is starting");
+    }
+    match final_set(report) {
+        Some(set) => note(view, ordinal, Some(&set)),
+        None if running(report, Action::StandDown.kind()) => waiting("it stops receiving"),
+        None => Some(send(view, report, Action::StandDown, format!("{name} is leaving"))),
+    }
+}
+
+/// A claim whose instance is in use again: what was noted of it is no longer so.
+pub(super) fn forget_notes(view: &View<'_>) -> Option<Decision> {
+    view.ordinals().find_map(|ordinal| {
+        let claim = view.instance(ordinal)?.claim.as_ref()?;
+        let told = claim.annotations.contains_key(ANNOTATION_GTID_SET);
+        (told && view.ready(ordinal)).then(|| note(view, ordinal, None)).flatten()
+    })
+}
+
+fn note(view: &View<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision> {
+    let claim = view.instance(ordinal)?.claim.as_ref().filter(|claim| !claim.uid.is_empty())?;
+    let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
+    Some(Decision::Do(Step::NoteClaim {
+        claim: claim.name.clone(),
+        uid: claim.uid.clone(),
+        ordinal,
+        cluster_id: view.cluster_id?.into(),
+        note: set.map(|set| Note { gtid_set: set.to_string(), since: since.unwrap_or(view.o.now) }),
+    }))
+}
+
+/// Executed and received, once it receives nothing more and will not by itself.
+fn final_set(report: &Report) -> Option<GtidSet> {
+    let state = report.serving()?;
+    report.marker().filter(|marker| marker.grant.is_none())?;
+    let executed = gtids(&state.gtid_executed)?;
+    match &state.channel {
+        Some(channel) if channel.receiver_running => None,
+        Some(channel) => Some(executed.union(&gtids(&channel.gtid_received)?)),
+        None => Some(executed),
+    }
+    .filter(|_| state.super_read_only)
+}
+
+fn running(report: &Report, kind: &str) -> bool {
+    report.task.as_ref().is_some_and(|task| task.kind == kind && task.state == TaskState::Running)
+}

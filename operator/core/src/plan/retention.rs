@@ -1,0 +1,135 @@
+//! Claims of instances that are no longer asked for: kept, or deleted as `spec.storage.retention.whenScaled` says.
+//!
+//! I5: none is deleted whose GTID set is not known, or not within what another Ready instance has executed.
+
+use jiff::{SignedDuration, Timestamp};
+use mainstay_crd::RetentionPolicy;
+use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::names::{ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
+
+use super::leaving::noted;
+use super::view::{Seen, View, gtids};
+use super::{Decision, Step};
+use crate::Claim;
+
+/// What becomes of one claim.
+enum Fate {
+    /// It may go now.
+    Delete,
+    /// It is kept, for this reason.
+    Kept(String),
+    /// It is kept until this time.
+    Until(Timestamp),
+}
+
+/// The next claim to be deleted, or to be copied before.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    let policy = policy(view);
+    let (ordinal, claim) = unused(view).find(|(_, claim)| matches!(fate(view, claim), Fate::Delete))?;
+    let name = claim.name.clone();
+    if policy == RetentionPolicy::Snapshot && !claim.annotations.contains_key(ANNOTATION_SNAPSHOT) {
+        return Some(Decision::Do(Step::SnapshotClaim {
+            snapshot: format!("{name}-{}", claim.uid.split('-').next().unwrap_or_default()),
+            claim: name,
+            uid: claim.uid.clone(),
+            ordinal,
+            cluster_id: view.cluster_id?.into(),
+        }));
+    }
+    Some(Decision::Do(Step::DeleteClaim {
+        message: format!(
+            "claim {name} is deleted: spec.replicas no longer asks for it, and another instance holds all of its \
+             transactions; {}",
+            volume_fate(view, claim)
+        ),
+        claim: name,
+        uid: claim.uid.clone(),
+        resource_version: claim.resource_version.clone()?,
+        ordinal,
+    }))
+}
+
+/// What the condition says; `None` where nothing but to keep was ever asked for.
+pub(super) fn condition(view: &View<'_>) -> Option<Wanted> {
+    let type_ = ConditionType::RetentionApplied;
+    let told = view.o.cluster.status.conditions.iter().any(|c| c.type_ == type_.as_str());
+    if policy(view) == RetentionPolicy::Retain && !told {
+        return None;
+    }
+    let kept = unused(view).find_map(|(_, claim)| match fate(view, claim) {
+        Fate::Delete => Some(format!("{} is being dealt with", claim.name)),
+        Fate::Kept(why) => Some(format!("{} is kept: {why}", claim.name)),
+        Fate::Until(at) => Some(format!("{} is kept until {at}", claim.name)),
+    });
+    let done = kept.is_none();
+    let message = kept.unwrap_or_else(|| "no claim is to be dealt with".into());
+    let reason = if done { Reason::Idle } else { Reason::ClaimKept };
+    Some(Wanted { type_, status: Some(done), reason, message })
+}
+
+/// When the next claim's time has come.
+pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+    let times = unused(view).filter_map(|(_, claim)| match fate(view, claim) {
+        Fate::Until(at) => Some(at.duration_since(view.o.now)),
+        Fate::Delete | Fate::Kept(_) => None,
+    });
+    times.min()
+}
+
+fn policy(view: &View<'_>) -> RetentionPolicy {
+    view.o.cluster.spec.storage.retention.as_ref().map(|r| r.scaled().policy).unwrap_or_default()
+}
+
+/// Claims that no instance uses, where the policy is not to keep them.
+fn unused<'v>(view: &'v View<'_>) -> impl Iterator<Item = (u32, &'v Claim)> + 'v {
+    let asked = policy(view) != RetentionPolicy::Retain && view.primary().is_some();
+    let beyond = view.o.instances.range(view.stateful_set_replicas()..).filter(move |_| asked);
+    beyond.filter_map(|(&i, instance)| {
+        let claim = instance.claim.as_ref().filter(|claim| !claim.deleting)?;
+        instance.pod.is_none().then_some((i, claim))
+    })
+}
+
+fn fate(view: &View<'_>, claim: &Claim) -> Fate {
+    if claim.cluster_id.as_deref() != view.cluster_id {
+        return Fate::Kept("it does not say that its data is this cluster's".into());
+    }
+    let Some(set) = noted(claim) else {
+        return Fate::Kept(
+            "it is not known which transactions it holds, because its instance did not run when it left. Raise \
+             spec.replicas to have it used again, or delete it yourself"
+                .into(),
+        );
+    };
+    if let Some(at) = not_before(view, claim).filter(|at| *at > view.o.now) {
+        return Fate::Until(at);
+    }
+    let holds = |i: u32| {
+        let executed = view.live(i)?.serving().map(|state| gtids(&state.gtid_executed))??;
+        (view.ready(i) && executed.contains(&set)).then_some(())
+    };
+    if view.ordinals().any(|i| holds(i).is_some()) {
+        Fate::Delete
+    } else {
+        Fate::Kept("no instance that is Ready holds all of its transactions".into())
+    }
+}
+
+/// For `DeleteAfter`: the end of its time.
+fn not_before(view: &View<'_>, claim: &Claim) -> Option<Timestamp> {
+    let keep = view.o.cluster.spec.storage.retention.as_ref()?.scaled();
+    let after: SignedDuration = keep.after?.parse().ok()?;
+    let since: Option<Timestamp> = claim.annotations.get(ANNOTATION_KEPT_SINCE)?.parse().ok();
+    // A time that can't be read has not passed.
+    Some(since.unwrap_or(view.o.now).checked_add(after).unwrap_or(Timestamp::MAX))
+}
+
+fn volume_fate(view: &View<'_>, claim: &Claim) -> String {
+    let Some(name) = &claim.volume else { return "it has no volume".into() };
+    let policy = view.o.surroundings.volumes.get(name).and_then(|volume| volume.reclaim_policy.as_deref());
+    match policy {
+        Some("Retain") => format!("its volume {name} stays, because its reclaim policy is Retain"),
+        Some(_) => format!("its volume {name} goes with it"),
+        None => format!("whether its volume {name} goes with it, the volume's reclaim policy says"),
+    }
+}

@@ -1,0 +1,78 @@
+//! The end of the object.
+
+use mainstay_crd::conditions::{ConditionType, Reason};
+use mainstay_crd::names::{FINALIZER_PROTECTION, FINALIZER_RETENTION};
+use mainstay_crd::{ClusterPhase, KeepOrDelete, Retention, RetentionPolicy};
+
+use super::table::{blocked, healthy};
+use super::world::World;
+use crate::Step;
+
+fn retaining(policy: RetentionPolicy) -> World {
+    let mut world = healthy(3);
+    let when_deleted = Some(KeepOrDelete { policy, after: None });
+    world.spec.storage.retention = Some(Retention { when_scaled: None, when_deleted });
+    world.settle();
+    world
+}
+
+fn delete(world: &mut World) -> Vec<&'static str> {
+    world.deleting = true;
+    let mut kinds: Vec<&'static str> = Vec::new();
+    for _ in 0..30 {
+        kinds.extend(world.turn().step.as_ref().map(Step::kind));
+    }
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn a_cluster_whose_claims_are_kept_has_no_finalizer_and_nothing_is_done_at_its_end() {
+    let mut world = retaining(RetentionPolicy::Retain);
+    assert!(world.finalizers.is_empty());
+    assert_eq!(delete(&mut world), Vec::<&str>::new());
+    assert_eq!(world.volumes.len(), 3);
+}
+
+#[test]
+fn delete_takes_pods_first_then_claims_then_lets_the_object_go() {
+    let mut world = retaining(RetentionPolicy::Delete);
+    assert_eq!(world.finalizers, [FINALIZER_RETENTION]);
+    assert_eq!(delete(&mut world), ["DeleteStatefulSet", "DropClaim", "SetFinalizers"]);
+    assert!(world.volumes.is_empty() && world.pods.is_empty() && world.finalizers.is_empty());
+}
+
+#[test]
+fn snapshot_copies_the_primary_before_any_claim_goes() {
+    let mut world = retaining(RetentionPolicy::Snapshot);
+    let all = world.acknowledged.clone();
+    assert_eq!(delete(&mut world), ["DeleteStatefulSet", "SnapshotClaim", "DropClaim", "SetFinalizers"]);
+    assert_eq!(world.snapshots.len(), 1);
+    assert!(world.snapshots.values().all(|copy| copy.contains(&all)));
+}
+
+#[test]
+fn a_policy_that_is_taken_back_in_time_keeps_the_claims() {
+    let mut world = retaining(RetentionPolicy::Delete);
+    world.spec.storage.retention = None;
+    assert_eq!(delete(&mut world), ["SetFinalizers"]);
+    assert_eq!(world.volumes.len(), 3);
+}
+
+#[test]
+fn a_protected_cluster_serves_on_until_its_protection_is_taken_away() {
+    let mut world = retaining(RetentionPolicy::Delete);
+    world.spec.deletion_protection = true;
+    world.settle();
+    assert!(world.finalizers.iter().any(|f| f == FINALIZER_PROTECTION));
+    world.deleting = true;
+    world.pods.remove(&0);
+    let plan = world.settle();
+    assert_eq!((plan.phase, blocked(&plan)), (ClusterPhase::Healthy, Some(Reason::DeletionProtected)));
+    let told = plan.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
+    assert!(told.message.contains("set spec.deletionProtection to false"), "{}", told.message);
+    world.write();
+    world.spec.deletion_protection = false;
+    delete(&mut world);
+    assert!(world.volumes.is_empty() && world.finalizers.is_empty());
+}
