@@ -75,6 +75,10 @@ pub enum Reason {
     PrimaryInTheWay,
     /// A change to the StatefulSet's immutable part was asked for.
     ImmutableStorage,
+    /// The primary came back with less than it left with: its volume was set back.
+    RolledBack,
+    /// The primary came back with data that is not its own, or on another volume.
+    ForeignVolume,
     /// An order to an agent failed.
     OrderFailed,
     /// A call to the API server failed.
@@ -108,6 +112,8 @@ impl Reason {
             Reason::PrimaryDataLost => "PrimaryDataLost",
             Reason::PrimaryInTheWay => "PrimaryInTheWay",
             Reason::ImmutableStorage => "ImmutableStorage",
+            Reason::RolledBack => "RolledBack",
+            Reason::ForeignVolume => "ForeignVolume",
             Reason::OrderFailed => "OrderFailed",
             Reason::ApiError => "ApiError",
             Reason::Unblocked => "Unblocked",

@@ -83,6 +83,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# Why a claim is not bound, or a pod's volume not mounted: the provisioner's and the kubelet's own words. Read only
+# while one is in trouble.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 # What happened, for `kubectl describe`. `patch` counts an event that is repeated.
 - apiGroups: [events.k8s.io]
   resources: [events]

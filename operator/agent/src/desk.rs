@@ -77,6 +77,10 @@ impl Desk {
             Decision::Continue | Decision::Done => {}
             Decision::Refuse(reason, message) => return Answer::Refused { reason, message },
         }
+        // Whatever it was, the operator has spoken.
+        if let Some(session) = self.context.session() {
+            session.live.release();
+        }
         Answer::Accepted
     }
 

@@ -80,6 +80,8 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
             .and_then(|s| s.channel.as_ref()?.lag_seconds)
             .map(|lag| i64::try_from(lag).unwrap_or(i64::MAX)),
         clone: report.and_then(|r| progress(view, ordinal, r)),
+        ledger: view.ledger(ordinal),
+        verdict: view.verdict(ordinal).cloned(),
         name,
     }
 }
@@ -133,7 +135,8 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
 }
 
 fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if let Some(why) = misfit(view, ordinal) {
+    let bad = view.distrusted(ordinal).map(|verdict| verdict.message.clone());
+    if let Some(why) = bad.or_else(|| misfit(view, ordinal)) {
         return (InstanceState::Quarantined, Some(why));
     }
     let failed = report.task.as_ref().and_then(|task| match &task.state {

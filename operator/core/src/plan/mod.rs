@@ -6,6 +6,7 @@ mod identity;
 mod instances;
 mod outlook;
 mod primary;
+mod quarantine;
 mod replicas;
 mod rollout;
 #[cfg(test)]
@@ -151,6 +152,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     let decisions = [
+        quarantine::decide(view),
         replicas::label_claims(view),
         primary::decide(view),
         replicas::decide(view),
@@ -160,7 +162,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
 }
 
 /// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.
-fn weigh(decisions: [Option<Decision>; 4]) -> Option<Decision> {
+fn weigh<const N: usize>(decisions: [Option<Decision>; N]) -> Option<Decision> {
     let decisions: Vec<Decision> = decisions.into_iter().flatten().collect();
     let doing = decisions.iter().find(|d| matches!(d, Decision::Do(_)));
     let blocked = decisions.iter().find(|d| matches!(d, Decision::Blocked(..)));

@@ -42,7 +42,8 @@ fn kept_lead(view: &View<'_>, primary: u32) -> bool {
 }
 
 fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&Decision>) -> ClusterPhase {
-    if matches!(decision, Some(Decision::Blocked(Reason::PrimaryDataLost, _))) {
+    let lost = [Reason::PrimaryDataLost, Reason::RolledBack, Reason::ForeignVolume];
+    if matches!(decision, Some(Decision::Blocked(reason, _)) if lost.contains(reason)) {
         return ClusterPhase::Lost;
     }
     let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind);

@@ -48,7 +48,10 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
 fn outcomes(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal.unsigned_abs();
-        let done = view.live(ordinal).and_then(Seen::marker).is_some_and(|m| m.operation == operation.id);
+        // Once the ledger has it as well: else what it made would be taken for foreign data.
+        let noted = view.noted(ordinal).is_some_and(|entry| entry.operation == operation.id);
+        let done =
+            noted && view.live(ordinal).and_then(Seen::marker).is_some_and(|m| m.operation == operation.id);
         operation.kind == OperationKind::Clone && (done || !view.ordinals().contains(&ordinal))
     };
     let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
@@ -69,6 +72,7 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return clone(view, ordinal, report);
     }
     match &report.directory {
+        Directory::Complete { .. } if view.distrusted(ordinal).is_some() => None,
         Directory::Complete { .. } => follow(view, ordinal, report),
         Directory::Locked { holder } => Some(Decision::Wait(
             Reason::ReplicasMissing,
@@ -160,7 +164,7 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let source = view.endpoint(primary);
     let role = GrantedRole::Replica { source: source.clone() };
     let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
-    if told && state.super_read_only && state.channel.is_some() {
+    if told && state.super_read_only && state.channel.is_some() && !state.held {
         let behind = (!view.in_time(ordinal)).then(|| format!("{name} is catching up"));
         return behind.map(|message| Decision::Wait(Reason::CatchingUp, message));
     }

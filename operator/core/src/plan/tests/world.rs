@@ -20,6 +20,10 @@ pub(super) const NAMESPACE: &str = "db";
 /// What is on one claim.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Volume {
+    /// Name of the persistent volume, which is its handle too.
+    pub(super) name: String,
+    /// What was here before somebody changed it behind the operator's back.
+    pub(super) original: Option<Box<Volume>>,
     pub(super) claim_uid: String,
     pub(super) cluster_id: Option<String>,
     pub(super) directory: Option<Directory>,
@@ -39,6 +43,21 @@ pub(super) struct Process {
     pub(super) task: Option<Task>,
     pub(super) trouble: Option<String>,
     pub(super) heard: bool,
+    /// What the directory held when it started.
+    pub(super) at_start: GtidSet,
+    /// Its replication waits for an order.
+    pub(super) held: bool,
+    pub(super) node: String,
+}
+
+/// What can become of a volume while nobody looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tampering {
+    Wiped,
+    Empty,
+    Foreign,
+    RolledBack,
+    Partial,
 }
 
 pub(super) struct World {
@@ -48,6 +67,7 @@ pub(super) struct World {
     pub(super) pods: BTreeMap<u32, Process>,
     pub(super) replicas: u32,
     pub(super) secrets: Option<String>,
+    pub(super) annotations: BTreeMap<String, String>,
     /// Directories that were initialised, ever: I4 says one.
     pub(super) initialized: u32,
     ids: u64,
@@ -69,6 +89,7 @@ impl World {
             pods: BTreeMap::new(),
             replicas: 0,
             secrets: None,
+            annotations: BTreeMap::new(),
             initialized: 0,
             ids: 0,
         }
@@ -100,13 +121,94 @@ impl World {
                 uid: "uid".into(),
                 generation: 1,
                 deleting: false,
+                annotations: self.annotations.clone(),
                 spec: self.spec.clone(),
                 status: self.status.clone(),
             },
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
-            surroundings: Surroundings::default(),
+            surroundings: self.surroundings(),
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let volumes = self.volumes.values().map(|volume| {
+            let seen = crate::Volume {
+                name: volume.name.clone(),
+                uid: format!("uid-{}", volume.name),
+                source: Some("csi".into()),
+                handle: Some(volume.name.clone()),
+                phase: Some("Bound".into()),
+                ..crate::Volume::default()
+            };
+            (volume.name.clone(), seen)
+        });
+        Surroundings { known: true, volumes: volumes.collect(), ..Surroundings::default() }
+    }
+
+    /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
+    pub(super) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
+        let name = format!("{NAME}-{ordinal}");
+        let noted = self.status.instances.iter().any(|i| i.name == name && i.ledger.is_some());
+        let other = self.id("volume");
+        let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| noted && volume.original.is_none())
+        else {
+            return false;
+        };
+        let Some(Directory::Complete { marker }) = volume.directory.clone() else { return false };
+        let original = Some(Box::new(volume.clone()));
+        let cluster_id = marker.cluster_id.clone();
+        match how {
+            Tampering::Wiped => volume.directory = None,
+            Tampering::Empty => (volume.directory, volume.name) = (None, other),
+            Tampering::Partial => {
+                volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
+            }
+            Tampering::Foreign => {
+                let (operation, server_uuid) = ("stray".into(), "stray".into());
+                volume.directory =
+                    Some(Directory::Complete { marker: Marker { operation, server_uuid, ..marker } });
+                volume.name = other;
+            }
+            Tampering::RolledBack if volume.gtids.count() < 2 => return false,
+            Tampering::RolledBack => volume.gtids = transactions(volume.gtids.count() / 2),
+        }
+        if !matches!(how, Tampering::RolledBack | Tampering::Foreign) {
+            volume.gtids = GtidSet::default();
+            volume.highest = Fence::default();
+        }
+        volume.original = original;
+        self.pods.remove(&ordinal);
+        true
+    }
+
+    /// Every volume is again what it was before it was changed, under a new pod.
+    pub(super) fn put_back(&mut self) {
+        for (ordinal, volume) in &mut self.volumes {
+            if let Some(original) = volume.original.take() {
+                *volume = *original;
+                self.pods.remove(ordinal);
+            }
+        }
+    }
+
+    /// Replicas that wait for an order go on by themselves.
+    pub(super) fn time_passes(&mut self) {
+        for (ordinal, process) in &mut self.pods {
+            if std::mem::take(&mut process.held) {
+                resume(&self.volumes[ordinal], process);
+            }
+        }
+    }
+
+    /// Asserts that what came back differently does nothing (invariant I9).
+    pub(super) fn assert_quarantine(&self) {
+        let tampered = self.volumes.iter().filter(|(_, volume)| volume.original.is_some());
+        for (ordinal, _) in tampered {
+            let Some(process) = self.pods.get(ordinal) else { continue };
+            let receives = process.channel.as_ref().is_some_and(|c| c.receiver_running);
+            assert!(!process.writable && !receives && process.role.is_none(), "{ordinal}: {process:?}");
         }
     }
 
@@ -115,6 +217,7 @@ impl World {
             name: format!("data-{NAME}-{ordinal}"),
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
+            volume: Some(volume.name.clone()),
             phase: Some("Bound".into()),
             ..Claim::default()
         });
@@ -130,6 +233,7 @@ impl World {
             started: true,
             template_hash: Some(process.hash.clone()),
             trouble: process.trouble.clone(),
+            node: Some(process.node.clone()),
             ..Pod::default()
         };
         let agent = if process.heard && process.trouble.is_none() {
@@ -144,11 +248,13 @@ impl World {
         let volume = &self.volumes[&ordinal];
         let directory = volume.directory.clone().unwrap_or(Directory::Empty);
         let complete = matches!(directory, Directory::Complete { .. });
-        let server = if complete {
+        let server = if let Directory::Complete { marker } = &directory {
             Server::Running {
                 state: Box::new(ServerState {
                     version: "9.7.4".into(),
-                    server_uuid: format!("server-{ordinal}"),
+                    server_uuid: marker.server_uuid.clone(),
+                    gtid_at_start: Some(process.at_start.to_string()),
+                    held: process.held,
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
@@ -180,6 +286,10 @@ impl World {
         if let Some(step) = plan.step.clone() {
             self.carry_out(step);
         }
+        // As the operator does: after a record was written, it first looks again.
+        if !matches!(plan.step, Some(Step::Record { .. })) {
+            self.status.instances.clone_from(&plan.instances);
+        }
         plan
     }
 
@@ -206,8 +316,8 @@ impl World {
         self.pods.retain(|&i, _| i < plan.stateful_set_replicas);
         for i in 0..plan.stateful_set_replicas {
             if !self.volumes.contains_key(&i) {
-                let claim_uid = self.id("claim");
-                self.volumes.insert(i, Volume { claim_uid, ..Volume::default() });
+                let (claim_uid, name) = (self.id("claim"), self.id("volume"));
+                self.volumes.insert(i, Volume { claim_uid, name, ..Volume::default() });
             }
             if !self.pods.contains_key(&i) {
                 self.start_pod(i, &hash);
@@ -215,6 +325,8 @@ impl World {
         }
         for (i, role) in &plan.roles {
             if let Some(process) = self.pods.get_mut(i) {
+                let tampered = self.volumes[i].original.is_some();
+                assert!(role.is_none() || !tampered || process.role.as_deref() == *role, "I9: {i} serves");
                 process.role = role.map(String::from);
             }
         }
@@ -232,8 +344,12 @@ impl World {
             task: None,
             trouble,
             heard: true,
+            at_start: self.volumes[&ordinal].gtids.clone(),
+            held: true,
+            node: "node-1".into(),
         };
         resume(&self.volumes[&ordinal], &mut process);
+        process.held &= process.channel.is_some();
         self.pods.insert(ordinal, process);
     }
 
@@ -277,7 +393,7 @@ impl World {
                 cluster_id: cluster_id.clone(),
                 ordinal,
                 operation: operation.into(),
-                server_uuid: format!("server-{ordinal}"),
+                server_uuid: format!("server-of-{operation}"),
                 grant: None,
             },
         };
@@ -292,13 +408,24 @@ impl World {
                 volume.gtids = donated.expect("a donor of this cluster");
                 volume.purged = volume.gtids.clone();
                 volume.directory = Some(complete(operation));
+                volume.original = None;
+                process.at_start = volume.gtids.clone();
             }
             Action::Lead { alone } => grant(volume, fence, GrantedRole::Primary { alone: *alone }),
             Action::Follow { source } => {
                 grant(volume, fence, GrantedRole::Replica { source: source.clone() })
             }
-            Action::StandDown => process.writable = false,
+            Action::StandDown => {
+                process.writable = false;
+                if let Some(channel) = &mut process.channel {
+                    channel.receiver_running = false;
+                }
+                if let Some(Directory::Complete { marker }) = &mut volume.directory {
+                    marker.grant = None;
+                }
+            }
         }
+        process.held = false;
         if let Action::Lead { .. } = &order.action {
             process.channel = None;
             process.writable = true;
@@ -316,15 +443,20 @@ impl World {
         assert!(writable.len() <= 1, "two are writable: {writable:?}");
         let Some(&primary) = writable.first() else { return };
         let next = self.volumes[&primary].gtids.count() + 1;
-        let set: GtidSet = format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{next}").parse().unwrap();
+        let set = transactions(next);
         let host = pod::host(NAMESPACE, NAME, primary);
         for (i, process) in &self.pods {
-            let follows = process.channel.as_ref().is_some_and(|c| c.source_host == host);
+            let follows =
+                process.channel.as_ref().is_some_and(|c| c.receiver_running && c.source_host == host);
             if *i == primary || follows {
                 self.volumes.get_mut(i).unwrap().gtids = set.clone();
             }
         }
     }
+}
+
+fn transactions(count: u64) -> GtidSet {
+    format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{count}").parse().unwrap()
 }
 
 fn grant(volume: &mut Volume, fence: Fence, role: GrantedRole) {
@@ -343,9 +475,9 @@ fn resume(volume: &Volume, process: &mut Process) {
             process.channel = Some(Channel {
                 source_host: source.host.clone(),
                 source_port: source.port,
-                receiver_running: true,
-                applier_running: true,
-                lag_seconds: Some(0),
+                receiver_running: !process.held,
+                applier_running: !process.held,
+                lag_seconds: (!process.held).then_some(0),
                 ..Channel::default()
             });
         }
