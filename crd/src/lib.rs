@@ -5,10 +5,12 @@
 pub mod conditions;
 pub mod manifest;
 pub mod names;
+mod node_loss;
 pub mod quantity;
 pub mod rules;
 mod spec;
 mod status;
 
+pub use node_loss::*;
 pub use spec::*;
 pub use status::*;

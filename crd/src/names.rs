@@ -17,6 +17,12 @@ pub const LABEL_CLUSTER_ID: &str = "mysql.mainstay.dev/cluster-id";
 pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
 /// Annotation on a pod template: hash of all that needs a new pod when it changes.
 pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
+/// Annotation on a `MySQLCluster`: a person asks that this volume, which was kept, be given back to its ordinal.
+pub const ANNOTATION_GIVE_BACK: &str = "mysql.mainstay.dev/give-back";
+/// Annotation on a volume that was kept: the GTID set that was seen on it last.
+pub const ANNOTATION_HELD: &str = "mysql.mainstay.dev/held-gtid-set";
+/// Annotation on a volume that was kept: when [`ANNOTATION_HELD`] was seen.
+pub const ANNOTATION_HELD_AT: &str = "mysql.mainstay.dev/held-at";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

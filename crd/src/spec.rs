@@ -11,6 +11,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::node_loss::{LocalVolumes, NodeLoss, ReclaimPolicy};
 use crate::rules;
 use crate::status::MySQLClusterStatus;
 
@@ -85,6 +86,9 @@ pub struct MySQLClusterSpec {
     /// While true the operator observes and reports, but changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// What is done about a node that is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_loss: Option<NodeLoss>,
     /// The id of a cluster whose kept volumes this one may take over, where the operator asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
@@ -121,6 +125,12 @@ pub struct Storage {
     /// Selects volumes made by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
+    /// Set on every bound volume; the storage class decides if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_policy: Option<ReclaimPolicy>,
+    /// What is done about volumes that only one node can mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalVolumes>,
 }
 
 fn default_access_modes() -> Vec<AccessMode> {

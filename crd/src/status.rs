@@ -115,6 +115,10 @@ pub enum OperationKind {
     Initialize,
     /// An empty or partial directory becomes a copy of a donor's.
     Clone,
+    /// A volume that no node can mount any more is kept, and its claim made anew.
+    ReplaceVolume,
+    /// A volume that was kept is bound to its ordinal's claim again; the operation's id is the volume's name.
+    GiveBack,
 }
 
 /// What an instance is now.
@@ -231,6 +235,9 @@ pub struct LedgerEntry {
     /// The only nodes that can mount the volume, by host name; empty if others can too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pinned_to: Vec<String>,
+    /// A VolumeAttachment said that the volume was attached to that node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
     /// The node that it ran on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

@@ -10,6 +10,7 @@
 pub mod cases;
 mod config;
 mod entries;
+mod node_loss;
 mod pattern;
 mod pod;
 mod storage;
@@ -24,6 +25,7 @@ use pattern::Pattern;
 
 pub(crate) use config::config_entries;
 pub(crate) use entries::{annotations, labels};
+pub(crate) use node_loss::{local_volumes, when_proven};
 pub(crate) use pod::{clone_limits, pod_security, resources};
 pub(crate) use storage::storage;
 
@@ -61,6 +63,12 @@ pub fn validate(spec: &MySQLClusterSpec) -> Vec<Violation> {
     let mut found = Vec::new();
     check(&spec_rules(), spec, "spec", &mut found);
     check(&storage::rules(), &spec.storage, "spec.storage", &mut found);
+    if let Some(proof) = spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref()) {
+        check(&node_loss::proof_rules(), proof, "spec.nodeLoss.whenProven", &mut found);
+    }
+    if let Some(local) = &spec.storage.local {
+        check(&node_loss::local_rules(), local, "spec.storage.local", &mut found);
+    }
     if let Some(resources) = &spec.resources {
         check(&pod::resource_rules(), resources, "spec.resources", &mut found);
     }

@@ -6,7 +6,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::names::Names;
-use mainstay_crd::{InstanceStatus, Judgement, LedgerEntry, ReplicationRecord, Verdict};
+use mainstay_crd::{
+    InstanceStatus, Judgement, LedgerEntry, Operation, OperationKind, ReplicationRecord, Verdict,
+};
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
 
 use crate::{Claim, GtidSet, Instance, Observation, Pod, Volume};
@@ -42,6 +44,15 @@ impl<'a> Case<'a> {
     /// The record announces the operation of this id for this instance.
     fn announced(&self, operation: &str) -> bool {
         self.record.operations.iter().any(|o| o.id == operation && o.ordinal.unsigned_abs() == self.ordinal)
+    }
+
+    /// The record announces that the volume that it is on is given back.
+    fn given_back(&self) -> bool {
+        let volume = self.instance.claim.as_ref().and_then(|claim| claim.volume.as_deref());
+        volume.is_some_and(|volume| {
+            let ours = |o: &&Operation| o.ordinal.unsigned_abs() == self.ordinal && o.id == volume;
+            self.record.operations.iter().filter(ours).any(|o| o.kind == OperationKind::GiveBack)
+        })
     }
 
     fn is_primary(&self) -> bool {
@@ -111,7 +122,8 @@ pub(crate) fn note(
         let verdict = judge(o, names, record, ordinal);
         trusted(o, &names.pod(ordinal), ordinal, verdict.as_ref())
     };
-    let (Some(claim), true) = (&case.instance.claim, trusted && (well || case.announced(&marker.operation)))
+    let (Some(claim), true) =
+        (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))
     else {
         return kept;
     };
@@ -142,6 +154,7 @@ fn entry(
             class: volume.class.clone(),
             reclaim_policy: volume.reclaim_policy.clone(),
             pinned_to: volume.hosts.clone().unwrap_or_default(),
+            attached: !volume.attached_to.is_empty(),
             ..begun
         },
         // What can't be seen at the moment has not changed for that.
@@ -151,6 +164,7 @@ fn entry(
             class: kept.class.clone(),
             reclaim_policy: kept.reclaim_policy.clone(),
             pinned_to: kept.pinned_to.clone(),
+            attached: kept.attached,
             ..begun
         },
         (None, None) => begun,
@@ -210,6 +224,11 @@ fn complete(
     let name = case.names.pod(case.ordinal);
     if case.announced(&marker.operation) {
         let message = format!("{name} holds what the announced operation {} made", marker.operation);
+        return Some((Judgement::SameVolume, message));
+    }
+    if case.given_back() {
+        let message =
+            format!("{name} is on the volume that was given back, with server {}", state.server_uuid);
         return Some((Judgement::SameVolume, message));
     }
     let foreign = [

@@ -5,6 +5,7 @@ mod applied;
 mod children;
 mod roles;
 mod step;
+mod storage;
 
 use kube::ResourceExt;
 use mainstay_core::{Observation, Plan};
@@ -49,6 +50,7 @@ impl ActError {
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
             ActError::Step(StepError::Order { source, .. }) => source.kind(),
             ActError::Step(StepError::Claim(..)) => "Claim",
+            ActError::Step(StepError::Storage(..)) => "Storage",
             ActError::Step(StepError::Pod(..)) => "Pod",
         }
     }
@@ -85,7 +87,10 @@ impl ActError {
             ActError::Child(ChildError::Api { source, .. }) => Some(source),
             ActError::Role(error) => Some(&error.source),
             ActError::Step(
-                StepError::Record(error) | StepError::Claim(_, error) | StepError::Pod(_, error),
+                StepError::Record(error)
+                | StepError::Claim(_, error)
+                | StepError::Pod(_, error)
+                | StepError::Storage(_, _, error),
             ) => Some(error),
             _ => None,
         }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::api_error::{is_conflict, is_gone};
+use super::storage;
 use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
@@ -41,6 +42,9 @@ pub(crate) enum StepError {
     /// A claim was not labelled.
     #[error("labelling claim {0}: {1}")]
     Claim(String, kube::Error),
+    /// Something was not done to a volume, or for one.
+    #[error("{0} {1}: {2}")]
+    Storage(&'static str, String, kube::Error),
     /// A pod was not deleted.
     #[error("deleting pod {0}: {1}")]
     Pod(String, kube::Error),
@@ -135,6 +139,10 @@ pub(crate) async fn carry_out(
         Step::LabelClaim { claim, uid, ordinal, cluster_id } => {
             let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: ordinal.to_string()});
             label_claim(context, names, claim, uid, labels).await
+        }
+        Step::Storage { step, message } => {
+            info!(cluster = %key(names), step = step.kind(), why = message, "storage");
+            storage::carry_out(context, names, step).await
         }
         Step::ReplacePod { pod, uid, message } => {
             info!(cluster = %key(names), pod, why = message, "pod replaced");

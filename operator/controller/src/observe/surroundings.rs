@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_core::{Instance, Node, Surroundings, Volume};
-use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{LABEL_CLUSTER_ID, Names};
+use mainstay_crd::{MySQLCluster, WhenProven};
 
 use crate::context::Context;
 
@@ -97,5 +97,11 @@ fn nodes(
             found.insert(name.to_owned(), (**node).clone());
         }
     });
+    let proof = cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
+    if let Some((annotation, _)) = proof.and_then(WhenProven::annotation) {
+        for (name, node) in found.iter_mut().filter(|(_, node)| node.ready.as_deref() != Some("True")) {
+            node.proof = context.words.of_node(name, annotation);
+        }
+    }
     found
 }

@@ -2,10 +2,11 @@
 //! and time, and never waited for: what is not known yet is known at the next look.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Node};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use tracing::debug;
@@ -62,29 +63,48 @@ impl Words {
         self.about(namespace, uid, &OF_PODS)
     }
 
+    /// The value of an annotation of a node.
+    pub(crate) fn of_node(&self, node: &str, annotation: &str) -> Option<String> {
+        let (api, name): (Api<Node>, _) = (Api::all(self.client.clone()), node.to_owned());
+        let annotation = annotation.to_owned();
+        self.ask(format!("{node} {annotation}"), async move {
+            let metadata = api.get_metadata_opt(&name).await?.map(|node| node.metadata);
+            Ok(metadata.and_then(|metadata| metadata.annotations?.remove(&annotation)))
+        })
+    }
+
     fn about(&self, namespace: &str, uid: &str, reasons: &'static [&'static str]) -> Option<String> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MOST);
+        self.ask(uid.to_owned(), async move { Ok(latest(api.list(&parameters).await?.items, reasons)) })
+    }
+
+    /// What is known under `key`; `question` is put if that is old.
+    fn ask(
+        &self,
+        key: String,
+        question: impl Future<Output = kube::Result<Option<String>>> + Send + 'static,
+    ) -> Option<String> {
         let now = Instant::now();
         let mut said = lock(&self.said);
-        let known = said.get_mut(uid);
-        let text = known.as_ref().and_then(|known| known.text.clone());
+        let known = said.get(&key);
+        let text = known.and_then(|known| known.text.clone());
         if known.is_some_and(|known| now.duration_since(known.asked) < FRESH) {
             return text;
         }
         said.retain(|_, said| now.duration_since(said.asked) < FORGET);
-        said.insert(uid.to_owned(), Said { text: text.clone(), asked: now });
+        said.insert(key.clone(), Said { text: text.clone(), asked: now });
         drop(said);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let (all, uid) = (self.said.clone(), uid.to_owned());
+        let all = self.said.clone();
         tokio::spawn(async move {
-            let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MOST);
-            match tokio::time::timeout(BOUND, api.list(&parameters)).await {
-                Ok(Ok(events)) => {
-                    if let Some(said) = lock(&all).get_mut(&uid) {
-                        said.text = latest(events.items, reasons);
+            match tokio::time::timeout(BOUND, question).await {
+                Ok(Ok(answer)) => {
+                    if let Some(said) = lock(&all).get_mut(&key) {
+                        said.text = answer;
                     }
                 }
-                Ok(Err(error)) => debug!(%error, "events can't be read"),
-                Err(_) => debug!("events were not read in time"),
+                Ok(Err(error)) => debug!(%error, "the trouble of an object can't be read"),
+                Err(_) => debug!("the trouble of an object was not read in time"),
             }
         });
         text

@@ -5,6 +5,7 @@ use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
 
+use super::nodes;
 use super::replicas::misfit;
 use super::view::{Seen, View};
 use crate::Instance;
@@ -94,6 +95,9 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
     let Some(pod) = &instance.pod else { return (InstanceState::Offline, Some("it has no pod".into())) };
     let Some(report) = instance.agent.live() else {
         let serving = pod.ready && pod.role.is_some();
+        if let Some((_, lost)) = nodes::problem(view, ordinal) {
+            return (InstanceState::Offline, Some(lost));
+        }
         return match (&pod.trouble, serving) {
             (Some(trouble), _) => (InstanceState::Offline, Some(trouble.clone())),
             (None, true) => (InstanceState::Ready, Some("its agent is not heard at the moment".into())),

@@ -5,7 +5,7 @@ use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, instances};
+use super::{Decision, Plan, Step, instances, storage};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -70,6 +70,7 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
+        storage::condition(view),
         blocked(decision),
     ]
 }
@@ -88,6 +89,7 @@ fn doing(step: &Step) -> (Reason, String) {
         }
         Step::LabelClaim { claim, .. } => (Reason::CatchingUp, format!("{claim} is being labelled")),
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
+        Step::Storage { step, message } => (step.reason(), message.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
 use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
-use mainstay_proto::{Action, Directory, GrantedRole, Report, TaskState};
+use mainstay_proto::{Action, Directory, GrantedRole, Marker, Report, TaskState};
 
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, record, send};
@@ -48,10 +48,10 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
 fn outcomes(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal.unsigned_abs();
-        // Once the ledger has it as well: else what it made would be taken for foreign data.
-        let noted = view.noted(ordinal).is_some_and(|entry| entry.operation == operation.id);
-        let done =
-            noted && view.live(ordinal).and_then(Seen::marker).is_some_and(|m| m.operation == operation.id);
+        let done = view
+            .live(ordinal)
+            .and_then(Seen::marker)
+            .is_some_and(|marker| marker.operation == operation.id && is_noted(view, ordinal, marker));
         operation.kind == OperationKind::Clone && (done || !view.ordinals().contains(&ordinal))
     };
     let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
@@ -60,6 +60,16 @@ fn outcomes(view: &View<'_>) -> Option<Decision> {
         let revision = view.record.revision + 1;
         let next = ReplicationRecord { revision, operations: going, ..view.record.clone() };
         record(view, next, Reason::Cloning, format!("cloned: {}", names.join(", ")))
+    })
+}
+
+/// The ledger has what the marker says, on the volume that is there now: else what an operation made would be taken
+/// for foreign data once the record does not announce it any more.
+fn is_noted(view: &View<'_>, ordinal: u32, marker: &Marker) -> bool {
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    view.noted(ordinal).is_some_and(|entry| {
+        let same = claim.is_none_or(|claim| entry.claim_uid == claim.uid && entry.volume == claim.volume);
+        same && entry.operation == marker.operation && entry.server_uuid == marker.server_uuid
     })
 }
 

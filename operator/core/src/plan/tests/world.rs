@@ -11,7 +11,8 @@ use mainstay_proto::{
 use serde_json::json;
 
 use crate::{
-    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, Surroundings, plan,
+    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, StorageStep, Surroundings,
+    plan,
 };
 
 pub(super) const NAME: &str = "shop";
@@ -22,6 +23,8 @@ pub(super) const NAMESPACE: &str = "db";
 pub(super) struct Volume {
     /// Name of the persistent volume, which is its handle too.
     pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) retained: bool,
     /// What was here before somebody changed it behind the operator's back.
     pub(super) original: Option<Box<Volume>>,
     pub(super) claim_uid: String,
@@ -140,11 +143,16 @@ impl World {
                 source: Some("csi".into()),
                 handle: Some(volume.name.clone()),
                 phase: Some("Bound".into()),
+                claim_uid: Some(volume.claim_uid.clone()),
+                labels: volume.labels.clone(),
+                reclaim_policy: Some(if volume.retained { "Retain" } else { "Delete" }.into()),
                 ..crate::Volume::default()
             };
             (volume.name.clone(), seen)
         });
-        Surroundings { known: true, volumes: volumes.collect(), ..Surroundings::default() }
+        let node = crate::Node { ready: Some("True".into()), ..crate::Node::default() };
+        let nodes = BTreeMap::from([("node-1".into(), node)]);
+        Surroundings { known: true, volumes: volumes.collect(), nodes, ..Surroundings::default() }
     }
 
     /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
@@ -161,7 +169,10 @@ impl World {
         let cluster_id = marker.cluster_id.clone();
         match how {
             Tampering::Wiped => volume.directory = None,
-            Tampering::Empty => (volume.directory, volume.name) = (None, other),
+            Tampering::Empty => {
+                (volume.directory, volume.name) = (None, other);
+                volume.labels.clear();
+            }
             Tampering::Partial => {
                 volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
             }
@@ -365,11 +376,23 @@ impl World {
                 assert_eq!(volume.claim_uid, uid);
                 volume.cluster_id = Some(cluster_id);
             }
+            Step::Storage { step, .. } => self.do_storage(step),
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
                 assert_eq!(self.pods[&ordinal].uid, uid);
                 self.pods.remove(&ordinal);
             }
+        }
+    }
+
+    fn do_storage(&mut self, step: StorageStep) {
+        match step {
+            StorageStep::MarkVolume { volume, labels, retain, .. } => {
+                let marked = self.volumes.values_mut().find(|v| v.name == volume).unwrap();
+                marked.labels.extend(labels);
+                marked.retained |= retain;
+            }
+            other => panic!("nobody asked for {other:?}"),
         }
     }
 
