@@ -51,7 +51,10 @@ render "defaults"
 count 1 '^kind: Deployment$'
 count 2 '^kind: Role$'
 count 2 '^kind: RoleBinding$'
-lacks '^kind: Cluster'
+# Volumes and nodes are in no namespace; nothing else is read outside of the watched ones.
+count 1 '^kind: ClusterRole$'
+count 1 '^kind: ClusterRoleBinding$'
+count 3 '^  name: ops-mainstay-storage$'
 lacks '^kind: (PodMonitor|CustomResourceDefinition)$'
 has '^            - --namespace=ops$'
 lacks '--all-namespaces'
@@ -91,11 +94,22 @@ count 2 '^  namespace: blog$'
 has '^            - --namespace=shop$'
 has '^            - --namespace=blog$'
 lacks '--namespace=ops$'
+count 1 '^kind: ClusterRole$'
+
+render "no rights outside of namespaces" --set storage.clusterRole=false
 lacks '^kind: Cluster'
+lacks 'persistentvolumes\]|\[nodes\]'
+
+test="rights on volumes and nodes"
+render "the storage role" --show-only templates/rbac-storage.yaml
+lacks 'verbs: .*(create|update|delete)'
+count 1 'verbs: .*patch'
+render "the storage role with taints" --show-only templates/rbac-storage.yaml --set storage.taintNodes=true
+count 2 'verbs: .*patch'
 
 render "all namespaces" --set clusterWide=true
-count 1 '^kind: ClusterRole$'
-count 1 '^kind: ClusterRoleBinding$'
+count 2 '^kind: ClusterRole$'
+count 2 '^kind: ClusterRoleBinding$'
 count 1 '^kind: Role$'
 has '^  name: ops-mainstay$'
 has '^            - --all-namespaces$'
@@ -145,6 +159,7 @@ refused 'logFormat' --set logFormat=xml
 refused 'pullPolicy' --set image.pullPolicy=Sometimes
 refused 'repository' --set image.repository=
 refused 'digest' --set image.digest=abc
+refused 'storage' --set-string storage.clusterRole=true
 refused 'concurrency' --set concurrency=0
 refused 'interval' --set metrics.podMonitor.interval=often
 

@@ -6,7 +6,7 @@ use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 /// Types of conditions, in the order in which people read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 pub enum ConditionType {
     /// A primary serves and as many replicas as asked for follow it in time.
     Ready,
@@ -16,6 +16,8 @@ pub enum ConditionType {
     Progressing,
     /// The spec was understood and can be carried out.
     SpecValid,
+    /// Every instance has its volume, mounted and as large as asked for.
+    StorageReady,
     /// The operator is kept from going on and a person must act.
     Blocked,
     /// Claims of instances that are no longer asked for were dealt with as `spec.storage.retention.whenScaled` says.
@@ -25,19 +27,14 @@ pub enum ConditionType {
 impl ConditionType {
     /// The name in `status.conditions[].type`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            ConditionType::Ready => "Ready",
-            ConditionType::Available => "Available",
-            ConditionType::Progressing => "Progressing",
-            ConditionType::SpecValid => "SpecValid",
-            ConditionType::Blocked => "Blocked",
-            ConditionType::RetentionApplied => "RetentionApplied",
-        }
+        self.into()
     }
 }
 
 /// Every reason that a condition or an event can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, strum::IntoStaticStr,
+)]
 pub enum Reason {
     /// All is as the spec asks.
     AllReady,
@@ -81,6 +78,10 @@ pub enum Reason {
     PrimaryInTheWay,
     /// A change to the StatefulSet's immutable part was asked for.
     ImmutableStorage,
+    /// The primary came back with less than it left with: its volume was set back.
+    RolledBack,
+    /// The primary came back with data that is not its own, or on another volume.
+    ForeignVolume,
     /// An order to an agent failed.
     OrderFailed,
     /// A call to the API server failed.
@@ -111,6 +112,52 @@ pub enum Reason {
     ClaimReused,
     /// The cluster is being deleted, but protected: nothing is torn down.
     DeletionProtected,
+    /// Nothing is wrong.
+    AsExpected,
+    /// A claim waits for its volume to be made.
+    Provisioning,
+    /// A claim's volume could not be made; the message has the provisioner's words.
+    ProvisioningFailed,
+    /// A claim is bound once its pod is scheduled.
+    WaitsForConsumer,
+    /// A claim names no storage class and there is no default.
+    NoDefaultClass,
+    /// A claim's volume is to be made by hand, and none that is free fits.
+    NoMatchingVolume,
+    /// A claim wants a volume that another claim has.
+    VolumeTaken,
+    /// A claim's volume no longer exists.
+    ClaimLost,
+    /// A claim is being deleted while it is used.
+    ClaimTerminating,
+    /// The claim that a volume was bound to was deleted.
+    VolumeReleased,
+    /// A volume could not be reclaimed.
+    VolumeFailed,
+    /// A volume is being deleted.
+    VolumeTerminating,
+    /// A volume is still attached to another node.
+    AttachedElsewhere,
+    /// A volume can't be mounted; the message has the kubelet's words.
+    MountFailed,
+    /// No node takes a pod; the message has the scheduler's words.
+    Unschedulable,
+    /// An instance's node is silent or not Ready.
+    NodeNotReady,
+    /// An instance's node, or the only one that can mount its volume, no longer exists.
+    NodeGone,
+    /// A volume has no room left.
+    VolumeFull,
+    /// A claim can't grow: its storage class does not allow it.
+    ExpansionRefused,
+    /// A claim is growing.
+    Growing,
+    /// A volume that is stranded on a lost node is being replaced.
+    ReplacingVolume,
+    /// A kept volume is being given back.
+    GivingBack,
+    /// A volume that was asked for can't be given back.
+    GiveBackRefused,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -118,45 +165,7 @@ pub enum Reason {
 impl Reason {
     /// The CamelCase name in `reason`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::AllReady => "AllReady",
-            Reason::ReplicasMissing => "ReplicasMissing",
-            Reason::NoPrimary => "NoPrimary",
-            Reason::WaitingForPods => "WaitingForPods",
-            Reason::WaitingForAgents => "WaitingForAgents",
-            Reason::Initializing => "Initializing",
-            Reason::Cloning => "Cloning",
-            Reason::Rolling => "Rolling",
-            Reason::CatchingUp => "CatchingUp",
-            Reason::PrimaryConfirmed => "PrimaryConfirmed",
-            Reason::Idle => "Idle",
-            Reason::Paused => "Paused",
-            Reason::Deleting => "Deleting",
-            Reason::Accepted => "Accepted",
-            Reason::InvalidSpec => "InvalidSpec",
-            Reason::ForeignData => "ForeignData",
-            Reason::DataWithoutRecord => "DataWithoutRecord",
-            Reason::RecordRolledBack => "RecordRolledBack",
-            Reason::PrimaryDataLost => "PrimaryDataLost",
-            Reason::PrimaryInTheWay => "PrimaryInTheWay",
-            Reason::ImmutableStorage => "ImmutableStorage",
-            Reason::OrderFailed => "OrderFailed",
-            Reason::ApiError => "ApiError",
-            Reason::SwitchingOver => "SwitchingOver",
-            Reason::SwitchedOver => "SwitchedOver",
-            Reason::SwitchoverGivenUp => "SwitchoverGivenUp",
-            Reason::SwitchoverRefused => "SwitchoverRefused",
-            Reason::SwitchoverWaiting => "SwitchoverWaiting",
-            Reason::ScalingDown => "ScalingDown",
-            Reason::ClaimKept => "ClaimKept",
-            Reason::ClaimDeleted => "ClaimDeleted",
-            Reason::NoSnapshotApi => "NoSnapshotApi",
-            Reason::SnapshotFailed => "SnapshotFailed",
-            Reason::SettingAside => "SettingAside",
-            Reason::ClaimReused => "ClaimReused",
-            Reason::DeletionProtected => "DeletionProtected",
-            Reason::Unblocked => "Unblocked",
-        }
+        self.into()
     }
 }
 

@@ -5,12 +5,14 @@
 pub mod conditions;
 pub mod manifest;
 pub mod names;
+mod node_loss;
 pub mod quantity;
 mod retention;
 pub mod rules;
 mod spec;
 mod status;
 
+pub use node_loss::*;
 pub use retention::*;
 pub use spec::*;
 pub use status::*;

@@ -11,6 +11,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::node_loss::{LocalVolumes, NodeLoss, ReclaimPolicy};
 use crate::retention::Retention;
 use crate::rules;
 use crate::status::MySQLClusterStatus;
@@ -89,6 +90,9 @@ pub struct MySQLClusterSpec {
     /// While true, deleting this object tears nothing down: the database serves on, whatever `whenDeleted` says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletion_protection: bool,
+    /// What is done about a node that is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_loss: Option<NodeLoss>,
     /// The id of a cluster whose kept volumes this one may take over, where the operator asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
@@ -128,6 +132,12 @@ pub struct Storage {
     /// What becomes of claims that no instance uses any more; all are kept if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Set on every bound volume; the storage class decides if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_policy: Option<ReclaimPolicy>,
+    /// What is done about volumes that only one node can mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalVolumes>,
 }
 
 fn default_access_modes() -> Vec<AccessMode> {

@@ -176,6 +176,10 @@ pub enum OperationKind {
     Clone,
     /// A volume whose data can't be used any more is kept under a claim of another name.
     SetAside,
+    /// A volume that no node can mount any more is kept, and its claim made anew.
+    ReplaceVolume,
+    /// A volume that was kept is bound to its ordinal's claim again; the operation's id is the volume's name.
+    GiveBack,
 }
 
 /// What an instance is now.
@@ -257,6 +261,92 @@ pub struct InstanceStatus {
     /// The clone under way, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clone: Option<CloneProgress>,
+    /// What the instance was when it was last well. Not changed while `verdict` is bad: what comes back is held
+    /// against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerEntry>,
+    /// What was said of the data that came back with the last start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What an instance was when it was last well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LedgerEntry {
+    /// UID of its claim.
+    #[serde(rename = "claimUID")]
+    pub claim_uid: String,
+    /// Name of its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// UID of its volume.
+    #[serde(rename = "volumeUID", skip_serializing_if = "Option::is_none")]
+    pub volume_uid: Option<String>,
+    /// What tells the volume's data from all others: kind of the volume and its handle, as in
+    /// `csi:ebs.csi.aws.com/vol-1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    /// The volume's storage class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The volume's reclaim policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reclaim_policy: Option<String>,
+    /// The only nodes that can mount the volume, by host name; empty if others can too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pinned_to: Vec<String>,
+    /// A VolumeAttachment said that the volume was attached to that node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
+    /// The node that it ran on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The operation that made the data directory.
+    pub operation: String,
+    /// The server's UUID.
+    #[serde(rename = "serverUUID")]
+    pub server_uuid: String,
+    /// The GTID set that it had executed.
+    pub gtid_executed: String,
+    /// When that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Time>,
+}
+
+/// What was said of the data that came back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// In one word.
+    pub judgement: Judgement,
+    /// What differs, and what to do.
+    pub message: String,
+    /// When it was said.
+    pub at: Time,
+    /// The pod that it is about.
+    #[serde(rename = "podUID")]
+    pub pod_uid: String,
+    /// The start of the server in this pod that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+}
+
+/// What came back, held against what left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum Judgement {
+    /// The same volume with the same data: the only one that may serve or lead.
+    SameVolume,
+    /// Another volume, and nothing on it.
+    NewVolumeEmpty,
+    /// Data that is not this instance's.
+    NewVolumeForeign,
+    /// The same data, but less of it: the volume was set back.
+    RolledBack,
+    /// The same volume, but its data is gone.
+    Wiped,
+    /// An unfinished copy that nobody announced.
+    Partial,
 }
 
 /// How far a clone is.

@@ -57,10 +57,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [mysql.mainstay.dev]
   resources: [mysqlclusters/finalizers]
   verbs: [update]
-# The instances. Server-side apply is `create` the first time and `patch` afterwards.
+# The instances. Server-side apply is `create` the first time and `patch` afterwards. `delete` only to replace one whose
+# claims are to grow, which can't be changed in place; its pods stay and are taken up by the next.
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # Names for clients, configuration, and the pods' account, which can do nothing. Applied, never deleted: they go
 # with their owner.
 - apiGroups: [""]
@@ -71,10 +72,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# Where the data is. `patch` writes on a claim whose data is on it, and what.
+# Where the data is. `patch` writes on a claim whose data is on it, and what, and lets it grow. `delete` only as
+# spec.storage.retention says, and where spec.storage.local.replaceAfter replaces a volume that no node can mount.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, patch, delete]
 # Roles are labels on pods, and a pod is deleted to replace it. The StatefulSet makes them.
 - apiGroups: [""]
   resources: [pods]
@@ -83,6 +85,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# Why a claim is not bound, or a pod's volume not mounted: the provisioner's and the kubelet's own words. Read only
+# while one is in trouble.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 # What happened, for `kubectl describe`. `patch` counts an event that is repeated.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -10,6 +10,7 @@
 pub mod cases;
 mod config;
 mod entries;
+mod node_loss;
 mod pattern;
 mod pod;
 mod retention;
@@ -25,6 +26,7 @@ use pattern::Pattern;
 
 pub(crate) use config::config_entries;
 pub(crate) use entries::{annotations, labels};
+pub(crate) use node_loss::{local_volumes, when_proven};
 pub(crate) use pod::{clone_limits, pod_security, resources};
 pub(crate) use retention::{keep_or_delete, retention};
 pub(crate) use storage::storage;
@@ -71,6 +73,12 @@ pub fn validate(spec: &MySQLClusterSpec) -> Vec<Violation> {
             part.iter()
                 .for_each(|p| check(&retention::keep_rules(), p, &format!("{path}.{name}"), &mut found));
         }
+    }
+    if let Some(proof) = spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref()) {
+        check(&node_loss::proof_rules(), proof, "spec.nodeLoss.whenProven", &mut found);
+    }
+    if let Some(local) = &spec.storage.local {
+        check(&node_loss::local_rules(), local, "spec.storage.local", &mut found);
     }
     if let Some(resources) = &spec.resources {
         check(&pod::resource_rules(), resources, "spec.resources", &mut found);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::credentials::Credentials;
@@ -71,8 +72,21 @@ pub(crate) struct Live {
     mounted: Mutex<Mounted>,
     /// How far it is behind while its source is away.
     pub(crate) lag: Lag,
+    start: Start,
+    held: watch::Sender<bool>,
     /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
+}
+
+/// How a run of the server began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    /// When it answered first.
+    pub(crate) at: Option<Timestamp>,
+    /// Executed and received GTIDs before anything was replicated.
+    pub(crate) gtids: Option<String>,
+    /// It is to replicate only once the operator says so, or after a while.
+    pub(crate) held: bool,
 }
 
 /// What the server was given of the mounted Secrets.
@@ -86,8 +100,10 @@ pub(crate) struct Mounted {
 
 impl Session {
     /// A server that came up with the settings of `role` and with what was mounted then.
-    pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted) -> Self {
+    pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted, start: Start) -> Self {
         let live = Live {
+            held: watch::Sender::new(start.held),
+            start,
             writable: AtomicBool::new(false),
             role: Mutex::new(role),
             setting_errors: Mutex::new(Vec::new()),
@@ -129,6 +145,27 @@ impl Live {
     /// The server was given these.
     pub(crate) fn set_mounted(&self, mounted: Mounted) {
         *self.mounted.lock().unwrap_or_else(PoisonError::into_inner) = mounted;
+    }
+
+    /// How this run began.
+    pub(crate) fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Whether replication still waits to be told so.
+    pub(crate) fn held(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    /// Replication waits no longer: an order came, or the time is over.
+    pub(crate) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Comes back once replication waits no longer.
+    pub(crate) async fn released(&self) {
+        // Fails only if the sender is gone, and that is `self`.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
     /// What could not be set for the role.

@@ -78,6 +78,10 @@ impl Desk {
             Decision::Done => self.confirm(&order).await,
             Decision::Refuse(reason, message) => return Answer::Refused { reason, message },
         }
+        // Whatever it was, the operator has spoken.
+        if let Some(session) = self.context.session() {
+            session.live.release();
+        }
         Answer::Accepted
     }
 

@@ -62,6 +62,9 @@ pub(crate) async fn observe(
         Err(error) => return Err(error),
     }
     now.setting_errors = session.live.setting_errors();
+    now.gtid_at_start.clone_from(&session.live.start().gtids);
+    now.started_at = session.live.start().at;
+    now.held = session.live.held();
     board.server(Server::Running { state: Box::new(now) });
     Ok(())
 }

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_proto::{Directory, Server};
+use jiff::Timestamp;
+use mainstay_proto::{Directory, GrantedRole, Server};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Command, Context, Mounted, Session};
+use crate::context::{Command, Context, Mounted, Session, Start};
 use crate::desk::Desk;
 use crate::mounts::digest;
 use crate::mysqld::options::{Purpose, Role};
 use crate::mysqld::{Exit, Files, Mysqld, ProcessError};
 use crate::sql::{Client, state};
 use crate::tasks::TaskError;
+use crate::volume::MarkerFile;
 use crate::{monitor, shutdown};
 
 /// Time between two looks at a directory that must not be served.
 const LOOK: Duration = Duration::from_secs(2);
 /// First and longest pause before a server that ended by itself is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Longest time that replication waits for the operator on a volume that a new pod has mounted.
+const HOLD: Duration = Duration::from_secs(10);
 /// A server that answered for this long has overcome what ended it before.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -87,7 +91,7 @@ async fn one_run(
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let (mut mysqld, files, role) = match start(context).await {
+    let Started { mut mysqld, files, role, held } = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
@@ -109,9 +113,10 @@ async fn one_run(
             return Ended::ByItself(error.to_string(), Duration::ZERO);
         }
     };
-    log_start(client).await;
+    let gtids = look_at_start(client).await;
     let mounted = Mounted { credentials: files.credentials.clone(), tls };
-    let session = Session::new(files.access.clone(), role, mounted);
+    let begun = Start { at: Some(Timestamp::now()), gtids, held };
+    let session = Session::new(files.access.clone(), role, mounted, begun);
     attend(context, desk, commands, stop, &mut mysqld, session).await
 }
 
@@ -132,7 +137,7 @@ async fn attend(
     }
     context.session.send_replace(Some(session.clone()));
     let watcher = tokio::spawn(monitor::run(context.board.clone(), session.clone()));
-    desk.resume().await;
+    let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
     let ended = tokio::select! {
         exit = mysqld.wait() => End::Exit(exit),
         command = commands.recv() => End::Command(command),
@@ -146,6 +151,7 @@ async fn attend(
         desk.close().await;
     }
     context.session.send_replace(None);
+    resumer.abort();
     watcher.abort();
     // Only when it has ended for good it can't overwrite what is reported from here on.
     let _ = watcher.await;
@@ -172,6 +178,21 @@ async fn attend(
     }
 }
 
+/// Takes the granted role up again. A replica on a volume that a new pod has mounted first lets the operator judge
+/// what is on it; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
+async fn resume(desk: Desk, session: Session) {
+    if session.live.held() {
+        tracing::info!("replication waits for the operator, which looks at the volume first");
+        if timeout(HOLD, session.live.released()).await.is_ok() {
+            // By an order, which has said what is to be done.
+            return;
+        }
+        tracing::info!("the operator has not spoken: replication goes on");
+        session.live.release();
+    }
+    desk.resume().await;
+}
+
 /// What came first.
 enum End {
     /// mysqld ended.
@@ -182,33 +203,64 @@ enum End {
     Stop,
 }
 
+/// A server that was started.
+struct Started {
+    mysqld: Mysqld,
+    files: Files,
+    role: Option<Role>,
+    /// It is to replicate, but the volume was mounted by another pod before.
+    held: bool,
+}
+
 /// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
-async fn start(context: &Context) -> Result<(Mysqld, Files, Option<Role>), TaskError> {
-    let (lock, role) = context
+async fn start(context: &Context) -> Result<Started, TaskError> {
+    let (lock, role, held) = context
         .store
         .with(|volume| {
+            // Before it is overwritten by this start.
+            let held = volume.moved_here() && volume.ours().is_some_and(is_replica);
             volume.started()?;
             volume.make_temporary()?;
             let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
-            Ok((volume.lock_for_server()?, role))
+            Ok((volume.lock_for_server()?, role, held))
         })
         .await?;
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
     let mysqld = Mysqld::spawn(&context.binary, &files.arguments, lock, files.secrets(), &context.children)?;
-    Ok((mysqld, files, role))
+    Ok(Started { mysqld, files, role, held })
 }
 
-/// What the server holds before replication starts: later it can't be told what it came up with.
-async fn log_start(mut client: Client) {
-    match state::read(&mut client).await {
-        Ok(state) => tracing::info!(
-            server_uuid = state.server_uuid,
-            gtid_executed = state.gtid_executed,
-            gtid_purged = state.gtid_purged,
-            version = state.version,
-            "the server answers"
-        ),
-        Err(error) => tracing::warn!(%error, "the server's state can't be read"),
+fn is_replica(marker: &MarkerFile) -> bool {
+    marker.grant.as_ref().is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
+}
+
+/// What the server holds before replication starts, executed or received: later it can't be told what it came up
+/// with, since its source would have filled every gap.
+async fn look_at_start(mut client: Client) -> Option<String> {
+    let state = match state::read(&mut client).await {
+        Ok(state) => state,
+        Err(error) => {
+            tracing::warn!(%error, "the server's state can't be read");
+            return None;
+        }
+    };
+    tracing::info!(
+        server_uuid = state.server_uuid,
+        gtid_executed = state.gtid_executed,
+        gtid_purged = state.gtid_purged,
+        version = state.version,
+        "the server answers"
+    );
+    match state::channel(&mut client).await {
+        Ok(channel) => {
+            let received = channel.map(|channel| channel.gtid_received).unwrap_or_default();
+            let sets = [state.gtid_executed, received];
+            Some(sets.into_iter().filter(|set| !set.is_empty()).collect::<Vec<_>>().join(","))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "what the server has received can't be read");
+            None
+        }
     }
 }
 

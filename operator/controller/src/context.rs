@@ -8,6 +8,7 @@ use crate::agents::Agents;
 use crate::memory::Memory;
 use crate::report::Events;
 use crate::settings::Settings;
+use crate::survey::{Survey, Words};
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterKey, Stores};
 
@@ -19,6 +20,10 @@ pub(crate) struct Context {
     pub(crate) agents: Agents,
     pub(crate) events: Events,
     pub(crate) memory: Memory,
+    /// Volumes and nodes.
+    pub(crate) survey: Arc<Survey>,
+    /// What Kubernetes says of a claim or a pod that is in trouble.
+    pub(crate) words: Words,
 }
 
 impl Context {

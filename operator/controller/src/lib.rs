@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! watch, agents  what is known: stores of objects, and the last word of every instance's agent
+//! survey         the same of volumes and nodes
 //! observe        stores and words become one `Observation`
 //! act            Secrets, children, role labels, the one step
 //! report         status, events, metrics
@@ -23,6 +24,7 @@ mod run;
 mod scenarios;
 mod secrets;
 mod settings;
+mod survey;
 mod telemetry;
 #[cfg(test)]
 mod testing;

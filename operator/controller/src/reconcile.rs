@@ -80,13 +80,14 @@ async fn go_round(
     let context = &scope.context;
     let names = Names::new(&key.namespace, &key.name);
     let cluster = kept.newest(watched);
-    let observation = observe(&cluster, &names, &scope.stores, &context.agents);
+    let observation = observe(&cluster, &names, &scope.stores, context);
     let plan = plan(&observation);
     trace!(cluster = %key, ?observation, ?plan, "planned");
     let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, kept).await;
     if let (Some(step), None | Some(ActError::Secret(_) | ActError::Child(_))) = (&plan.step, &failure) {
         tell_step(context, &cluster, step, &outcome);
     }
+    context.metrics.judged(key, &plan.instances);
     context.metrics.show(key, kept.shown.replace(plan.phase), plan.phase);
     if let Outcome::Recorded(written) = outcome {
         kept.written = Some(*written);

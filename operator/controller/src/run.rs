@@ -21,6 +21,7 @@ use crate::memory::Memory;
 use crate::reconcile::{after_error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
+use crate::survey::Words;
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
 
@@ -65,6 +66,8 @@ fn context(client: Client, settings: Settings, metrics: Arc<Metrics>, identity: 
         agents: Agents::new(dialer, Trust::new(client.clone()), metrics.clone()),
         events: Events::start(client.clone(), identity, metrics.events_lost.clone()),
         memory: Memory::default(),
+        survey: Arc::default(),
+        words: Words::new(client.clone()),
         client,
         settings,
         metrics,
@@ -141,8 +144,11 @@ async fn work(context: Arc<Context>, health: &Health, ending: CancellationToken)
         info!("all stores are filled");
         anyhow::Ok(())
     };
-    let (_, _) = tokio::try_join!(ready, try_join_all(controllers))?;
-    Ok(())
+    let (survey, client, metrics) = (context.survey.clone(), context.client.clone(), context.metrics.clone());
+    tokio::select! {
+        outcome = async { tokio::try_join!(ready, try_join_all(controllers)) } => outcome.map(|_| ()),
+        () = survey.run(client, &metrics) => Err(anyhow::anyhow!("the watches of volumes and nodes ended")),
+    }
 }
 
 /// One namespace, or all: watches, stores, and the controller that starts once the stores are filled. Returns what
@@ -153,12 +159,15 @@ fn scope(
     ending: CancellationToken,
 ) -> (impl Future<Output = anyhow::Result<()>>, impl Future<Output = anyhow::Result<()>>) {
     let (to, calls) = futures::channel::mpsc::unbounded();
-    let (watches, stores) = Watches::new(context.clone(), namespace, Trigger::new(to));
-    let filled = stores.clone();
+    let trigger = Trigger::new(to);
+    let (watches, stores) = Watches::new(context.clone(), namespace, trigger.clone());
+    context.survey.join(stores.clone(), trigger);
+    let (filled, survey) = (stores.clone(), context.survey.clone());
     let config = Config::default().concurrency(context.settings.concurrency.get());
     let scope = Arc::new(Scope { context, stores });
     let controller = async move {
         scope.stores.filled().await?;
+        survey.settled().await;
         // Every change comes through `calls`: that of the object itself as well.
         let silent = futures::stream::pending::<Result<Guarded, watcher::Error>>();
         Controller::for_stream(silent, scope.stores.clusters.clone())

@@ -5,6 +5,7 @@
 
 pub mod children;
 mod gtid;
+mod ledger;
 mod observation;
 mod plan;
 

@@ -92,6 +92,9 @@ pub struct Pod {
     pub template_hash: Option<String>,
     /// Why it is not running, in Kubernetes' words: `ImagePullBackOff: …`, `Unschedulable: …`.
     pub trouble: Option<String>,
+    /// The latest event about a volume that can't be mounted or attached, while none of its containers has run:
+    /// `FailedMount: …`.
+    pub warning: Option<String>,
 }
 
 /// What matters of a claim.
@@ -120,6 +123,13 @@ pub struct Claim {
     pub capacity: Option<u64>,
     /// Mainstay's own annotations, by full key.
     pub annotations: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// What a resize of it waits for: the type of its condition (`Resizing`, `FileSystemResizePending`,
+    /// `ControllerResizeError`…), with its message.
+    pub resizing: Option<String>,
+    /// The latest event that says why it is not bound, or not resized, while it is: `ProvisioningFailed: …`.
+    pub warning: Option<String>,
 }
 
 /// What is known from an instance's agent.
@@ -169,10 +179,29 @@ pub struct Surroundings {
     /// The operator may read volumes, nodes, classes and attachments, and has read them. If not, what is missing
     /// here proves nothing.
     pub known: bool,
-    /// Volumes by name: bound to or reserved for a claim of this cluster, named by its ledger, or labelled as its.
+    /// Kinds of objects that the operator may not read: what `known` lacks.
+    pub unseen: Vec<String>,
+    /// Volumes by name: bound to or reserved for a claim of this cluster, named by its ledger, or labelled as its;
+    /// and, while a claim waits for one, some of those that are free.
     pub volumes: BTreeMap<String, Volume>,
     /// Nodes by name: of its pods, its ledger, and its volumes' affinity. One that is not here does not exist.
     pub nodes: BTreeMap<String, Node>,
+    /// Storage classes by name: of its claims and volumes, and the default.
+    pub classes: BTreeMap<String, Class>,
+}
+
+/// What matters of a storage class.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Class {
+    /// Who makes its volumes; `kubernetes.io/no-provisioner` if people do.
+    pub provisioner: String,
+    /// Its claims may grow.
+    pub expandable: bool,
+    /// A claim is bound only once a pod that uses it is scheduled.
+    pub waits_for_consumer: bool,
+    /// Claims that name no class get it.
+    pub default: bool,
 }
 
 /// What matters of a volume.
@@ -191,7 +220,7 @@ pub struct Volume {
     pub class: Option<String>,
     /// `Retain`, `Delete` or `Recycle`.
     pub reclaim_policy: Option<String>,
-    /// Where its data is: `csi`, `nfs`, `local`, `hostPath`…
+    /// Where its data is: `csi`, `nfs`, `local`, `hostPath`; `other` if it is none of these.
     pub source: Option<String>,
     /// What tells it from others of its source: a CSI volume handle, a server and path, a path.
     pub handle: Option<String>,
@@ -206,9 +235,9 @@ pub struct Volume {
     pub access_modes: Vec<String>,
     /// Bytes.
     pub capacity: Option<u64>,
-    /// The node that it is attached to, if it is of a kind that is attached.
+    /// The nodes that it is attached to, or being attached to, if it is of a kind that is attached.
     pub attached_to: Vec<String>,
-    /// Mainstay's own labels.
+    /// Mainstay's own labels; all of them while no claim has it.
     pub labels: BTreeMap<String, String>,
     /// Mainstay's own annotations.
     pub annotations: BTreeMap<String, String>,
@@ -220,6 +249,8 @@ pub struct Volume {
 pub struct Node {
     /// UID.
     pub uid: String,
+    /// Its label `kubernetes.io/hostname`, by which local volumes name it; mostly its name.
+    pub host: Option<String>,
     /// The Ready condition: `True`, `False`, or `Unknown` when the node has gone silent.
     pub ready: Option<String>,
     /// Since when the Ready condition says so.
@@ -230,4 +261,6 @@ pub struct Node {
     pub cordoned: bool,
     /// The kernel's boot id, as the kubelet reports it.
     pub boot_id: Option<String>,
+    /// The value of the annotation that `spec.nodeLoss.whenProven` names; read only while the node is not Ready.
+    pub proof: Option<String>,
 }

@@ -238,6 +238,8 @@ pub struct ServerState {
     /// Executed and received GTIDs as the directory held them before this start of the server replicated anything.
     /// A volume that was set back shows here; afterwards its source would have filled the gap.
     pub gtid_at_start: Option<String>,
+    /// When this run of the server answered first, by the node's clock: it tells one start from another.
+    pub started_at: Option<Timestamp>,
     /// It was to replicate, but waits to be told so again: its volume was mounted by a new pod, and is judged first.
     pub held: bool,
     /// The default replication channel, if one is configured.

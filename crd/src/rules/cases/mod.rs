@@ -2,6 +2,7 @@
 
 mod basics;
 mod entries;
+mod node_loss;
 mod retention;
 mod storage;
 
@@ -91,7 +92,7 @@ fn nest(path: &str, value: Value) -> Value {
 /// Every case of creation.
 pub fn creations() -> Vec<Case> {
     let basics = [basics::names(), basics::basics(), basics::pods(), basics::resources()];
-    let storage = [storage::storage(), storage::cloning(), retention::retention()];
+    let storage = [storage::storage(), storage::cloning(), retention::retention(), node_loss::node_loss()];
     let entries = [entries::config_keys(), entries::config_values(), entries::metadata()];
     [basics.concat(), storage.concat(), entries.concat()].concat()
 }

@@ -175,6 +175,12 @@ impl Volume {
         self.change(|marker| marker.grant = grant)
     }
 
+    /// The last start of mysqld on it was by another pod.
+    pub(crate) fn moved_here(&self) -> bool {
+        let last = self.ours().and_then(|marker| marker.last_start.as_ref());
+        last.is_some_and(|start| start.pod_uid != self.identity.pod_uid)
+    }
+
     /// Writes down who starts mysqld.
     pub(crate) fn started(&mut self) -> Result<(), VolumeError> {
         let start = Start {

@@ -4,13 +4,15 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
 use mainstay_core::children::{Blueprint, Children, build};
 use mainstay_core::{Observation, Plan};
 use mainstay_crd::names::MANAGER_CLUSTER;
+use mainstay_crd::quantity::whole;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::info;
@@ -88,9 +90,29 @@ pub(crate) async fn apply(
         hand.apply("Service", &read, services, By::ResourceVersion).await,
         hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
         hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
-        hand.apply("StatefulSet", &stateful_set, stateful_sets, By::Generation).await,
+        hand.stateful_set(&stateful_set, stateful_sets).await,
     ];
     outcomes.into_iter().collect()
+}
+
+/// The API server does not change what was asked of an object that exists.
+fn is_immutable(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
+}
+
+/// Whether all that two StatefulSets differ in, as far as they can't be changed, is the size of their claims.
+fn differs_in_size_only(live: &StatefulSet, wanted: &StatefulSet) -> bool {
+    let fixed = |set: &StatefulSet| {
+        let spec = set.spec.as_ref()?;
+        let claim = spec.volume_claim_templates.as_ref()?.first()?.spec.clone()?;
+        let (modes, class, selector) = (claim.access_modes, claim.storage_class_name, claim.selector);
+        let size = claim.resources.and_then(|resources| resources.requests?.remove("storage"));
+        Some(((modes, class, selector, spec.service_name.clone(), spec.selector.clone()), size?))
+    };
+    match (fixed(live), fixed(wanted)) {
+        (Some((live, had)), Some((wanted, wants))) => live == wanted && whole(&had) != whole(&wants),
+        _ => false,
+    }
 }
 
 struct Hand<'a> {
@@ -131,6 +153,44 @@ impl Hand<'_> {
                 Ok(())
             }
             Err(source) => Err(ChildError::Api { kind, name, source }),
+        }
+    }
+
+    /// Applies the StatefulSet. One whose claims were to be of another size can't be changed: it is deleted, without its
+    /// pods, and made anew, which takes them up again.
+    async fn stateful_set(
+        &mut self,
+        wanted: &StatefulSet,
+        store: &Store<Meta<StatefulSet>>,
+    ) -> Result<(), ChildError> {
+        const KIND: &str = "StatefulSet";
+        let refused = match self.apply(KIND, wanted, store, By::Generation).await {
+            Err(ChildError::Api { source, .. }) if is_immutable(&source) => source,
+            outcome => return outcome,
+        };
+        let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
+        let failed = |source| ChildError::Api { kind: KIND, name: name.clone(), source };
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &namespace);
+        let live = api.get_opt(&name).await.map_err(failed)?;
+        let Some(live) = live.filter(|live| differs_in_size_only(live, wanted)) else {
+            return Err(failed(refused));
+        };
+        let params =
+            DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+        let params = params.preconditions(Preconditions { uid: live.metadata.uid, resource_version: None });
+        match api.delete(&name, &params).await {
+            Ok(_) => {
+                info!(namespace, name, "replaced, without its pods: its claims are to be of another size")
+            }
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Metrics::count(&self.metrics.writes, KIND);
+        self.applied.forget(KIND, &name);
+        // Gone only once its pods have lost their owner; its end calls for the next look.
+        match self.apply(KIND, wanted, store, By::Generation).await {
+            Err(ChildError::Api { source, .. }) if is_immutable(&source) || is_gone(&source) => Ok(()),
+            outcome => outcome,
         }
     }
 

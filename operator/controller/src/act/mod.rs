@@ -11,6 +11,7 @@ mod deletion;
 mod roles;
 mod snapshots;
 mod step;
+mod storage;
 
 use kube::ResourceExt;
 use mainstay_core::{Observation, Plan};
@@ -60,6 +61,7 @@ impl ActError {
             ActError::Step(
                 StepError::NoSnapshotApi(_) | StepError::SnapshotApi(..) | StepError::Snapshot(..),
             ) => "Snapshot",
+            ActError::Step(StepError::Storage(..)) => "Storage",
             ActError::Step(StepError::Pod(..)) => "Pod",
         }
     }
@@ -105,6 +107,7 @@ impl ActError {
                 | StepError::Claim(_, error)
                 | StepError::Volume(_, error)
                 | StepError::SnapshotApi(_, error)
+                | StepError::Storage(_, _, error)
                 | StepError::Pod(_, error),
             ) => Some(error),
             _ => None,

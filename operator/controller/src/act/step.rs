@@ -17,6 +17,7 @@ use super::api_error::{is_conflict, is_gone};
 use super::aside::Keeper;
 use super::claims::Subject;
 use super::deletion;
+use super::storage;
 use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
@@ -65,6 +66,9 @@ pub(crate) enum StepError {
     /// A snapshot failed.
     #[error("claim {0} is kept, since its VolumeSnapshot was not taken: {1}")]
     Snapshot(String, String),
+    /// Something was not done to a volume, or for one.
+    #[error("{0} {1}: {2}")]
+    Storage(&'static str, String, kube::Error),
     /// A pod was not deleted.
     #[error("deleting pod {0}: {1}")]
     Pod(String, kube::Error),
@@ -194,6 +198,10 @@ pub(crate) async fn carry_out(
         Step::CreateAsideClaim { aside, ordinal, cluster_id, class, capacity, access_modes } => {
             let keeper = Keeper { context, names, aside };
             keeper.claim(*ordinal, cluster_id, class.as_deref(), *capacity, access_modes).await
+        }
+        Step::Storage { step, message } => {
+            info!(cluster = %key(names), step = step.kind(), why = message, "storage");
+            storage::carry_out(context, names, step).await
         }
         Step::ReplacePod { pod, uid, message } => {
             info!(cluster = %key(names), pod, why = message, "pod replaced");

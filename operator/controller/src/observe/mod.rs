@@ -1,20 +1,23 @@
 //! From stores and agents to one observation. Reads only, and waits for nobody.
 
+mod surroundings;
 mod trouble;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Surroundings};
-use mainstay_crd::MySQLCluster;
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod};
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
     Names,
 };
+use mainstay_crd::{MySQLCluster, quantity};
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
 use crate::agents::Agents;
+use crate::context::Context;
+use crate::survey::Words;
 use crate::watch::{self, Stores, find};
 
 /// Everything that is known about `cluster` now.
@@ -22,10 +25,14 @@ pub(crate) fn observe(
     cluster: &MySQLCluster,
     names: &Names,
     stores: &Stores,
-    agents: &Agents,
+    context: &Context,
 ) -> Observation {
+    let now = Timestamp::now();
+    let mut instances = instances(cluster, names, stores, &context.agents);
+    listen(&context.words, names, stores, &mut instances, now);
+    let surroundings = surroundings::of(context, cluster, names, &instances);
     Observation {
-        now: Timestamp::now(),
+        now,
         cluster: ClusterObject {
             namespace: names.namespace.clone(),
             name: names.cluster.clone(),
@@ -39,16 +46,52 @@ pub(crate) fn observe(
         },
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
-        instances: instances(cluster, names, stores, agents),
+        instances,
         stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).is_some(),
         aside: aside(names, stores),
-        surroundings: Surroundings::default(),
+        surroundings,
     }
 }
 
-/// Of annotations, Mainstay's own.
-fn ours(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let ours = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+/// How long a claim may wait, or a pod not start, before it is asked why.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Adds what Kubernetes says of claims and pods that are in trouble, as far as that is known already.
+fn listen(
+    words: &Words,
+    names: &Names,
+    stores: &Stores,
+    instances: &mut BTreeMap<u32, Instance>,
+    now: Timestamp,
+) {
+    for (&ordinal, instance) in instances {
+        if let Some(claim) = &mut instance.claim {
+            let old = claim.created.is_some_and(|at| now.duration_since(at) >= PATIENCE);
+            let waits = claim.phase.as_deref() == Some("Pending") || claim.resizing.is_some();
+            if old && waits {
+                claim.warning = words.about_claim(&names.namespace, &claim.uid);
+            }
+        }
+        let Some(pod) = find(&stores.pods, &names.namespace, &names.pod(ordinal)) else { continue };
+        let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
+        let old = made.is_some_and(|at| now.duration_since(at) >= PATIENCE);
+        if let Some(seen) = instance.pod.as_mut().filter(|seen| old && seen.node.is_some())
+            && !has_begun(&pod)
+        {
+            seen.warning = words.about_pod(&names.namespace, &seen.uid);
+        }
+    }
+}
+
+/// One of its containers has run: its volumes are mounted.
+fn has_begun(pod: &watch::Pod) -> bool {
+    let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    containers.filter_map(|c| c.state.as_ref()).any(|s| s.running.is_some() || s.terminated.is_some())
+}
+
+/// Mainstay's own of a map of labels or annotations.
+fn ours(map: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let ours = map.into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
     ours.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -119,6 +162,7 @@ fn of_pod(pod: &watch::Pod) -> Pod {
             .and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH))
             .cloned(),
         trouble: trouble::of(pod),
+        warning: None,
     }
 }
 
@@ -136,7 +180,15 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         phase: claim.status.phase.clone(),
         cluster_id: label(LABEL_CLUSTER_ID),
         resource_version: claim.metadata.resource_version.clone(),
+        class: claim.spec.storage_class_name.clone(),
+        requested: claim.spec.resources.requests.storage.as_ref().and_then(quantity::whole),
+        capacity: claim.status.capacity.storage.as_ref().and_then(quantity::whole),
         annotations: ours(claim.metadata.annotations.as_ref()),
-        ..Claim::default()
+        created: claim.metadata.creation_timestamp.as_ref().map(|at| at.0),
+        resizing: claim.status.conditions.iter().find(|c| c.status == "True").map(|condition| {
+            let message = condition.message.as_deref().unwrap_or_default();
+            format!("{}: {message}", condition.type_)
+        }),
+        warning: None,
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use mainstay_crd::conditions::ConditionType;
-use mainstay_crd::{ClusterPhase, InstanceState, MySQLClusterStatus};
+use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, Judgement, MySQLClusterStatus};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -105,7 +105,30 @@ pub(super) fn transitions(before: &MySQLClusterStatus, after: &MySQLClusterStatu
             events.push(Event::warning("Quarantined", &format!("{}: {why}", instance.name)));
         }
     }
+    events.extend(
+        after.instances.iter().filter_map(|instance| {
+            judged(before.instances.iter().find(|b| b.name == instance.name)?, instance)
+        }),
+    );
     events
+}
+
+/// What was found of an instance that was known before, once for each pod and judgement.
+fn judged(before: &InstanceStatus, after: &InstanceStatus) -> Option<Event> {
+    let (left, verdict) = (before.ledger.as_ref()?, after.verdict.as_ref()?);
+    let told = before
+        .verdict
+        .as_ref()
+        .is_some_and(|told| told.judgement == verdict.judgement && told.pod_uid == verdict.pod_uid);
+    if told {
+        return None;
+    }
+    let moved = left.node.is_some() && after.node.is_some() && left.node != after.node;
+    Some(match verdict.judgement {
+        Judgement::SameVolume if moved => Event::normal("VolumeRebound", &verdict.message),
+        Judgement::SameVolume => Event::normal("SameVolume", &verdict.message),
+        bad => Event::warning(&format!("{bad:?}"), &verdict.message),
+    })
 }
 
 fn condition(
@@ -129,6 +152,28 @@ mod tests {
         assert_eq!(transitions(&well, &ill), [Event::warning("Degraded", "")]);
         assert_eq!(transitions(&ill, &ill), []);
         assert_eq!(transitions(&ill, &well), [Event::normal("Healthy", "")]);
+    }
+
+    fn instance(patch: serde_json::Value) -> MySQLClusterStatus {
+        let mut instance = serde_json::json!({"name": "shop-1", "ordinal": 1, "ready": true, "state": "Ready",
+            "node": "n1", "ledger": {"claimUID": "c", "node": "n1", "operation": "o", "serverUUID": "s",
+            "gtidExecuted": ""}});
+        for (key, value) in patch.as_object().unwrap() {
+            instance[key] = value.clone();
+        }
+        let instance = serde_json::from_value(instance).unwrap();
+        MySQLClusterStatus { instances: vec![instance], ..MySQLClusterStatus::default() }
+    }
+
+    #[test]
+    fn what_came_back_is_told_once_with_both_nodes_if_it_moved() {
+        let verdict = |judgement: &str, pod: &str| serde_json::json!({"judgement": judgement, "message": "m", "podUID": pod, "at": "2026-01-01T00:00:00Z"});
+        let first = instance(serde_json::json!({"verdict": verdict("SameVolume", "a")}));
+        let moved = instance(serde_json::json!({"verdict": verdict("SameVolume", "b"), "node": "n2"}));
+        assert_eq!(transitions(&first, &moved), [Event::normal("VolumeRebound", "m")]);
+        assert_eq!(transitions(&moved, &moved), []);
+        let wiped = instance(serde_json::json!({"verdict": verdict("Wiped", "b")}));
+        assert_eq!(transitions(&moved, &wiped), [Event::warning("Wiped", "m")]);
     }
 
     #[test]

@@ -83,6 +83,10 @@ fn still_instance(instance: &InstanceStatus) -> InstanceStatus {
     still.gtid_executed = still.gtid_executed.map(|_| String::new());
     still.seen_at = None;
     still.lag_seconds = None;
+    if let Some(entry) = &mut still.ledger {
+        entry.gtid_executed.clear();
+        entry.seen_at = None;
+    }
     if let Some(clone) = &mut still.clone {
         (clone.bytes, clone.total_bytes, clone.bytes_per_second) = (0, None, None);
     }

@@ -1,7 +1,7 @@
 //! Metrics, all of them, with their names. Labels have few values each: no cluster's or pod's name is one, but for
 //! the state of each cluster, without which nobody could be paged.
 
-use mainstay_crd::ClusterPhase;
+use mainstay_crd::{ClusterPhase, InstanceStatus, Judgement};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -35,6 +35,23 @@ impl ClusterState {
     }
 }
 
+/// What was said of instances of a cluster that came back with other data.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ClusterVerdict {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) judgement: String,
+}
+
+/// Every judgement that keeps an instance out.
+const BAD: [Judgement; 5] = [
+    Judgement::NewVolumeEmpty,
+    Judgement::NewVolumeForeign,
+    Judgement::RolledBack,
+    Judgement::Wiped,
+    Judgement::Partial,
+];
+
 /// Every state.
 const PHASES: [ClusterPhase; 8] = [
     ClusterPhase::Incomplete,
@@ -58,6 +75,8 @@ pub(crate) struct Metrics {
     pub(crate) duration: Histogram,
     /// 1 for the state that a cluster is in.
     pub(crate) states: Family<ClusterState, Gauge>,
+    /// Instances of a cluster that came back with other data than left, by judgement. None of the others.
+    pub(crate) verdicts: Family<ClusterVerdict, Gauge>,
     /// Open streams of agents.
     pub(crate) streams: Gauge,
     /// Streams that ended, by why.
@@ -85,6 +104,7 @@ impl Metrics {
             errors: Family::default(),
             duration: Histogram::new(exponential_buckets(0.001, 3.0, 10)),
             states: Family::default(),
+            verdicts: Family::default(),
             streams: Gauge::default(),
             stream_ends: Family::default(),
             steps: Family::default(),
@@ -109,6 +129,11 @@ impl Metrics {
             self.duration.clone(),
         );
         to.register("cluster_state", "1 for the state that a cluster is in", self.states.clone());
+        to.register(
+            "instance_verdict",
+            "Instances that came back with other data than left, by judgement",
+            self.verdicts.clone(),
+        );
         to.register("agent_streams", "Open streams of agents", self.streams.clone());
         to.register("agent_stream_ends", "Streams of agents that ended, by why", self.stream_ends.clone());
         to.register("steps", "Steps that were carried out, by kind", self.steps.clone());
@@ -135,8 +160,27 @@ impl Metrics {
         self.states.get_or_create(&ClusterState::new(cluster, state)).set(1);
     }
 
+    /// Shows how many of `cluster`'s instances came back with other data than left.
+    pub(crate) fn judged(&self, cluster: &ClusterKey, instances: &[InstanceStatus]) {
+        for judgement in BAD {
+            let of_kind = |i: &&InstanceStatus| i.verdict.as_ref().is_some_and(|v| v.judgement == judgement);
+            let count = i64::try_from(instances.iter().filter(of_kind).count()).unwrap_or(i64::MAX);
+            let labels = ClusterVerdict {
+                namespace: cluster.namespace.clone(),
+                name: cluster.name.clone(),
+                judgement: format!("{judgement:?}"),
+            };
+            if count > 0 {
+                self.verdicts.get_or_create(&labels).set(count);
+            } else {
+                self.verdicts.remove(&labels);
+            }
+        }
+    }
+
     /// Shows no state of `cluster`, whose object is gone.
     pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.judged(cluster, &[]);
         for state in PHASES {
             self.states.remove(&ClusterState::new(cluster, state));
         }
@@ -161,9 +205,17 @@ mod tests {
     fn what_was_counted_is_shown_under_its_name() {
         let metrics = Metrics::new();
         Metrics::count(&metrics.errors, "Order");
+        let instance = serde_json::json!({"name": "shop-1", "ordinal": 1, "ready": false, "state": "Waiting",
+            "verdict": {"judgement": "Wiped", "message": "", "podUID": "", "at": "2026-01-01T00:00:00Z"}});
+        let cluster = ClusterKey::named("db", "shop");
+        metrics.judged(&cluster, &[serde_json::from_value(instance).unwrap()]);
         metrics.duration.observe(0.01);
         let text = metrics.text().unwrap();
         assert!(text.contains("mainstay_reconcile_errors_total{kind=\"Order\"} 1"), "{text}");
         assert!(text.contains("mainstay_reconcile_duration_seconds_count 1"), "{text}");
+        let wiped = "mainstay_instance_verdict{namespace=\"db\",name=\"shop\",judgement=\"Wiped\"} 1";
+        assert!(text.contains(wiped), "{text}");
+        metrics.forget(&cluster);
+        assert!(!metrics.text().unwrap().contains("judgement="));
     }
 }

@@ -17,6 +17,7 @@ use crate::memory::Memory;
 use crate::reconcile::{Error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
+use crate::survey::Words;
 use crate::telemetry::Metrics;
 use crate::watch::Stores;
 
@@ -54,6 +55,8 @@ impl Rig {
             agents: Agents::new(Dialer::Direct { port: 1 }, Trust::new(client.clone()), metrics.clone()),
             events: Events::start(client.clone(), "test", metrics.events_lost.clone()),
             memory: Memory::default(),
+            survey: Arc::default(),
+            words: Words::new(client.clone()),
             settings: Settings::parse_from(args),
             client,
             metrics,

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,22 @@ pub(crate) struct Claim {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ClaimSpec {
     pub(crate) volume_name: Option<String>,
+    pub(crate) storage_class_name: Option<String>,
+    #[serde(default)]
+    pub(crate) resources: ClaimResources,
+}
+
+/// `spec.resources` of a claim.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ClaimResources {
+    #[serde(default)]
+    pub(crate) requests: Bytes,
+}
+
+/// The part of a list of resources that a volume has.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Bytes {
+    pub(crate) storage: Option<Quantity>,
 }
 
 /// `status` of a claim.
@@ -63,6 +80,19 @@ pub(crate) struct ClaimSpec {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ClaimStatus {
     pub(crate) phase: Option<String>,
+    #[serde(default)]
+    pub(crate) capacity: Bytes,
+    #[serde(default)]
+    pub(crate) conditions: Vec<ClaimCondition>,
+}
+
+/// A condition of a claim: what a resize waits for.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ClaimCondition {
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) status: String,
+    pub(crate) message: Option<String>,
 }
 
 /// Whose metadata is kept how far.

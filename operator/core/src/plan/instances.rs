@@ -5,6 +5,7 @@ use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
 
+use super::nodes;
 use super::replicas::misfit;
 use super::view::{Seen, View};
 use crate::Instance;
@@ -87,6 +88,8 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
             .and_then(|s| s.channel.as_ref()?.lag_seconds)
             .map(|lag| i64::try_from(lag).unwrap_or(i64::MAX)),
         clone: report.and_then(|r| progress(view, ordinal, r)),
+        ledger: view.ledger(ordinal),
+        verdict: view.verdict(ordinal).cloned(),
         name,
     }
 }
@@ -103,6 +106,9 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
     }
     let Some(report) = instance.agent.live() else {
         let serving = pod.ready && pod.role.is_some();
+        if let Some((_, lost)) = nodes::problem(view, ordinal) {
+            return (InstanceState::Offline, Some(lost));
+        }
         return match (&pod.trouble, serving) {
             (Some(trouble), _) => (InstanceState::Offline, Some(trouble.clone())),
             (None, true) => (InstanceState::Ready, Some("its agent is not heard at the moment".into())),
@@ -144,6 +150,9 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
 }
 
 fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
+    if let Some(verdict) = view.distrusted(ordinal) {
+        return (InstanceState::Quarantined, Some(verdict.message.clone()));
+    }
     if let Some(misfit) = misfit(view, ordinal) {
         return (InstanceState::Quarantined, Some(misfit.says(view, ordinal)));
     }

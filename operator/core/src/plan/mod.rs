@@ -8,15 +8,22 @@ mod deletion;
 mod identity;
 mod instances;
 mod leaving;
+mod nodes;
 mod outlook;
+mod pending;
 mod primary;
+mod quarantine;
 mod replicas;
 mod retention;
 mod rollout;
+mod storage;
 mod switchover;
 #[cfg(test)]
 mod tests;
 mod view;
+mod volumes;
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
@@ -196,6 +203,98 @@ pub enum Step {
         /// Why, for the event and the log.
         message: String,
     },
+    /// Do something to a volume, or for one.
+    Storage {
+        /// What.
+        step: StorageStep,
+        /// Why, for the event and the log.
+        message: String,
+    },
+}
+
+/// Everything that the operator may ever do to a volume, or for one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum StorageStep {
+    /// Write labels and annotations on a volume, and keep it when its claim goes.
+    MarkVolume {
+        /// The volume.
+        volume: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Labels to be added.
+        labels: BTreeMap<String, String>,
+        /// Annotations to be added.
+        annotations: BTreeMap<String, String>,
+        /// Set its reclaim policy to `Retain`.
+        retain: bool,
+    },
+    /// Reserve a Released volume for a claim.
+    ReserveVolume {
+        /// The volume.
+        volume: String,
+        /// Its UID, as a precondition.
+        uid: String,
+        /// Namespace of the claim.
+        namespace: String,
+        /// The claim, which may not exist yet.
+        claim: String,
+    },
+    /// Ask for more room. A claim is never made smaller.
+    GrowClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID; another one is left alone.
+        uid: String,
+        /// The size, as in `spec.storage.size`.
+        size: String,
+    },
+    /// Delete a claim whose volume no node can mount. The volume is kept: its policy was read back before.
+    DeleteStrandedClaim {
+        /// The claim.
+        claim: String,
+        /// Its UID, as a precondition.
+        uid: String,
+    },
+    /// Delete a pod at once, without asking its kubelet: its node is proven gone.
+    ForceDeletePod {
+        /// The pod.
+        pod: String,
+        /// Its UID, as a precondition.
+        uid: String,
+    },
+    /// Set the taint `node.kubernetes.io/out-of-service`.
+    TaintNode {
+        /// The node.
+        node: String,
+        /// Its UID, as a precondition.
+        uid: String,
+    },
+}
+
+impl StorageStep {
+    /// A bounded name, for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            StorageStep::MarkVolume { .. } => "MarkVolume",
+            StorageStep::ReserveVolume { .. } => "ReserveVolume",
+            StorageStep::GrowClaim { .. } => "GrowClaim",
+            StorageStep::DeleteStrandedClaim { .. } => "DeleteStrandedClaim",
+            StorageStep::ForceDeletePod { .. } => "ForceDeletePod",
+            StorageStep::TaintNode { .. } => "TaintNode",
+        }
+    }
+
+    /// The reason that events and conditions give.
+    pub fn reason(&self) -> Reason {
+        match self {
+            StorageStep::MarkVolume { .. } => Reason::AsExpected,
+            StorageStep::ReserveVolume { .. } => Reason::GivingBack,
+            StorageStep::GrowClaim { .. } => Reason::Growing,
+            StorageStep::DeleteStrandedClaim { .. } => Reason::ReplacingVolume,
+            StorageStep::ForceDeletePod { .. } | StorageStep::TaintNode { .. } => Reason::NodeGone,
+        }
+    }
 }
 
 /// What a claim is told of what it holds.
@@ -226,6 +325,7 @@ impl Step {
             Step::DeleteStatefulSet { .. } => "DeleteStatefulSet",
             Step::DropClaim { .. } => "DropClaim",
             Step::ReplacePod { .. } => "ReplacePod",
+            Step::Storage { step, .. } => step.kind(),
         }
     }
 
@@ -272,6 +372,10 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(decision) = identity::decide(view) {
         return Some(decision);
     }
+    // Before all else that waits for an instance: these bring it back.
+    if let Some(decision) = nodes::decide(view).or_else(|| volumes::grow(view)) {
+        return Some(decision);
+    }
     let hash = template_hash(view);
     if let Some(decision) = hand_over(view) {
         return Some(decision);
@@ -286,8 +390,11 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     let decisions = [
+        quarantine::decide(view),
         replicas::label_claims(view),
+        volumes::give_back(view),
         primary::decide(view),
+        volumes::replace_stranded(view),
         candidates::decide(view),
         leaving::decide(view),
         aside::decide(view),
@@ -295,6 +402,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         replicas::decide(view),
         rollout::roll(view, &hash),
         retention::decide(view),
+        volumes::mark(view),
     ];
     weigh(decisions)
 }

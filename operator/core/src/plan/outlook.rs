@@ -7,7 +7,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, aside, candidates, deletion, instances, retention, switchover};
+use super::{Decision, Plan, Step, aside, candidates, deletion, instances, retention, storage, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -51,7 +51,8 @@ fn kept_lead(view: &View<'_>, primary: u32) -> bool {
 }
 
 fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&Decision>) -> ClusterPhase {
-    if matches!(decision, Some(Decision::Blocked(Reason::PrimaryDataLost, _))) {
+    let lost = [Reason::PrimaryDataLost, Reason::RolledBack, Reason::ForeignVolume];
+    if matches!(decision, Some(Decision::Blocked(reason, _)) if lost.contains(reason)) {
         return ClusterPhase::Lost;
     }
     let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind);
@@ -115,6 +116,7 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
+        storage::condition(view),
         blocked(view, decision),
     ];
     wanted.extend(retention::condition(view));
@@ -151,6 +153,7 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
             }
         }
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
+        Step::Storage { step, message } => (step.reason(), message.clone()),
         Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
             (Reason::ClaimKept, format!("{claim} is no longer used and is being dealt with"))
         }

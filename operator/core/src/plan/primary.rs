@@ -49,6 +49,9 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     let Some(state) = report.serving() else {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: its server is not up yet")));
     };
+    if !view.trusted(primary) {
+        return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: its data is not what left")));
+    }
     let alone = view.alone(primary);
     let granted = report.marker().and_then(|m| m.grant.as_ref());
     let current = granted.is_some_and(|grant| {

@@ -3,7 +3,7 @@
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
 use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
-use mainstay_proto::{Action, Directory, GrantedRole, Report, TaskState};
+use mainstay_proto::{Action, Directory, GrantedRole, Marker, Report, TaskState};
 
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, aside, record, send};
@@ -49,7 +49,10 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
 fn outcomes(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal.unsigned_abs();
-        let done = view.live(ordinal).and_then(Seen::marker).is_some_and(|m| m.operation == operation.id);
+        let done = view
+            .live(ordinal)
+            .and_then(Seen::marker)
+            .is_some_and(|marker| marker.operation == operation.id && is_noted(view, ordinal, marker));
         operation.kind == OperationKind::Clone && (done || !view.ordinals().contains(&ordinal))
     };
     let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
@@ -58,6 +61,16 @@ fn outcomes(view: &View<'_>) -> Option<Decision> {
         let revision = view.record.revision + 1;
         let next = ReplicationRecord { revision, operations: going, ..view.record.clone() };
         record(view, next, Reason::Cloning, format!("cloned: {}", names.join(", ")))
+    })
+}
+
+/// The ledger has what the marker says, on the volume that is there now: else what an operation made would be taken
+/// for foreign data once the record does not announce it any more.
+fn is_noted(view: &View<'_>, ordinal: u32, marker: &Marker) -> bool {
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    view.noted(ordinal).is_some_and(|entry| {
+        let same = claim.is_none_or(|claim| entry.claim_uid == claim.uid && entry.volume == claim.volume);
+        same && entry.operation == marker.operation && entry.server_uuid == marker.server_uuid
     })
 }
 
@@ -73,6 +86,7 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return clone(view, ordinal, report);
     }
     match &report.directory {
+        Directory::Complete { .. } if view.distrusted(ordinal).is_some() => None,
         Directory::Complete { .. } => follow(view, ordinal, report),
         Directory::Locked { holder } => Some(Decision::Wait(
             Reason::ReplicasMissing,
@@ -165,7 +179,7 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let source = view.endpoint(primary);
     let role = GrantedRole::Replica { source: source.clone() };
     let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
-    if told && state.super_read_only && state.channel.is_some() {
+    if told && state.super_read_only && state.channel.is_some() && !state.held {
         // Its own transactions may only be newer than the primary's last report; what is purged stays so.
         if let Some(misfit @ Misfit::Purged(_)) = misfit(view, ordinal)
             && let Some(announced) = aside::announce(view, ordinal, &misfit)

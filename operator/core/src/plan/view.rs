@@ -1,14 +1,16 @@
 //! The observation seen from the record: what each instance is good for.
 
-use mainstay_crd::ReplicationRecord;
+use std::collections::BTreeMap;
+
 use mainstay_crd::names::Names;
+use mainstay_crd::{Judgement, LedgerEntry, ReplicationRecord, Verdict};
 use mainstay_proto::{
     Channel, Directory, Endpoint, Fence, GrantedRole, Marker, Report, Server, ServerState, Stage, Task,
     TaskState, pod,
 };
 
 use super::leaving;
-use crate::{GtidSet, Instance, Observation};
+use crate::{GtidSet, Instance, Observation, ledger};
 
 /// A replica further behind than this, in seconds, does not serve reads.
 pub(super) const LAG_LIMIT: u64 = 30;
@@ -20,16 +22,52 @@ pub(super) struct View<'a> {
     pub(super) record: ReplicationRecord,
     /// The cluster id in status; nothing is done before it is there.
     pub(super) cluster_id: Option<&'a str>,
+    /// What is to be said of the data that instances came back with.
+    verdicts: BTreeMap<u32, Verdict>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(o: &'a Observation) -> Self {
-        View {
-            o,
-            names: Names::new(&o.cluster.namespace, &o.cluster.name),
-            record: o.cluster.status.replication.clone().unwrap_or_default(),
-            cluster_id: o.cluster.status.cluster_id.as_deref(),
-        }
+        let names = Names::new(&o.cluster.namespace, &o.cluster.name);
+        let record = o.cluster.status.replication.clone().unwrap_or_default();
+        let judged = |&i: &u32| Some((i, ledger::judge(o, &names, &record, i)?));
+        let verdicts = o.instances.keys().filter_map(judged).collect();
+        View { o, names, record, cluster_id: o.cluster.status.cluster_id.as_deref(), verdicts }
+    }
+
+    /// What is to be said of the data that the instance came back with.
+    pub(super) fn verdict(&self, ordinal: u32) -> Option<&Verdict> {
+        self.verdicts.get(&ordinal)
+    }
+
+    /// It is the one that left, or was never seen before: only then it may serve or lead (invariant I9).
+    pub(super) fn trusted(&self, ordinal: u32) -> bool {
+        ledger::trusted(self.o, &self.names.pod(ordinal), ordinal, self.verdict(ordinal))
+    }
+
+    /// Why the data that it has may not be used, if it was judged so since its pod was made.
+    pub(super) fn distrusted(&self, ordinal: u32) -> Option<&Verdict> {
+        let uid = &self.instance(ordinal)?.pod.as_ref()?.uid;
+        let bad = |v: &&Verdict| match v.judgement {
+            Judgement::NewVolumeForeign | Judgement::RolledBack => v.pod_uid == *uid,
+            // There is no data that could be used.
+            Judgement::SameVolume | Judgement::NewVolumeEmpty | Judgement::Wiped | Judgement::Partial => {
+                false
+            }
+        };
+        self.verdict(ordinal).filter(bad)
+    }
+
+    /// The ledger's entry as it is to be.
+    pub(super) fn ledger(&self, ordinal: u32) -> Option<LedgerEntry> {
+        let well = self.leads(ordinal) || self.follows(ordinal);
+        ledger::note(self.o, &self.names, &self.record, ordinal, well)
+    }
+
+    /// The ledger's entry as it was written last.
+    pub(super) fn noted(&self, ordinal: u32) -> Option<&'a LedgerEntry> {
+        let name = self.names.pod(ordinal);
+        self.o.cluster.status.instances.iter().find(|i| i.name == name)?.ledger.as_ref()
     }
 
     pub(super) fn wanted(&self) -> u32 {
@@ -117,7 +155,13 @@ impl<'a> View<'a> {
         let granted = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| {
             matches!(grant.role, GrantedRole::Primary { .. }) && grant.fence.epoch == self.fence().epoch
         });
-        self.primary() == Some(ordinal) && granted && report.serving().is_some_and(|s| !s.super_read_only)
+        let right = self.primary() == Some(ordinal) && self.trusted(ordinal);
+        right && granted && report.serving().is_some_and(|s| !s.super_read_only)
+    }
+
+    /// It follows the record's primary without an error, whatever its lag.
+    fn follows(&self, ordinal: u32) -> bool {
+        self.channel_to_primary(ordinal).is_some_and(|c| c.receiver_running && c.applier_running)
     }
 
     /// It follows and is not too far behind. One that lost its source a moment ago still counts: its agent lets
@@ -141,6 +185,7 @@ impl<'a> View<'a> {
         let state = self.live(ordinal)?.serving()?;
         let channel = state.channel.as_ref()?;
         let right = channel.source_host == source.host && channel.source_port == source.port;
+        let right = right && self.trusted(ordinal);
         (right && state.super_read_only).then_some(channel)
     }
 }

@@ -44,6 +44,7 @@ fn a_new_cluster_is_initialised_once_and_the_rest_is_cloned() {
 #[test]
 fn when_all_is_well_nothing_is_done() {
     let mut world = healthy(3);
+    world.turn();
     let before = world.status.clone();
     for _ in 0..5 {
         assert_eq!(world.turn().step, None);

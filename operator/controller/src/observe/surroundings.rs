@@ -1,0 +1,107 @@
+//! Of volumes, nodes and classes, those that concern one cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_core::{Instance, Node, Surroundings, Volume};
+use mainstay_crd::names::{LABEL_CLUSTER_ID, Names};
+use mainstay_crd::{MySQLCluster, WhenProven};
+
+use crate::context::Context;
+
+/// Free volumes that are looked at when a claim waits for one.
+const FREE: usize = 20;
+
+/// What concerns `cluster`.
+pub(super) fn of(
+    context: &Context,
+    cluster: &MySQLCluster,
+    names: &Names,
+    instances: &BTreeMap<u32, Instance>,
+) -> Surroundings {
+    let survey = &context.survey;
+    let unseen = survey.unseen();
+    let volumes = volumes(context, cluster, names, instances);
+    let classes = classes(context, cluster, instances, &volumes);
+    let nodes = nodes(context, cluster, instances, &volumes);
+    Surroundings { known: unseen.is_empty(), unseen, volumes, nodes, classes }
+}
+
+fn volumes(
+    context: &Context,
+    cluster: &MySQLCluster,
+    names: &Names,
+    instances: &BTreeMap<u32, Instance>,
+) -> BTreeMap<String, Volume> {
+    let claims = || instances.values().filter_map(|instance| instance.claim.as_ref());
+    let status = cluster.status.as_ref();
+    let noted = status.iter().flat_map(|s| &s.instances).filter_map(|i| i.volume.clone());
+    let named: BTreeSet<String> = claims().filter_map(|claim| claim.volume.clone()).chain(noted).collect();
+    let waiting = claims().any(|claim| claim.phase.as_deref() == Some("Pending"));
+    let class = cluster.spec.storage.class.as_deref();
+    let id = status.and_then(|status| status.cluster_id.as_deref());
+    let mut found = BTreeMap::new();
+    let mut free = 0;
+    context.survey.volumes.each(|name, volume| {
+        let for_us = volume
+            .claim
+            .as_ref()
+            .is_some_and(|(ns, claim)| *ns == names.namespace && names.ordinal_of_claim(claim).is_some());
+        let labelled = id.is_some() && volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == id;
+        let candidate = waiting && volume.claim.is_none() && free < FREE && {
+            class.is_none() || volume.class.as_deref() == class
+        };
+        if for_us || labelled || candidate || named.contains(name) {
+            free += usize::from(candidate);
+            let attached_to = context.survey.attached_to(name);
+            found.insert(name.to_owned(), Volume { attached_to, ..(**volume).clone() });
+        }
+    });
+    found
+}
+
+fn classes(
+    context: &Context,
+    cluster: &MySQLCluster,
+    instances: &BTreeMap<u32, Instance>,
+    volumes: &BTreeMap<String, Volume>,
+) -> BTreeMap<String, mainstay_core::Class> {
+    let of_claims = instances.values().filter_map(|i| i.claim.as_ref()?.class.as_deref());
+    let of_volumes = volumes.values().filter_map(|volume| volume.class.as_deref());
+    let asked: BTreeSet<&str> =
+        of_claims.chain(of_volumes).chain(cluster.spec.storage.class.as_deref()).collect();
+    let mut found = BTreeMap::new();
+    context.survey.classes.each(|name, class| {
+        if class.default || asked.contains(name) {
+            found.insert(name.to_owned(), (**class).clone());
+        }
+    });
+    found
+}
+
+fn nodes(
+    context: &Context,
+    cluster: &MySQLCluster,
+    instances: &BTreeMap<u32, Instance>,
+    volumes: &BTreeMap<String, Volume>,
+) -> BTreeMap<String, Node> {
+    let of_pods = instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
+    let noted = cluster.status.iter().flat_map(|s| &s.instances).filter_map(|i| i.node.as_deref());
+    let attached = volumes.values().flat_map(|v| v.attached_to.iter().map(String::as_str));
+    let asked: BTreeSet<&str> = of_pods.chain(noted).chain(attached).collect();
+    let hosts: BTreeSet<&str> =
+        volumes.values().flat_map(|v| v.hosts.iter().flatten()).map(String::as_str).collect();
+    let mut found = BTreeMap::new();
+    context.survey.nodes.each(|name, node| {
+        let host = node.host.as_deref().unwrap_or(name);
+        if asked.contains(name) || hosts.contains(name) || hosts.contains(host) {
+            found.insert(name.to_owned(), (**node).clone());
+        }
+    });
+    let proof = cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
+    if let Some((annotation, _)) = proof.and_then(WhenProven::annotation) {
+        for (name, node) in found.iter_mut().filter(|(_, node)| node.ready.as_deref() != Some("True")) {
+            node.proof = context.words.of_node(name, annotation);
+        }
+    }
+    found
+}

@@ -1,0 +1,156 @@
+//! What Kubernetes says in events about a claim or a pod in trouble. Asked only then, one request for each object
+//! and time, and never waited for: what is not known yet is known at the next look.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Event, Node};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tracing::debug;
+
+/// How long an answer is good for.
+const FRESH: Duration = Duration::from_secs(20);
+/// What was not asked for again after this long is forgotten.
+const FORGET: Duration = Duration::from_secs(300);
+/// Longest time that one request may take.
+const BOUND: Duration = Duration::from_secs(5);
+/// Events of one object that are looked through.
+const MOST: u32 = 50;
+/// Longest text that is kept of an event, in characters.
+const LONGEST: usize = 512;
+
+/// Why a claim is not bound or not resized. Source: `pkg/controller/volume/events` in Kubernetes, and the sidecars
+/// `external-provisioner` and `external-resizer`.
+const OF_CLAIMS: [&str; 7] = [
+    "ProvisioningFailed",
+    "ProvisioningCleanupFailed",
+    "VolumeMismatch",
+    "ClaimLost",
+    "ClaimMisbound",
+    "VolumeResizeFailed",
+    "FileSystemResizeFailed",
+];
+/// Why a pod's volumes are not there. Source: the same.
+const OF_PODS: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
+
+/// What was said, by the UID of whom it is about.
+pub(crate) struct Words {
+    client: Client,
+    said: Arc<Mutex<HashMap<String, Said>>>,
+}
+
+struct Said {
+    text: Option<String>,
+    asked: Instant,
+}
+
+impl Words {
+    /// Nothing was asked yet.
+    pub(crate) fn new(client: Client) -> Self {
+        Words { client, said: Arc::default() }
+    }
+
+    /// The latest event that says why this claim is not bound.
+    pub(crate) fn about_claim(&self, namespace: &str, uid: &str) -> Option<String> {
+        self.about(namespace, uid, &OF_CLAIMS)
+    }
+
+    /// The latest event that says why this pod's volumes are not there.
+    pub(crate) fn about_pod(&self, namespace: &str, uid: &str) -> Option<String> {
+        self.about(namespace, uid, &OF_PODS)
+    }
+
+    /// The value of an annotation of a node.
+    pub(crate) fn of_node(&self, node: &str, annotation: &str) -> Option<String> {
+        let (api, name): (Api<Node>, _) = (Api::all(self.client.clone()), node.to_owned());
+        let annotation = annotation.to_owned();
+        self.ask(format!("{node} {annotation}"), async move {
+            let metadata = api.get_metadata_opt(&name).await?.map(|node| node.metadata);
+            Ok(metadata.and_then(|metadata| metadata.annotations?.remove(&annotation)))
+        })
+    }
+
+    fn about(&self, namespace: &str, uid: &str, reasons: &'static [&'static str]) -> Option<String> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MOST);
+        self.ask(uid.to_owned(), async move { Ok(latest(api.list(&parameters).await?.items, reasons)) })
+    }
+
+    /// What is known under `key`; `question` is put if that is old.
+    fn ask(
+        &self,
+        key: String,
+        question: impl Future<Output = kube::Result<Option<String>>> + Send + 'static,
+    ) -> Option<String> {
+        let now = Instant::now();
+        let mut said = lock(&self.said);
+        let known = said.get(&key);
+        let text = known.and_then(|known| known.text.clone());
+        if known.is_some_and(|known| now.duration_since(known.asked) < FRESH) {
+            return text;
+        }
+        said.retain(|_, said| now.duration_since(said.asked) < FORGET);
+        said.insert(key.clone(), Said { text: text.clone(), asked: now });
+        drop(said);
+        let all = self.said.clone();
+        tokio::spawn(async move {
+            match tokio::time::timeout(BOUND, question).await {
+                Ok(Ok(answer)) => {
+                    if let Some(said) = lock(&all).get_mut(&key) {
+                        said.text = answer;
+                    }
+                }
+                Ok(Err(error)) => debug!(%error, "the trouble of an object can't be read"),
+                Err(_) => debug!("the trouble of an object was not read in time"),
+            }
+        });
+        text
+    }
+}
+
+fn lock(said: &Mutex<HashMap<String, Said>>) -> MutexGuard<'_, HashMap<String, Said>> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn latest(events: Vec<Event>, reasons: &[&str]) -> Option<String> {
+    let telling = events.into_iter().filter(|e| e.reason.as_deref().is_some_and(|r| reasons.contains(&r)));
+    let event = telling.max_by_key(|event| {
+        let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+        let times = [
+            series.map(|at| at.0),
+            event.last_timestamp.as_ref().map(|at| at.0),
+            event.event_time.as_ref().map(|at| at.0),
+            event.metadata.creation_timestamp.as_ref().map(|at| at.0),
+        ];
+        times.into_iter().flatten().max()
+    })?;
+    let message = event.message.unwrap_or_default();
+    let text = format!("{}: {}", event.reason.unwrap_or_default(), message.trim());
+    Some(text.chars().take(LONGEST).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(reason: &str, message: &str, at: &str) -> Event {
+        serde_json::from_value(json!({"metadata": {"name": "e"}, "involvedObject": {}, "reason": reason,
+            "message": message, "lastTimestamp": at}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_latest_word_on_the_matter_counts() {
+        let events = vec![
+            event("ProvisioningFailed", "no space", "2026-01-01T00:00:02Z"),
+            event("ProvisioningFailed", "no quota", "2026-01-01T00:00:01Z"),
+            event("WaitForFirstConsumer", "waiting", "2026-01-01T00:00:03Z"),
+        ];
+        assert_eq!(latest(events, &OF_CLAIMS).as_deref(), Some("ProvisioningFailed: no space"));
+        assert_eq!(latest(vec![event("Scheduled", "", "2026-01-01T00:00:02Z")], &OF_PODS), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! The ledger: what each instance was when it was last well, and what is to be said of what came back (invariant I9).
+//!
+//! The entry lives in `status.instances[].ledger`. It moves on while all is well and stands still otherwise, so that
+//! every start of an instance is held against the last time that it was known to be right.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::names::Names;
+use mainstay_crd::{
+    InstanceStatus, Judgement, LedgerEntry, Operation, OperationKind, ReplicationRecord, Verdict,
+};
+use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
+
+use crate::{Claim, GtidSet, Instance, Observation, Pod, Volume};
+
+/// Longest GTID set in a message, in characters.
+const LONGEST: usize = 200;
+
+/// One instance with all that a judgement rests on.
+struct Case<'a> {
+    o: &'a Observation,
+    names: &'a Names,
+    record: &'a ReplicationRecord,
+    ordinal: u32,
+    before: Option<&'a InstanceStatus>,
+    instance: &'a Instance,
+}
+
+impl<'a> Case<'a> {
+    fn of(o: &'a Observation, names: &'a Names, record: &'a ReplicationRecord, ordinal: u32) -> Option<Self> {
+        let name = names.pod(ordinal);
+        let before = o.cluster.status.instances.iter().find(|i| i.name == name);
+        Some(Case { o, names, record, ordinal, before, instance: o.instances.get(&ordinal)? })
+    }
+
+    fn entry(&self) -> Option<&'a LedgerEntry> {
+        self.before?.ledger.as_ref()
+    }
+
+    fn volume(&self) -> Option<&'a Volume> {
+        self.o.surroundings.volumes.get(self.instance.claim.as_ref()?.volume.as_deref()?)
+    }
+
+    /// The record announces the operation of this id for this instance.
+    fn announced(&self, operation: &str) -> bool {
+        self.record.operations.iter().any(|o| o.id == operation && o.ordinal.unsigned_abs() == self.ordinal)
+    }
+
+    /// The record announces that the volume that it is on is given back.
+    fn given_back(&self) -> bool {
+        let volume = self.instance.claim.as_ref().and_then(|claim| claim.volume.as_deref());
+        volume.is_some_and(|volume| {
+            let ours = |o: &&Operation| o.ordinal.unsigned_abs() == self.ordinal && o.id == volume;
+            self.record.operations.iter().filter(ours).any(|o| o.kind == OperationKind::GiveBack)
+        })
+    }
+
+    fn is_primary(&self) -> bool {
+        self.record.primary.map(i32::unsigned_abs) == Some(self.ordinal)
+    }
+}
+
+/// What is to be said of the data that an instance has come back with. `None`: nothing was seen yet. What has no
+/// entry is taken for what its marker says; that this was said of this start is kept, because from then on the entry
+/// moves on, and this start is not to be held against what came after it.
+pub(crate) fn judge(
+    o: &Observation,
+    names: &Names,
+    record: &ReplicationRecord,
+    ordinal: u32,
+) -> Option<Verdict> {
+    let case = Case::of(o, names, record, ordinal)?;
+    let kept = case.before.and_then(|before| before.verdict.clone());
+    let (Some(pod), Some(report)) = (&case.instance.pod, case.instance.agent.live()) else { return kept };
+    let started_at = serving(report).and_then(|state| state.started_at).map(Time);
+    let same_start = |verdict: &Verdict| {
+        verdict.pod_uid == pod.uid && (serving(report).is_none() || verdict.started_at == started_at)
+    };
+    // What was said of a start holds until the next: the entry has moved on since.
+    let of_data = |verdict: &Verdict| {
+        !matches!(verdict.judgement, Judgement::NewVolumeEmpty | Judgement::Wiped | Judgement::Partial)
+    };
+    let final_word = |verdict: &Verdict| same_start(verdict) && serving(report).is_some() && of_data(verdict);
+    if let Some(kept) = kept.as_ref().filter(|verdict| final_word(verdict)) {
+        return Some(kept.clone());
+    }
+    let found = match case.entry() {
+        Some(entry) => find(&case, entry, pod, report),
+        None => first_sight(&case, report),
+    };
+    let Some((judgement, message)) = found else { return kept };
+    if let Some(kept) = kept.filter(|kept| same_start(kept) && kept.judgement == judgement) {
+        return Some(kept);
+    }
+    Some(Verdict { judgement, message, at: Time(o.now), pod_uid: pod.uid.clone(), started_at })
+}
+
+/// Whether an instance may serve and lead: it is the one that left, or it was never seen before.
+pub(crate) fn trusted(o: &Observation, name: &str, ordinal: u32, verdict: Option<&Verdict>) -> bool {
+    let known = o.cluster.status.instances.iter().any(|i| i.name == name && i.ledger.is_some());
+    let pod = o.instances.get(&ordinal).and_then(|instance| instance.pod.as_ref());
+    let of_this_pod = |verdict: &&Verdict| pod.is_some_and(|pod| pod.uid == verdict.pod_uid);
+    !known || verdict.filter(of_this_pod).is_some_and(|v| v.judgement == Judgement::SameVolume)
+}
+
+/// The entry as it is to be. It moves on only while the instance serves in its role, or came out of an announced
+/// operation.
+pub(crate) fn note(
+    o: &Observation,
+    names: &Names,
+    record: &ReplicationRecord,
+    ordinal: u32,
+    well: bool,
+) -> Option<LedgerEntry> {
+    let case = Case::of(o, names, record, ordinal)?;
+    let kept = case.entry().cloned();
+    let Some((marker, state)) = case.instance.agent.live().and_then(|r| Some((marker(r)?, serving(r)?)))
+    else {
+        return kept;
+    };
+    let trusted = {
+        let verdict = judge(o, names, record, ordinal);
+        trusted(o, &names.pod(ordinal), ordinal, verdict.as_ref())
+    };
+    let (Some(claim), true) =
+        (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))
+    else {
+        return kept;
+    };
+    Some(entry(&case, claim, marker, state, kept.as_ref()))
+}
+
+fn entry(
+    case: &Case<'_>,
+    claim: &Claim,
+    marker: &Marker,
+    state: &ServerState,
+    kept: Option<&LedgerEntry>,
+) -> LedgerEntry {
+    let begun = LedgerEntry {
+        claim_uid: claim.uid.clone(),
+        volume: claim.volume.clone(),
+        node: case.instance.pod.as_ref().and_then(|pod| pod.node.clone()),
+        operation: marker.operation.clone(),
+        server_uuid: state.server_uuid.clone(),
+        gtid_executed: state.gtid_executed.clone(),
+        seen_at: Some(Time(case.o.now)),
+        ..LedgerEntry::default()
+    };
+    match (case.volume(), kept.filter(|kept| kept.volume == claim.volume)) {
+        (Some(volume), _) => LedgerEntry {
+            volume_uid: Some(volume.uid.clone()),
+            handle: handle(volume),
+            class: volume.class.clone(),
+            reclaim_policy: volume.reclaim_policy.clone(),
+            pinned_to: volume.hosts.clone().unwrap_or_default(),
+            attached: !volume.attached_to.is_empty(),
+            ..begun
+        },
+        // What can't be seen at the moment has not changed for that.
+        (None, Some(kept)) => LedgerEntry {
+            volume_uid: kept.volume_uid.clone(),
+            handle: kept.handle.clone(),
+            class: kept.class.clone(),
+            reclaim_policy: kept.reclaim_policy.clone(),
+            pinned_to: kept.pinned_to.clone(),
+            attached: kept.attached,
+            ..begun
+        },
+        (None, None) => begun,
+    }
+}
+
+/// Kind and handle of a volume whose source tells it from all others.
+fn handle(volume: &Volume) -> Option<String> {
+    Some(format!("{}:{}", volume.source.as_deref()?, volume.handle.as_deref()?))
+}
+
+/// A directory of a node: the same path on another node is another directory.
+fn is_path(handle: &str) -> bool {
+    handle.starts_with("local:") || handle.starts_with("hostPath:")
+}
+
+fn first_sight(case: &Case<'_>, report: &Report) -> Option<(Judgement, String)> {
+    let (marker, state) = (marker(report)?, serving(report)?);
+    let name = case.names.pod(case.ordinal);
+    let message = format!(
+        "{name} is seen for the first time, with server {} made by {}",
+        state.server_uuid, marker.operation
+    );
+    Some((Judgement::SameVolume, message))
+}
+
+fn find(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod, report: &Report) -> Option<(Judgement, String)> {
+    let differs = other_volume(case, entry, pod);
+    match &report.directory {
+        Directory::Empty => {
+            let judgement = if differs.is_some() { Judgement::NewVolumeEmpty } else { Judgement::Wiped };
+            Some((judgement, said(case, entry, pod, "holds nothing", differs)))
+        }
+        Directory::Partial { operation, .. } if case.announced(operation) => None,
+        Directory::Partial { operation, .. } => {
+            let what =
+                format!("holds an unfinished copy, by the operation {operation} that nobody announced");
+            Some((Judgement::Partial, said(case, entry, pod, &what, differs)))
+        }
+        Directory::Foreign { message, .. } => {
+            let what = format!("holds what is not its own ({message})");
+            Some((Judgement::NewVolumeForeign, said(case, entry, pod, &what, differs)))
+        }
+        Directory::Complete { marker } => complete(case, entry, pod, marker, serving(report)?, differs),
+        Directory::Locked { .. } | Directory::Unusable { .. } => None,
+    }
+}
+
+fn complete(
+    case: &Case<'_>,
+    entry: &LedgerEntry,
+    pod: &Pod,
+    marker: &Marker,
+    state: &ServerState,
+    differs: Option<String>,
+) -> Option<(Judgement, String)> {
+    let name = case.names.pod(case.ordinal);
+    if case.announced(&marker.operation) {
+        let message = format!("{name} holds what the announced operation {} made", marker.operation);
+        return Some((Judgement::SameVolume, message));
+    }
+    if case.given_back() {
+        let message =
+            format!("{name} is on the volume that was given back, with server {}", state.server_uuid);
+        return Some((Judgement::SameVolume, message));
+    }
+    let foreign = [
+        (state.server_uuid != entry.server_uuid)
+            .then(|| format!("server_uuid was {}, is {}", entry.server_uuid, state.server_uuid)),
+        (marker.operation != entry.operation)
+            .then(|| format!("it was made by the operation {}, is by {}", entry.operation, marker.operation)),
+    ];
+    let foreign: Vec<String> = foreign.into_iter().flatten().collect();
+    if !foreign.is_empty() || differs.is_some() {
+        let what = if foreign.is_empty() {
+            "holds data of this instance, but is not the volume that left".to_owned()
+        } else {
+            format!("holds other data than left: {}", foreign.join(", "))
+        };
+        return Some((Judgement::NewVolumeForeign, said(case, entry, pod, &what, differs)));
+    }
+    let left: GtidSet = entry.gtid_executed.parse().ok()?;
+    let missing = left.subtract(&at_start(state)?);
+    if !missing.is_empty() {
+        let what = format!("was set back: it lacks {}", short(&missing.to_string()));
+        return Some((Judgement::RolledBack, said(case, entry, pod, &what, None)));
+    }
+    let node = pod.node.as_deref().unwrap_or("?");
+    let message = match entry.node.as_deref().filter(|before| Some(*before) != pod.node.as_deref()) {
+        Some(before) => format!("{name} is back on node {node}, before on {before}, {}", volume_of(entry)),
+        None => format!("{name} is back on node {node}, {}", volume_of(entry)),
+    };
+    Some((Judgement::SameVolume, message))
+}
+
+fn volume_of(entry: &LedgerEntry) -> String {
+    let volume = entry.volume.as_deref().unwrap_or("of unknown name");
+    format!("on the volume {volume} (claim UID {}), with all that it had", entry.claim_uid)
+}
+
+/// What the server came up with, before it replicated; an older agent says only what it holds now.
+fn at_start(state: &ServerState) -> Option<GtidSet> {
+    if let Some(text) = &state.gtid_at_start {
+        return text.parse().ok();
+    }
+    let executed: GtidSet = state.gtid_executed.parse().ok()?;
+    let received = state.channel.as_ref().and_then(|channel| channel.gtid_received.parse().ok());
+    Some(received.map_or_else(|| executed.clone(), |received: GtidSet| executed.union(&received)))
+}
+
+/// In what the volume is another than the one that left, if it is.
+fn other_volume(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod) -> Option<String> {
+    let claim = case.instance.claim.as_ref()?;
+    let (before, now) = (entry.volume.as_deref()?, claim.volume.as_deref()?);
+    let volume = case.volume();
+    let handles = (entry.handle.as_deref(), volume.and_then(handle));
+    if let (Some(was), Some(is)) = &handles
+        && was == is
+    {
+        let moved = is_path(was) && entry.node.is_some() && pod.node.is_some() && entry.node != pod.node;
+        return moved.then(|| format!("{was} is a path of node {}, now of another", named(&entry.node)));
+    }
+    let uids = (entry.volume_uid.as_deref(), volume.map(|volume| volume.uid.as_str()));
+    let same_uid = !matches!(uids, (Some(was), Some(is)) if was != is);
+    if before == now && same_uid && !matches!(handles, (Some(_), Some(_))) {
+        return None;
+    }
+    let text = |name: &str, handle: Option<&str>| match handle {
+        Some(handle) => format!("{name} ({handle})"),
+        None => name.to_owned(),
+    };
+    Some(format!("the volume was {}, is {}", text(before, handles.0), text(now, handles.1.as_deref())))
+}
+
+fn named(node: &Option<String>) -> &str {
+    node.as_deref().unwrap_or("?")
+}
+
+/// What is wrong, the evidence, and the ways out.
+fn said(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod, what: &str, differs: Option<String>) -> String {
+    let name = case.names.pod(case.ordinal);
+    let claim = case.instance.claim.as_ref().map_or("?", |claim| claim.uid.as_str());
+    let seen = entry.seen_at.as_ref().map(|at| at.0).unwrap_or(Timestamp::UNIX_EPOCH);
+    let evidence = [
+        (entry.claim_uid != claim).then(|| format!("claim UID was {}, is {claim}", entry.claim_uid)),
+        differs,
+        (entry.node != pod.node).then(|| format!("node was {}, is {}", named(&entry.node), named(&pod.node))),
+        Some(format!("server {} had executed {} at {seen}", entry.server_uuid, short(&entry.gtid_executed))),
+    ];
+    let evidence: Vec<String> = evidence.into_iter().flatten().collect();
+    format!("{name} {what} ({}). {}", evidence.join("; "), way_out(case))
+}
+
+fn way_out(case: &Case<'_>) -> String {
+    let (pod, claim) = (case.names.pod(case.ordinal), case.names.claim(case.ordinal));
+    if case.is_primary() {
+        format!(
+            "It neither serves nor leads. Put back the volume that left and delete the pod {pod}. Or, to lead with what \
+             a replica holds, delete {claim} and {pod}, then the object (claims are kept), and create it again. Or, to \
+             go on with what is on this volume, delete the object and create it again"
+        )
+    } else {
+        format!(
+            "It stays out. Put back the volume that left and delete the pod {pod}; or delete {claim} and {pod} to have \
+             it cloned anew"
+        )
+    }
+}
+
+fn short(set: &str) -> String {
+    let mut text: String = set.chars().take(LONGEST).collect();
+    if text.len() < set.len() {
+        text.push('…');
+    }
+    text
+}
+
+fn serving(report: &Report) -> Option<&ServerState> {
+    match &report.server {
+        Server::Running { state } if report.stage == Stage::Serve => Some(state),
+        _ => None,
+    }
+}
+
+fn marker(report: &Report) -> Option<&Marker> {
+    match &report.directory {
+        Directory::Complete { marker } => Some(marker),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

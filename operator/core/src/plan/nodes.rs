@@ -1,0 +1,180 @@
+//! Nodes that are lost: said early, acted upon only when they are proven gone.
+//!
+//! A node that is silent may still run its mysqld, and so may one whose Node object was deleted. A pod is deleted by
+//! force, which lets another take its place, only where that can't put two mysqld on one directory (SAFETY: "One
+//! mysqld a directory").
+
+use jiff::SignedDuration;
+use mainstay_crd::conditions::Reason;
+
+use super::storage::Problem;
+use super::view::View;
+use super::{Decision, Step, StorageStep};
+use crate::{Node, Volume};
+
+/// How it stands with a node.
+enum Away<'a> {
+    /// Its Node object does not exist.
+    Gone,
+    /// It is there, and not Ready.
+    NotReady(&'a Node),
+}
+
+fn away<'a>(view: &View<'a>, name: &str) -> Option<Away<'a>> {
+    if !view.o.surroundings.known {
+        return None;
+    }
+    match view.o.surroundings.nodes.get(name) {
+        None => Some(Away::Gone),
+        Some(node) if node.out_of_service || node.ready.as_deref() != Some("True") => {
+            Some(Away::NotReady(node))
+        }
+        Some(_) => None,
+    }
+}
+
+/// What is wrong with the node of an instance's pod, or with the nodes that its volume is bound to, and what to do.
+pub(super) fn problem(view: &View<'_>, ordinal: u32) -> Option<Problem> {
+    let name = view.names.pod(ordinal);
+    let pod = view.instance(ordinal)?.pod.as_ref()?;
+    if let Some(node) = pod.node.as_deref()
+        && let Some(away) = away(view, node)
+    {
+        let what = match &away {
+            Away::Gone => format!("{name} is bound to node {node}, which no longer exists"),
+            Away::NotReady(found) => format!("{name} is on node {node}, which is not Ready{}", since(found)),
+        };
+        let reason = if matches!(away, Away::Gone) { Reason::NodeGone } else { Reason::NodeNotReady };
+        let then = match proven_gone(view, ordinal) {
+            Ok(proof) => format!("it is deleted by force: {proof}"),
+            Err(why) => format!("its pod is left alone: {why}"),
+        };
+        return Some((reason, format!("{what}; {then}{}", pinned(view, ordinal))));
+    }
+    // Its pod waits for a node that does not come.
+    let bound = stranded(view, ordinal)?;
+    (pod.node.is_none()).then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(view))))
+}
+
+fn since(node: &Node) -> String {
+    node.ready_since.map(|since| format!(" since {since}")).unwrap_or_default()
+}
+
+fn pinned(view: &View<'_>, ordinal: u32) -> String {
+    stranded(view, ordinal).map(|bound| format!("; {bound}{}", choice(view))).unwrap_or_default()
+}
+
+fn choice(view: &View<'_>) -> String {
+    let local = view.o.cluster.spec.storage.local.as_ref();
+    match local.and_then(|local| local.replace_after.as_deref()) {
+        Some(after) => format!("; a replica gets a new volume {after} after it was seen last"),
+        None => "; bring the node back, or set spec.storage.local.replaceAfter to have replicas cloned anew"
+            .into(),
+    }
+}
+
+fn volume<'a>(view: &View<'a>, ordinal: u32) -> Option<&'a Volume> {
+    let claim = view.instance(ordinal)?.claim.as_ref()?;
+    view.o.surroundings.volumes.get(claim.volume.as_deref()?)
+}
+
+/// The volume and the nodes that alone can mount it, if all of them are gone or not Ready.
+pub(super) fn stranded(view: &View<'_>, ordinal: u32) -> Option<String> {
+    let volume = volume(view, ordinal)?;
+    let hosts = volume.hosts.as_ref()?;
+    let nodes = &view.o.surroundings.nodes;
+    let node_of = |host: &String| {
+        nodes
+            .iter()
+            .find(|(name, node)| node.host.as_deref().unwrap_or(name.as_str()) == host || *name == host)
+    };
+    let usable = |host: &String| node_of(host).is_some_and(|(_, node)| node.ready.as_deref() == Some("True"));
+    if !view.o.surroundings.known || hosts.is_empty() || hosts.iter().any(usable) {
+        return None;
+    }
+    let there = if hosts.iter().any(|host| node_of(host).is_some()) { "is not Ready" } else { "is gone" };
+    Some(format!("its volume {} can only be mounted on {}, which {there}", volume.name, hosts.join(", ")))
+}
+
+/// Why the pod's node can no longer run its mysqld, or why that is not proven and what would prove it.
+pub(super) fn proven_gone(view: &View<'_>, ordinal: u32) -> Result<String, String> {
+    let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_deref()).unwrap_or("?");
+    let taint = format!(
+        "that nothing runs there any more is not proven. If the machine is off: kubectl taint nodes {node} \
+         node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    );
+    match away(view, node) {
+        Some(Away::NotReady(found)) if found.out_of_service => {
+            Ok(format!("node {node} has the taint node.kubernetes.io/out-of-service"))
+        }
+        Some(Away::Gone) => object_gone(view, ordinal, node),
+        _ => Err(taint),
+    }
+}
+
+/// A deleted Node object stops no container: only where a volume can't be mounted twice is it proof enough.
+fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, String> {
+    let recreate = format!(
+        "make the Node {node} again with the taint node.kubernetes.io/out-of-service if the machine is off, or delete the \
+         pod by force yourself"
+    );
+    let Some(volume) = volume(view, ordinal) else {
+        return Err(format!("its volume can't be seen; {recreate}"));
+    };
+    if volume.access_modes == ["ReadWriteOncePod"] {
+        return Ok(format!(
+            "node {node} no longer exists, and {} is mounted by one pod at a time",
+            volume.name
+        ));
+    }
+    let csi = volume.source.as_deref() == Some("csi");
+    let was_attached = view.noted(ordinal).is_some_and(|entry| entry.attached);
+    let shared = volume.access_modes.iter().any(|mode| mode == "ReadWriteMany");
+    match (csi && was_attached && !shared, volume.attached_to.first()) {
+        (true, None) => Ok(format!("node {node} no longer exists, and {} was detached from it", volume.name)),
+        (true, Some(other)) => Err(format!("its volume {} is still attached to {other}", volume.name)),
+        (false, _) => Err(format!(
+            "its volume {} ({}) could be mounted twice, so that a deleted Node proves nothing; {recreate}",
+            volume.name,
+            volume.source.as_deref().unwrap_or("other")
+        )),
+    }
+}
+
+/// Taints nodes that are proven to be off, and deletes pods by force whose nodes are gone.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    taint(view).or_else(|| view.o.instances.keys().find_map(|&ordinal| force(view, ordinal)))
+}
+
+fn force(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+    let instance = view.instance(ordinal)?;
+    let pod = instance.pod.as_ref()?;
+    // An agent that speaks is no proof of anything but its own life.
+    if pod.node.is_none() || instance.agent.live().is_some() {
+        return None;
+    }
+    let proof = proven_gone(view, ordinal).ok()?;
+    let name = view.names.pod(ordinal);
+    let message = format!("{name} is deleted by force: {proof}");
+    let step = StorageStep::ForceDeletePod { pod: name, uid: pod.uid.clone() };
+    Some(Decision::Do(Step::Storage { step, message }))
+}
+
+/// Something outside of Kubernetes says that the machine is off, and Kubernetes has not heard from it for long.
+fn taint(view: &View<'_>) -> Option<Decision> {
+    let proof = view.o.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
+    let (key, value) = proof.annotation()?;
+    let after: SignedDuration = proof.after.parse().ok()?;
+    let of_pods = view.o.instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
+    of_pods.filter_map(|name| Some((name, view.o.surroundings.nodes.get(name)?))).find_map(|(name, node)| {
+        let silent = matches!(node.ready.as_deref(), Some("False" | "Unknown"));
+        let long = node.ready_since.is_some_and(|since| view.o.now.duration_since(since) >= after);
+        let proven = node.proof.as_deref() == Some(value);
+        (silent && long && proven && !node.out_of_service).then(|| {
+            let message =
+                format!("node {name} is tainted out of service: not Ready{} and {key}={value}", since(node));
+            let step = StorageStep::TaintNode { node: name.to_owned(), uid: node.uid.clone() };
+            Decision::Do(Step::Storage { step, message })
+        })
+    })
+}

@@ -1,0 +1,40 @@
+//! What came back differently neither serves nor leads (invariant I9).
+
+use mainstay_crd::Judgement;
+use mainstay_crd::conditions::Reason;
+use mainstay_proto::{Action, Directory};
+
+use super::view::{Seen, View};
+use super::{Decision, send};
+
+/// Orders every instance to stand down that leads or replicates with data that is not what left.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    let orders = view.o.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
+    orders.or_else(|| blocked(view))
+}
+
+fn stand_down(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+    let verdict = view.distrusted(ordinal)?;
+    let report = view.live(ordinal)?;
+    let (marker, state) = (report.marker()?, report.serving()?);
+    let receives = state.channel.as_ref().is_some_and(|channel| channel.receiver_running);
+    let acts = receives || state.held || !state.super_read_only || marker.grant.is_some();
+    acts.then(|| send(view, report, Action::StandDown, verdict.message.clone()))
+}
+
+/// The record's primary came back with other data: nobody leads before a person has decided.
+fn blocked(view: &View<'_>) -> Option<Decision> {
+    let primary = view.primary()?;
+    let verdict = view.distrusted(primary)?;
+    // Of a directory without data, `primary` says more.
+    let complete = matches!(view.live(primary)?.directory, Directory::Complete { .. });
+    complete.then(|| Decision::Blocked(reason(verdict.judgement), verdict.message.clone()))
+}
+
+/// The reason that a condition gives for a bad verdict.
+pub(super) fn reason(judgement: Judgement) -> Reason {
+    match judgement {
+        Judgement::RolledBack => Reason::RolledBack,
+        _ => Reason::ForeignVolume,
+    }
+}

@@ -1,0 +1,189 @@
+//! The condition StorageReady: why an instance has no volume, or can't mount the one that it has, and what to do.
+//!
+//! Asked of claims and volumes in the order of a volume's life: made, bound, attached, mounted, grown, lost.
+
+use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_proto::Server;
+
+use super::nodes;
+use super::view::View;
+use super::{pending, volumes};
+use crate::{Claim, Instance, Pod, Volume};
+
+/// Problems that the message names; more are counted.
+const NAMED: usize = 3;
+
+/// What is wrong, and what to do.
+pub(super) type Problem = (Reason, String);
+
+/// The condition.
+pub(super) fn condition(view: &View<'_>) -> Wanted {
+    let type_ = ConditionType::StorageReady;
+    let ordinals = view.o.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
+    let mut problems: Vec<Problem> = volumes::refused(view).into_iter().collect();
+    problems.extend(ordinals.filter_map(|(&ordinal, instance)| problem(view, ordinal, instance)));
+    let Some((reason, _)) = problems.first() else {
+        return Wanted { type_, status: Some(true), reason: Reason::AsExpected, message: well(view) };
+    };
+    let mut message =
+        problems.iter().take(NAMED).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ");
+    if problems.len() > NAMED {
+        message.push_str(&format!("; and {} more", problems.len() - NAMED));
+    }
+    Wanted { type_, status: Some(false), reason: *reason, message }
+}
+
+fn well(view: &View<'_>) -> String {
+    let unseen = &view.o.surroundings.unseen;
+    if unseen.is_empty() {
+        return "every instance has its volume".into();
+    }
+    format!(
+        "as far as claims and pods show; the operator may not read {}, so that it can't say why a volume is missing, \
+         nor keep one (the chart's storage.clusterRole grants it)",
+        unseen.join(", ")
+    )
+}
+
+fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+    let claim = instance.claim.as_ref();
+    claim
+        .and_then(|claim| of_claim(view, ordinal, claim, instance.pod.as_ref()))
+        .or_else(|| of_pod(view, ordinal, instance))
+        .or_else(|| full(view, ordinal, instance))
+        .or_else(|| claim.and_then(|claim| volumes::growth_problem(view, claim)))
+}
+
+fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
+    let name = &claim.name;
+    let pod_name = view.names.pod(ordinal);
+    if claim.phase.as_deref() == Some("Lost") {
+        let volume = claim.volume.as_deref().unwrap_or("?");
+        return Some((
+            Reason::ClaimLost,
+            format!(
+                "claim {name} is Lost: its volume {volume} no longer exists. Make the PersistentVolume {volume} again if \
+                 its data still exists; else delete the claim and the pod {pod_name} to have the instance cloned anew"
+            ),
+        ));
+    }
+    if claim.deleting {
+        let user = pod.map_or("is not gone yet; look at its finalizers".to_owned(), |_| {
+            format!(
+                "goes once the pod {pod_name}, which uses it, has gone: delete that too, or nothing changes"
+            )
+        });
+        return Some((Reason::ClaimTerminating, format!("claim {name} is being deleted and {user}")));
+    }
+    if claim.phase.as_deref() == Some("Pending") {
+        return Some(pending::problem(view, ordinal, claim, pod));
+    }
+    let name = claim.volume.as_deref()?;
+    match view.o.surroundings.volumes.get(name) {
+        Some(volume) => of_volume(view, ordinal, claim, volume),
+        None => (view.o.surroundings.known && claim.phase.is_some()).then(|| {
+            let text = format!(
+                "the volume {name} of claim {} no longer exists: {}",
+                claim.name,
+                again(view, ordinal)
+            );
+            (Reason::ClaimLost, text)
+        }),
+    }
+}
+
+fn again(view: &View<'_>, ordinal: u32) -> String {
+    let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
+    format!("put it back, or delete {claim} and {pod} to have the instance cloned anew")
+}
+
+fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
+    let name = &volume.name;
+    if volume.claim_uid.as_deref().is_some_and(|uid| uid != claim.uid) {
+        let (namespace, other) = volume.claim.clone().unwrap_or_default();
+        let text = format!(
+            "claim {} wants the volume {name}, which claim {namespace}/{other} has: {}",
+            claim.name,
+            again(view, ordinal)
+        );
+        return Some((Reason::VolumeTaken, text));
+    }
+    if volume.deleting {
+        let text = format!(
+            "the volume {name} of claim {} is being deleted, and goes with the claim: set its reclaim policy to Retain \
+             if its storage is to stay",
+            claim.name
+        );
+        return Some((Reason::VolumeTerminating, text));
+    }
+    let (reason, what) = match volume.phase.as_deref() {
+        Some("Released") => {
+            (Reason::VolumeReleased, "is Released: the claim that it was bound to was deleted")
+        }
+        Some("Failed") => (Reason::VolumeFailed, "has Failed: it could not be reclaimed"),
+        _ => return None,
+    };
+    Some((reason, format!("the volume {name} of claim {} {what}; {}", claim.name, again(view, ordinal))))
+}
+
+fn of_pod(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+    let pod = instance.pod.as_ref()?;
+    if let Some(problem) = nodes::problem(view, ordinal) {
+        return Some(problem);
+    }
+    if instance.agent.live().is_some() {
+        return None;
+    }
+    let name = view.names.pod(ordinal);
+    let volume = instance.claim.as_ref().and_then(|c| view.o.surroundings.volumes.get(c.volume.as_deref()?));
+    if let (Some(node), Some(volume)) = (&pod.node, volume)
+        && !pod.started
+        && let Some(other) = volume.attached_to.iter().find(|attached| *attached != node)
+    {
+        let text = format!(
+            "{name} is on node {node}, but its volume {} is still attached to node {other}: it is detached once {other} \
+             has unmounted it, or has the taint node.kubernetes.io/out-of-service",
+            volume.name
+        );
+        return Some((Reason::AttachedElsewhere, text));
+    }
+    if let Some(words) = &pod.warning {
+        let text = format!("the volume of {name} can't be mounted on node {}: {words}", node_of(pod));
+        return Some((Reason::MountFailed, text));
+    }
+    let words =
+        pod.trouble.as_deref().filter(|words| pod.node.is_none() && words.contains("Unschedulable"))?;
+    Some((Reason::Unschedulable, format!("no node takes {name}: {words}")))
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.node.as_deref().unwrap_or("?")
+}
+
+/// What MySQL and the system say of a file system without room. Source: `strerror(ENOSPC)`, and MySQL's
+/// `EE_DISK_FULL` and `ER_DISK_FULL`.
+const FULL: [&str; 4] = ["No space left on device", "errno: 28", "OS errno 28", "Disk is full"];
+
+fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+    let report = instance.agent.live()?;
+    let said: Vec<&str> = match (&report.server, &report.directory) {
+        (_, mainstay_proto::Directory::Unusable { message }) => vec![message],
+        (Server::Stopped { last_exit: Some(exit) }, _) => vec![exit],
+        (Server::Running { state }, _) => {
+            let channel = state.channel.iter();
+            channel
+                .flat_map(|c| [&c.receiver_error, &c.applier_error])
+                .flatten()
+                .map(String::as_str)
+                .collect()
+        }
+        _ => return None,
+    };
+    let words = said.into_iter().find(|text| FULL.iter().any(|full| text.contains(full)))?;
+    let size = &view.o.cluster.spec.storage.size.0;
+    let text = format!(
+        "the volume of {} is full: raise spec.storage.size above {size}, or free some of it ({words})",
+        view.names.pod(ordinal)
+    );
+    Some((Reason::VolumeFull, text))
+}

@@ -1,0 +1,338 @@
+//! What the operator does to volumes and claims: marks and keeps volumes, lets claims grow, gives data back, and
+//! replaces volumes that are stranded on lost nodes.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::{
+    ANNOTATION_GIVE_BACK, ANNOTATION_HELD, ANNOTATION_HELD_AT, LABEL_CLUSTER_ID, LABEL_ORDINAL,
+};
+use mainstay_crd::{Operation, OperationKind, ReclaimPolicy, ReplicationRecord, quantity};
+
+use super::nodes;
+use super::storage::Problem;
+use super::view::{Seen, View, gtids};
+use super::{Decision, Step, StorageStep, record};
+use crate::{Claim, Volume};
+
+fn volume_of<'a>(view: &View<'a>, claim: &Claim) -> Option<&'a Volume> {
+    let volume = view.o.surroundings.volumes.get(claim.volume.as_deref()?)?;
+    (volume.claim_uid.as_deref() == Some(claim.uid.as_str())).then_some(volume)
+}
+
+fn storage(step: StorageStep, message: String) -> Decision {
+    Decision::Do(Step::Storage { step, message })
+}
+
+/// Says on volumes whose data they hold, and keeps them where the spec asks for it. One at a time.
+pub(super) fn mark(view: &View<'_>) -> Option<Decision> {
+    let cluster_id = view.cluster_id?;
+    let retain = view.o.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
+    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+        let claim = instance.claim.as_ref()?;
+        let volume = volume_of(view, claim).filter(|volume| !volume.deleting)?;
+        let labels = labels(cluster_id, ordinal);
+        let unmarked = claim.cluster_id.as_deref() == Some(cluster_id)
+            && labels.iter().any(|(key, value)| volume.labels.get(key) != Some(value));
+        let unkept = retain && volume.reclaim_policy.as_deref() != Some("Retain");
+        (unmarked || unkept).then(|| {
+            let (name, claim) = (&volume.name, &claim.name);
+            let message = if unkept {
+                format!("volume {name} of claim {claim} is kept from now on: its reclaim policy is Retain")
+            } else {
+                format!("volume {name} of claim {claim} is marked with its cluster and ordinal")
+            };
+            let step = StorageStep::MarkVolume {
+                volume: name.clone(),
+                uid: volume.uid.clone(),
+                labels: if unmarked { labels } else { BTreeMap::new() },
+                annotations: BTreeMap::new(),
+                retain: unkept,
+            };
+            storage(step, message)
+        })
+    })
+}
+
+fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String> {
+    let labels = [(LABEL_CLUSTER_ID, cluster_id.to_owned()), (LABEL_ORDINAL, ordinal.to_string())];
+    labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
+pub(super) fn grow(view: &View<'_>) -> Option<Decision> {
+    let size = &view.o.cluster.spec.storage.size;
+    let wanted = quantity::whole(size)?;
+    view.o.instances.values().find_map(|instance| {
+        let claim = instance.claim.as_ref()?;
+        let bound = claim.phase.as_deref() == Some("Bound") && !claim.deleting;
+        let small = claim.requested.is_some_and(|requested| requested < wanted);
+        if !bound || !small || !may_grow(view, claim) {
+            return None;
+        }
+        let message = format!("claim {} grows to {}", claim.name, size.0);
+        let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+        Some(storage(StorageStep::GrowClaim { claim, uid, size: size.0.clone() }, message))
+    })
+}
+
+/// A class that can't be seen is left to the API server to refuse.
+fn may_grow(view: &View<'_>, claim: &Claim) -> bool {
+    let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
+    class.map_or(!view.o.surroundings.known, |class| class.expandable)
+}
+
+/// Why a claim has not the size that the spec asks for.
+pub(super) fn growth_problem(view: &View<'_>, claim: &Claim) -> Option<Problem> {
+    let size = &view.o.cluster.spec.storage.size;
+    let wanted = quantity::whole(size)?;
+    let name = &claim.name;
+    if claim.phase.as_deref() != Some("Bound") {
+        return None;
+    }
+    if claim.requested.is_some_and(|requested| requested < wanted) && !may_grow(view, claim) {
+        let class = claim.class.as_deref().filter(|class| !class.is_empty());
+        let class = class.map_or("no class".to_owned(), |class| format!("the class {class}"));
+        let text = format!(
+            "claim {name} can't grow to {}: it has {class}, which does not allow it (allowVolumeExpansion). Allow it \
+             there, or move the data to a new cluster",
+            size.0
+        );
+        return Some((Reason::ExpansionRefused, text));
+    }
+    let (requested, capacity) = (claim.requested?, claim.capacity?);
+    if capacity >= requested {
+        return None;
+    }
+    let state = claim.resizing.as_deref().unwrap_or("the provisioner has not begun");
+    let words = claim.warning.as_deref().map(|words| format!("; {words}")).unwrap_or_default();
+    let text = format!("claim {name} grows to {requested} bytes and has {capacity}: {state}{words}");
+    Some((Reason::Growing, text))
+}
+
+/// The volume that a person wants to give back, with the ordinal that it was of.
+fn asked_back<'a>(view: &View<'a>) -> Option<Result<(u32, &'a Volume), String>> {
+    let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
+    let Some(volume) = view.o.surroundings.volumes.get(name) else {
+        return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
+    };
+    let labelled = |key| volume.labels.get(key).map(String::as_str);
+    let ordinal = labelled(LABEL_ORDINAL).and_then(|ordinal| ordinal.parse().ok());
+    let ours = view.cluster_id.is_some() && labelled(LABEL_CLUSTER_ID) == view.cluster_id;
+    Some(match ordinal {
+        Some(ordinal) if ours => Ok((ordinal, volume)),
+        _ => Err(format!("volume {name} is not labelled as this cluster's")),
+    })
+}
+
+/// Gives a Released volume back to its ordinal's claim, as the annotation asks: announced first, because what is on
+/// it is not what left last.
+pub(super) fn give_back(view: &View<'_>) -> Option<Decision> {
+    if let Some(over) = given_back(view) {
+        return Some(over);
+    }
+    let (ordinal, volume) = asked_back(view)?.ok()?;
+    if refusal(view, ordinal, volume).is_some() || is_reserved(view, ordinal, volume) {
+        return None;
+    }
+    let name = &volume.name;
+    let announced = view.record.operations.iter().any(|o| o.kind == OperationKind::GiveBack && o.id == *name);
+    let claim = view.names.claim(ordinal);
+    let message = format!("volume {name} is given back to claim {claim}, as {ANNOTATION_GIVE_BACK} asks");
+    if !announced {
+        return Some(announce(view, name.clone(), OperationKind::GiveBack, ordinal, message));
+    }
+    let namespace = view.o.cluster.namespace.clone();
+    let (volume, uid) = (name.clone(), volume.uid.clone());
+    Some(storage(StorageStep::ReserveVolume { volume, uid, namespace, claim }, message))
+}
+
+/// Once the ledger has the volume, or it is gone, or nobody asks any more, the operation is over.
+fn given_back(view: &View<'_>) -> Option<Decision> {
+    let over = |operation: &Operation| {
+        let noted = view.noted(operation.ordinal.unsigned_abs()).and_then(|entry| entry.volume.as_deref());
+        let there = view.o.surroundings.volumes.get(&operation.id);
+        let bound = there.is_some_and(|volume| volume.phase.as_deref() == Some("Bound"));
+        let asked = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
+        noted == Some(operation.id.as_str()) || (view.o.surroundings.known && !asked && !bound)
+    };
+    end(view, OperationKind::GiveBack, over, "the volume was given back")
+}
+
+fn is_reserved(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
+    let claim = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
+    let bound = volume.phase.as_deref() == Some("Bound");
+    volume.claim.as_ref() == Some(&claim) && (bound || volume.claim_uid.is_none())
+}
+
+fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let phase = volume.phase.as_deref();
+    if is_reserved(view, ordinal, volume) {
+        return None;
+    }
+    if !matches!(phase, Some("Released" | "Available")) {
+        return Some(format!("volume {} is {}, not Released", volume.name, phase.unwrap_or("?")));
+    }
+    let claim = claim.filter(|claim| claim.phase.as_deref() != Some("Pending"))?;
+    let pod = view.names.pod(ordinal);
+    Some(format!("claim {} has another volume: delete it and the pod {pod} first", claim.name))
+}
+
+/// Why a volume that was asked for is not given back.
+pub(super) fn refused(view: &View<'_>) -> Option<Problem> {
+    if !view.o.surroundings.known {
+        return None;
+    }
+    let why = match asked_back(view)? {
+        Ok((ordinal, volume)) => refusal(view, ordinal, volume)?,
+        Err(why) => why,
+    };
+    Some((Reason::GiveBackRefused, format!("{ANNOTATION_GIVE_BACK} can't be followed: {why}")))
+}
+
+/// Replaces the volume of a replica that is stranded on a lost node, if the spec says so: the old volume is kept, the
+/// ordinal gets a new claim and is cloned anew. Each step follows from what is there, so that any operator can go on.
+pub(super) fn replace_stranded(view: &View<'_>) -> Option<Decision> {
+    let renewed = |operation: &Operation| {
+        let ordinal = operation.ordinal.unsigned_abs();
+        let left = view.noted(ordinal).map(|entry| entry.claim_uid.as_str());
+        let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+        let new = claim.is_some_and(|claim| Some(claim.uid.as_str()) != left && !claim.deleting);
+        let back = view.live(ordinal).and_then(Seen::serving).is_some();
+        new || back || !view.ordinals().contains(&ordinal)
+    };
+    if let Some(over) = end(view, OperationKind::ReplaceVolume, renewed, "the stranded volume was replaced") {
+        return Some(over);
+    }
+    let mut operations = view.record.operations.iter();
+    if let Some(operation) = operations.find(|o| o.kind == OperationKind::ReplaceVolume) {
+        return Some(go_on(view, operation.ordinal.unsigned_abs()));
+    }
+    let ordinal = view.ordinals().find(|&ordinal| may_be_replaced(view, ordinal))?;
+    let stranded = nodes::stranded(view, ordinal)?;
+    let message = format!("{} gets a new volume: {stranded}", view.names.pod(ordinal));
+    Some(announce(view, view.o.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
+}
+
+/// Never the primary, never before its time, and never the last copy: an instance that serves holds all that it held.
+fn may_be_replaced(view: &View<'_>, ordinal: u32) -> bool {
+    let Some(after) = view.o.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
+    else {
+        return false;
+    };
+    let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.noted(ordinal)) else {
+        return false;
+    };
+    let away = left.seen_at.as_ref().is_some_and(|seen| view.o.now.duration_since(seen.0) >= after);
+    let silent = view.live(ordinal).is_none();
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let same = claim.is_some_and(|claim| claim.uid == left.claim_uid);
+    let primary = view.primary();
+    let leads = primary.is_some_and(|primary| primary != ordinal && view.leads(primary));
+    let busy = view.record.target.is_some()
+        || view.record.operations.iter().any(|o| o.ordinal.unsigned_abs() == ordinal);
+    let stranded = nodes::stranded(view, ordinal).is_some();
+    leads && silent && away && same && stranded && !busy && held_elsewhere(view, ordinal)
+}
+
+/// Another instance that serves holds everything that this one was seen to hold.
+fn held_elsewhere(view: &View<'_>, ordinal: u32) -> bool {
+    let Some(left) = view.noted(ordinal).and_then(|entry| gtids(&entry.gtid_executed)) else { return false };
+    view.ordinals().filter(|&other| other != ordinal && view.ready(other)).any(|other| {
+        let state = view.live(other).and_then(Seen::serving);
+        state.and_then(|state| gtids(&state.gtid_executed)).is_some_and(|held| held.contains(&left))
+    })
+}
+
+/// The next step of a replacement: volume kept and marked, then the claim, then the pod.
+fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
+    let (pod_name, claim_name) = (view.names.pod(ordinal), view.names.claim(ordinal));
+    let wait = |text: String| Decision::Wait(Reason::ReplacingVolume, text);
+    let Some(instance) = view.instance(ordinal) else { return wait(format!("{pod_name} is gone")) };
+    if let Some(claim) = instance.claim.as_ref().filter(|claim| !claim.deleting) {
+        let Some(volume) = volume_of(view, claim) else {
+            return wait(format!("the volume of {claim_name} can't be seen"));
+        };
+        if !held_elsewhere(view, ordinal) {
+            return wait(format!("{claim_name} is kept: no instance that serves holds all of what it held"));
+        }
+        if let Some(step) = keep(view, ordinal, volume) {
+            return storage(
+                step,
+                format!("volume {} of {claim_name} is kept before its claim goes", volume.name),
+            );
+        }
+        let message = format!("claim {claim_name} is deleted; its volume {} is kept", volume.name);
+        return storage(
+            StorageStep::DeleteStrandedClaim { claim: claim_name, uid: claim.uid.clone() },
+            message,
+        );
+    }
+    match &instance.pod {
+        Some(pod) if pod.node.is_none() && !pod.deleting => Decision::Do(Step::ReplacePod {
+            message: format!("{pod_name}: its claim is to be made anew"),
+            pod: pod_name,
+            uid: pod.uid.clone(),
+        }),
+        Some(_) => match nodes::proven_gone(view, ordinal) {
+            Ok(_) => wait(format!("{pod_name} is being deleted")),
+            Err(why) => {
+                wait(format!("{pod_name} stands in the way of a new volume, and is left alone: {why}"))
+            }
+        },
+        None => wait(format!("{claim_name} is being made anew")),
+    }
+}
+
+/// What is still to be written on a volume before its claim may go, if anything: read back, not assumed.
+fn keep(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<StorageStep> {
+    let left = view.noted(ordinal)?;
+    let seen = left.seen_at.as_ref().map(|at| at.0.to_string()).unwrap_or_default();
+    let annotations = [(ANNOTATION_HELD, left.gtid_executed.clone()), (ANNOTATION_HELD_AT, seen)];
+    let annotations: BTreeMap<String, String> =
+        annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let labels = labels(view.cluster_id?, ordinal);
+    let has = |there: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>| {
+        wanted.iter().all(|(key, value)| there.get(key) == Some(value))
+    };
+    let retain = volume.reclaim_policy.as_deref() != Some("Retain");
+    if !retain && has(&volume.labels, &labels) && has(&volume.annotations, &annotations) {
+        return None;
+    }
+    let (volume, uid) = (volume.name.clone(), volume.uid.clone());
+    Some(StorageStep::MarkVolume { volume, uid, labels, annotations, retain })
+}
+
+fn announce(view: &View<'_>, id: String, kind: OperationKind, ordinal: u32, message: String) -> Decision {
+    let revision = view.record.revision + 1;
+    let mut operations = view.record.operations.clone();
+    let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
+    operations.push(Operation { id, kind, ordinal, donor: None, revision, failures: 0, aside: None });
+    let next = ReplicationRecord { revision, operations, ..view.record.clone() };
+    let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
+    record(view, next, reason, message)
+}
+
+/// Takes operations of `kind` that are over out of the record.
+fn end(
+    view: &View<'_>,
+    kind: OperationKind,
+    over: impl Fn(&Operation) -> bool,
+    what: &str,
+) -> Option<Decision> {
+    let (ended, going): (Vec<_>, Vec<_>) =
+        view.record.operations.iter().cloned().partition(|o| o.kind == kind && over(o));
+    let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
+    (!names.is_empty()).then(|| {
+        let next = ReplicationRecord {
+            revision: view.record.revision + 1,
+            operations: going,
+            ..view.record.clone()
+        };
+        let reason =
+            if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
+        record(view, next, reason, format!("{}: {what}", names.join(", ")))
+    })
+}
