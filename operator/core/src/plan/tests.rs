@@ -3,6 +3,7 @@
 mod aside;
 mod deletion;
 mod retention;
+mod storage;
 mod switchover;
 mod table;
 mod walks;
