@@ -39,7 +39,9 @@ pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
         view.ordinals().filter_map(|i| Some((i, outdated(view.instance(i)?.pod.as_ref()?, hash)?))).collect();
     stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
     let &(ordinal, pod) = stale.first()?;
-    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i)) {
+    // The kubelet must have seen it too: until then, no Service leads to it.
+    let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
+    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i) || !served(i)) {
         let message =
             format!("{} is replaced once {} serves", view.names.pod(ordinal), view.names.pod(missing));
         return Some(Decision::Wait(Reason::Rolling, message));

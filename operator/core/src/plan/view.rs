@@ -120,18 +120,14 @@ impl<'a> View<'a> {
         self.primary() == Some(ordinal) && granted && report.serving().is_some_and(|s| !s.super_read_only)
     }
 
-    /// It follows the record's primary without an error, whatever its lag.
-    pub(super) fn follows(&self, ordinal: u32) -> bool {
-        self.channel_to_primary(ordinal).is_some_and(|c| c.receiver_running && c.applier_running)
-    }
-
-    /// It follows and is not too far behind.
+    /// It follows and is not too far behind. One that lost its source a moment ago still counts: its agent lets
+    /// the lag grow meanwhile.
     pub(super) fn in_time(&self, ordinal: u32) -> bool {
-        self.follows(ordinal)
-            && self
-                .channel_to_primary(ordinal)
-                .and_then(|c| c.lag_seconds)
-                .is_some_and(|lag| lag <= LAG_LIMIT)
+        self.channel_to_primary(ordinal).is_some_and(|channel| {
+            channel.applier_running
+                && (channel.receiver_running || channel.receiver_connecting)
+                && channel.lag_seconds.is_some_and(|lag| lag <= LAG_LIMIT)
+        })
     }
 
     /// It serves in its role, and is not about to end.
