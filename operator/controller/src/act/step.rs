@@ -152,7 +152,21 @@ pub(crate) async fn carry_out(
     step: &Step,
     sent: &mut Sent,
 ) -> Result<Outcome, StepError> {
-    let outcome = match step {
+    let outcome = dispatch(context, names, cluster, step, sent).await?;
+    if !matches!(outcome, Outcome::Later(_)) {
+        Metrics::count(&context.metrics.steps, step.kind());
+    }
+    Ok(outcome)
+}
+
+async fn dispatch(
+    context: &Context,
+    names: &Names,
+    cluster: &MySQLCluster,
+    step: &Step,
+    sent: &mut Sent,
+) -> Result<Outcome, StepError> {
+    match step {
         Step::Record { cluster_id, record, message, .. } => {
             info!(cluster = %key(names), revision = record.revision, why = message, "record");
             write_record(context, names, cluster, cluster_id, record).await
@@ -207,11 +221,7 @@ pub(crate) async fn carry_out(
             info!(cluster = %key(names), pod, why = message, "pod replaced");
             delete_pod(context, names, pod, uid).await
         }
-    }?;
-    if !matches!(outcome, Outcome::Later(_)) {
-        Metrics::count(&context.metrics.steps, step.kind());
     }
-    Ok(outcome)
 }
 
 fn key(names: &Names) -> ClusterKey {

@@ -56,10 +56,10 @@ pub(super) fn condition(view: &View<'_>) -> Option<Wanted> {
     if policy(view) == RetentionPolicy::Retain && !told {
         return None;
     }
-    let kept = unused(view).find_map(|(_, claim)| match fate(view, claim) {
-        Fate::Delete => Some(format!("{} is being dealt with", claim.name)),
-        Fate::Kept(why) => Some(format!("{} is kept: {why}", claim.name)),
-        Fate::Until(at) => Some(format!("{} is kept until {at}", claim.name)),
+    let kept = unused(view).next().map(|(_, claim)| match fate(view, claim) {
+        Fate::Delete => format!("{} is being dealt with", claim.name),
+        Fate::Kept(why) => format!("{} is kept: {why}", claim.name),
+        Fate::Until(at) => format!("{} is kept until {at}", claim.name),
     });
     let done = kept.is_none();
     let message = kept.unwrap_or_else(|| "no claim is to be dealt with".into());

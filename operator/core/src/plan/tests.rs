@@ -6,5 +6,6 @@ mod retention;
 mod storage;
 mod switchover;
 mod table;
+mod volumes;
 mod walks;
 mod world;

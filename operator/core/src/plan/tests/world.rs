@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use mainstay_crd::names::{
-    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT, ANNOTATION_SWITCHOVER_TO,
-    SWITCHOVER_TO_ANY,
-};
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
 use mainstay_proto::{
     Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
@@ -14,9 +11,7 @@ use mainstay_proto::{
 };
 use serde_json::json;
 
-use crate::{
-    Agent, Claim, ClusterObject, GtidSet, Instance, Node, Observation, Plan, Pod, Step, Surroundings, plan,
-};
+use crate::{Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, plan};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -166,30 +161,6 @@ impl World {
             stateful_set: self.replicas > 0,
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
-        }
-    }
-
-    /// Each ordinal has a node of its own.
-    fn surroundings(&self) -> Surroundings {
-        let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
-        let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
-        let released = self.released.iter().map(|v| (v.reserved.clone().unwrap_or("gone".into()), v));
-        let aside = self.aside.iter().map(|(name, v)| (name.clone(), v));
-        let volumes = claims.chain(released).chain(aside).map(|(claim, v)| {
-            let volume = crate::Volume {
-                name: v.pv.clone(),
-                reclaim_policy: if v.kept { Some("Retain".into()) } else { self.reclaim.clone() },
-                claim: Some((NAMESPACE.into(), claim)),
-                claim_uid: Some(v.claim_uid.clone()).filter(|_| v.reserved.is_none()),
-                annotations: v.told.iter().map(|set| (ANNOTATION_GTID_SET.into(), set.clone())).collect(),
-                ..crate::Volume::default()
-            };
-            (v.pv.clone(), volume)
-        });
-        Surroundings {
-            known: !self.blind,
-            nodes: self.pods.keys().map(node).collect(),
-            volumes: volumes.collect(),
         }
     }
 
@@ -376,87 +347,14 @@ impl World {
                 volume.cluster_id = Some(cluster_id);
                 volume.version += 1;
             }
-            Step::NoteClaim { uid, ordinal, note, .. } => {
-                let volume = self.volumes.get_mut(&ordinal).unwrap();
-                assert_eq!(volume.claim_uid, uid);
-                volume.version += 1;
-                volume.annotations.retain(|key, _| key == ANNOTATION_SNAPSHOT);
-                if let Some(note) = note {
-                    volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
-                    volume.annotations.insert(ANNOTATION_KEPT_SINCE.into(), note.since.to_string());
-                }
-            }
-            Step::SnapshotClaim { uid, ordinal, snapshot, .. } => {
-                let volume = self.volumes.get_mut(&ordinal).unwrap();
-                assert_eq!(volume.claim_uid, uid);
-                volume.version += 1;
-                self.snapshots.insert(snapshot.clone(), volume.gtids.clone());
-                volume.annotations.insert(ANNOTATION_SNAPSHOT.into(), snapshot);
-            }
-            Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
-                self.delete_claim(ordinal, &uid, &resource_version)
-            }
-            Step::SetFinalizers { finalizers } => self.finalizers = finalizers,
-            Step::DeleteStatefulSet { .. } => {
-                assert!(self.deleting && !self.spec.deletion_protection);
-                self.replicas = 0;
-                self.pods.clear();
-            }
-            Step::DropClaim { uid, .. } => {
-                assert!(self.deleting && !self.spec.deletion_protection && self.pods.is_empty());
-                self.volumes.retain(|_, volume| volume.claim_uid != uid);
-                self.acknowledged = GtidSet::default();
-            }
-            Step::KeepVolume { aside, .. } => {
-                let volume = self.volumes.values_mut().find(|v| v.pv == aside.volume).unwrap();
-                (volume.kept, volume.told) = (true, Some(aside.gtid_set));
-            }
-            Step::ReleaseClaim { aside, .. } => {
-                let volume = self.volumes.values_mut().find(|v| v.claim_uid == aside.claim_uid).unwrap();
-                assert!(volume.kept, "I5: the volume would go with its claim");
-                volume.deleting = true;
-                self.release();
-            }
-            Step::ReserveVolume { aside } => {
-                let volume = self.released.iter_mut().find(|v| v.pv == aside.volume).unwrap();
-                volume.reserved = Some(aside.claim);
-            }
-            Step::CreateAsideClaim { aside, .. } => {
-                let at = self.released.iter().position(|v| v.pv == aside.volume).unwrap();
-                let volume = self.released.remove(at);
-                assert!(self.aside.insert(aside.claim, volume).is_none());
-            }
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
                 if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
                     self.pods.remove(&ordinal);
                 }
             }
+            other => self.carry_out_on_claims(other),
         }
-    }
-
-    /// Claims that are being deleted go once no pod uses them.
-    fn release(&mut self) {
-        let gone = self.volumes.iter().filter(|(i, v)| v.deleting && !self.pods.contains_key(i));
-        for ordinal in gone.map(|(&i, _)| i).collect::<Vec<_>>() {
-            self.released.extend(self.volumes.remove(&ordinal));
-        }
-    }
-
-    /// I5: only by policy, and never the last copy.
-    fn delete_claim(&mut self, ordinal: u32, uid: &str, version: &str) {
-        let volume = self.volumes.remove(&ordinal).unwrap();
-        assert_eq!((volume.claim_uid.as_str(), volume.version.to_string().as_str()), (uid, version));
-        let retention = self.spec.storage.retention.clone().unwrap_or_default().scaled();
-        assert_ne!(retention.policy, RetentionPolicy::Retain, "I5: against the policy");
-        assert!(ordinal >= u32::try_from(self.spec.replicas).unwrap() && !self.pods.contains_key(&ordinal));
-        assert_ne!(self.recorded_primary(), Some(ordinal));
-        let another = self.volumes.values().any(|other| other.gtids.contains(&volume.gtids));
-        assert!(another, "I5: the last copy of {}", volume.gtids);
-        if retention.policy == RetentionPolicy::Snapshot {
-            assert!(self.snapshots.values().any(|copy| *copy == volume.gtids));
-        }
-        self.deleted += 1;
     }
 
     /// As an agent would, without a crash in between.
