@@ -284,6 +284,8 @@ fn status(now: &Time) -> MySQLClusterStatus {
         seen_at: None,
         lag_seconds: None,
         clone: None,
+        ledger: None,
+        verdict: None,
     };
     let wanted = Wanted {
         type_: ConditionType::Ready,
