@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -14,6 +14,8 @@ import (
 
 const (
 	mebi = 1 << 20
+	// smallest is what mkfs.xfs asks for.
+	smallest = 300 * mebi
 	// defaultSize is for those who ask for none.
 	defaultSize = 1 << 30
 	// largest is the size of the largest disk to be had, so that there is one that can't.
@@ -88,8 +90,7 @@ func (c *controller) make(directory string, wanted int64, source string) (int64,
 	}
 	disk := filepath.Join(unfinished, "disk")
 	if source == "" {
-		_, err = onHost(`truncate --size "$2" "$1"; mkfs.ext4 -q -F -m 0 "$1"`, disk, fmt.Sprint(wanted))
-		if err != nil {
+		if err := newDisk(disk, wanted); err != nil {
 			return 0, internal(err)
 		}
 	} else {
@@ -110,7 +111,7 @@ func (c *controller) make(directory string, wanted int64, source string) (int64,
 			return 0, internal(err)
 		}
 		// The file system follows when the disk is first mounted.
-		if _, err := onHost(`truncate --size "$2" "$1"`, disk, fmt.Sprint(wanted)); err != nil {
+		if err := os.Truncate(inPod(disk), wanted); err != nil {
 			return 0, internal(err)
 		}
 	}
@@ -206,7 +207,7 @@ func (c *controller) ControllerExpandVolume(_ context.Context, request *csi.Cont
 		return nil, err
 	}
 	if wanted > has {
-		if _, err := onHost(`truncate --size "$2" "$1"`, filepath.Join(directory, "disk"), fmt.Sprint(wanted)); err != nil {
+		if err := os.Truncate(inPod(filepath.Join(directory, "disk")), wanted); err != nil {
 			return nil, internal(err)
 		}
 		has = wanted
@@ -364,7 +365,7 @@ func wantedSize(wanted *csi.CapacityRange) (int64, error) {
 	if bytes == 0 {
 		bytes = defaultSize
 	}
-	bytes = (bytes + mebi - 1) / mebi * mebi
+	bytes = max((bytes+mebi-1)/mebi*mebi, smallest)
 	if limit := wanted.GetLimitBytes(); bytes > largest || (limit > 0 && bytes > limit) {
 		return 0, status.Errorf(codes.OutOfRange, "no disk of %d bytes is to be had, the largest has %d", bytes, int64(largest))
 	}

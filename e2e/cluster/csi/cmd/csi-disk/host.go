@@ -27,6 +27,14 @@ func onHost(script string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
+// inImage runs a program that the nodes do not have.
+func inImage(name string, args ...string) error {
+	if said, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
 // loopDevices is put before scripts that use loop devices: a container's /dev
 // has only those that there were when it started.
 const loopDevices = `

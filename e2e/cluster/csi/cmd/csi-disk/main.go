@@ -1,5 +1,5 @@
 // Csi-disk is a storage driver whose disks are files in a directory that all
-// nodes share, each with an ext4 of exactly the size that was asked for. So a
+// nodes share, each with a file system of exactly the size that was asked for. So a
 // disk fills up, grows, is attached to one node at a time and has snapshots,
 // as a cloud's does, on a machine that has no other disk than its own.
 //
@@ -7,8 +7,9 @@
 //	csi-disk node NAME DIRECTORY           mounts them, and registers with the kubelet
 //
 // DIRECTORY is the shared one, by its path on the nodes. Both need the node's
-// root file system at /host and its process ids: mkfs, mount and the rest are
-// the node's own programs, run in the node's mount namespace.
+// root file system at /host and its process ids: mount and the like are the
+// node's own programs, run in the node's mount namespace; those for XFS are in
+// the driver's image.
 package main
 
 import (

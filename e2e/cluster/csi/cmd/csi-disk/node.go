@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -47,24 +48,33 @@ func (n *node) NodeStageVolume(_ context.Context, request *csi.NodeStageVolumeRe
 	if attached != n.name {
 		return nil, status.Errorf(codes.FailedPrecondition, "disk %s is attached to %q, not to %s", request.VolumeId, attached, n.name)
 	}
-	// A disk made of a smaller one's snapshot gets its file system to its size.
+	// A copy has the identity of what it is a copy of, and both may be mounted.
 	_, err = onHost(loopDevices+`
 		mkdir -p "$2"
-		mountpoint -q "$2" || mount -t ext4 -o loop,discard "$1" "$2"
-		`+grow, filepath.Join(directory, "disk"), request.StagingTargetPath)
+		mountpoint -q "$2" || mount -t xfs -o loop,discard,nouuid "$1" "$2"
+	`, filepath.Join(directory, "disk"), request.StagingTargetPath)
 	if err != nil {
 		return nil, internal(err)
+	}
+	// A disk made of a smaller one's snapshot gets its file system to its size.
+	if err := grow(request.StagingTargetPath); err != nil {
+		return nil, internal(errors.Join(err, unmount(request.StagingTargetPath)))
 	}
 	return &csi.NodeStageVolumeResponse{}, nil
 }
 
-// grow makes the file system mounted at $2 as large as its disk.
-const grow = `
-device=$(findmnt --noheadings --first-only --output SOURCE --mountpoint "$2")
-device=${device%%[*}
-losetup --set-capacity "$device"
-resize2fs "$device"
-`
+// grow makes the file system mounted there as large as its disk.
+func grow(path string) error {
+	_, err := onHost(loopDevices+`
+		mountpoint -q "$1"
+		device=$(findmnt --noheadings --first-only --output SOURCE --mountpoint "$1")
+		losetup --set-capacity "${device%%[*}"
+	`, path)
+	if err != nil {
+		return err
+	}
+	return inImage("xfs_growfs", "-d", inPod(path))
+}
 
 func (*node) NodeUnstageVolume(_ context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
 	return &csi.NodeUnstageVolumeResponse{}, unmount(request.StagingTargetPath)
@@ -94,7 +104,7 @@ func (n *node) NodeExpandVolume(_ context.Context, request *csi.NodeExpandVolume
 	if err := checkName(request.VolumeId); err != nil {
 		return nil, err
 	}
-	if _, err := onHost(loopDevices+`mountpoint -q "$2"`+"\n"+grow, "", request.VolumePath); err != nil {
+	if err := grow(request.VolumePath); err != nil {
 		return nil, internal(err)
 	}
 	has, err := size(n.store.volume(request.VolumeId))

@@ -108,6 +108,22 @@ func remove(directory string) error {
 	return os.RemoveAll(inPod(unfinished))
 }
 
+// newDisk makes a file of this length with an empty file system in it.
+//
+// The file system is XFS because that grows while it is mounted with
+// CAP_SYS_ADMIN alone; ext4 wants CAP_SYS_RESOURCE too, which not every
+// machine of ours has.
+func newDisk(path string, bytes int64) error {
+	file, err := os.OpenFile(inPod(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Truncate(bytes), file.Close()); err != nil {
+		return err
+	}
+	return inImage("mkfs.xfs", "-q", inPod(path))
+}
+
 // copyDisk copies a disk as it is at one moment. Nodes are containers on one
 // kernel, so a file system that is mounted in any of them can be frozen here:
 // the same loop device is the same file system, wherever it is mounted.
@@ -118,7 +134,7 @@ func copyDisk(from, to string) error {
 		device=$(losetup --noheadings --output NAME --associated "$1" | sed -n 1p)
 		[[ -n $device ]] || exec cp --sparse=always "$1" "$2"
 		exec unshare --mount --propagation private bash -euo pipefail -c '
-			mount -t ext4 "$1" /run/csi-disk
+			mount -t xfs -o nouuid "$1" /run/csi-disk
 			# What a driver that was killed had frozen.
 			fsfreeze --unfreeze /run/csi-disk 2>/dev/null || true
 			trap "fsfreeze --unfreeze /run/csi-disk" EXIT
