@@ -99,13 +99,27 @@ impl<'a> StaticVolumes<'a> {
               [[ -e /dev/loop$i ]] || mknod -m 600 "/dev/loop$i" b 7 "$i"
             done
             truncate --size "$2M" "$1.ext4"
-            mkfs.ext4 -q -F -m 0 -E root_owner=999:999 "$1.ext4"
+            mkfs.ext4 -q -F -b 4096 -m 0 -E root_owner=999:999 "$1.ext4"
             mount -o loop "$1.ext4" "$1"
             chmod 750 "$1""#;
         on_node(node, make, &[&path, &mebibytes.to_string()])
             .with_context(|| format!("make a disk of {mebibytes} MiB on {node}"))?;
         note!("{path} on {node} is a disk of {mebibytes} MiB");
         Ok(path)
+    }
+
+    /// Keeps so much of a disk for root that the server can't use it, or gives it back with 0.
+    ///
+    /// # Errors
+    /// If the node is out of reach, or the disk is none of [`StaticVolumes::disk`].
+    pub fn reserve(&self, node: &str, path: &str, mebibytes: u32) -> Result<()> {
+        let tune = r#"
+            set -e
+            device=$(findmnt --noheadings --first-only --output SOURCE --mountpoint "$1")
+            tune2fs -r "$2" "$device""#;
+        on_node(node, tune, &[path, &(mebibytes * 256).to_string()])?;
+        note!("{mebibytes} MiB of {path} on {node} are kept from the server");
+        Ok(())
     }
 
     /// Bytes that are free below a path on a node.

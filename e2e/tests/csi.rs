@@ -20,11 +20,12 @@ async fn csi_addon() -> Result<(), Failed> {
         claim(scope, "first", json!({"storageClassName": "csi"})).await?;
         pod(scope, "first").await?;
         in_pod(scope, "first", &format!("echo '{WORDS}' >/data/words; sync")).await?;
-        has_its_size(scope, "first", 128).await?;
+        has_its_size(scope, "first", 320).await?;
         snapshot(scope, "first").await?;
         in_pod(scope, "first", "echo later >/data/words").await?;
-        grows(scope, "first", 256).await?;
-        let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "first"});
+        grows(scope, "first", 640).await?;
+        let source =
+            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "first"});
         claim(scope, "second", json!({"storageClassName": "csi", "dataSource": source})).await?;
         pod(scope, "second").await?;
         let read = in_pod(scope, "second", "cat /data/words").await?;
@@ -64,7 +65,7 @@ async fn grows(scope: &Scope, name: &str, mebibytes: u64) -> Result<()> {
 async fn fixed_class_refuses(scope: &Scope) -> Result<()> {
     claim(scope, "fixed", json!({"storageClassName": "csi-fixed"})).await?;
     pod(scope, "fixed").await?;
-    let more = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": "256Mi"}}}}));
+    let more = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": "640Mi"}}}}));
     let refused = scope.api::<PersistentVolumeClaim>().patch("fixed", &PatchParams::default(), &more).await;
     let refused = refused.err().context("a claim of csi-fixed was grown")?;
     ensure!(refused.to_string().contains("resize"), "refused otherwise: {refused}");
@@ -74,7 +75,7 @@ async fn fixed_class_refuses(scope: &Scope) -> Result<()> {
 async fn claim(scope: &Scope, name: &str, spec: Value) -> Result<()> {
     let mut claim = json!({
         "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "128Mi"}}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "320Mi"}}},
     });
     for (key, value) in spec.as_object().into_iter().flatten() {
         claim["spec"][key] = value.clone();
@@ -125,7 +126,8 @@ async fn in_pod(scope: &Scope, name: &str, script: &str) -> Result<String> {
 
 /// Takes a snapshot of the claim of this name and waits until it can be used.
 async fn snapshot(scope: &Scope, name: &str) -> Result<()> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshot"));
+    let kind =
+        ApiResource::from_gvk(&GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshot"));
     let snapshots: Api<DynamicObject> = Api::namespaced_with(scope.client(), &scope.namespace, &kind);
     let spec = json!({"source": {"persistentVolumeClaimName": name}});
     let snapshot = DynamicObject::new(name, &kind).data(json!({"spec": spec}));

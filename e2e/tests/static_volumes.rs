@@ -36,7 +36,10 @@ async fn volume_by_selector() -> Result<(), Failed> {
         volumes.volume(decoy).await?;
         let identities = outlives_its_pods(&database, 1).await?;
         ensure!(identities[0].volume == volumes.name("ledger"), "it took {}", identities[0].volume);
-        ensure!(phase(scope, &volumes.name("another")).await? == "Available", "the other volume was taken too");
+        ensure!(
+            phase(scope, &volumes.name("another")).await? == "Available",
+            "the other volume was taken too"
+        );
         Ok(())
     })
     .await
