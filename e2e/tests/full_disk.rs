@@ -43,7 +43,10 @@ async fn full_disk_of_a_replica() -> Result<(), Failed> {
             volumes.volume(volume(&format!("on-{node}"), node, &path)?).await?;
         }
         let database = scope.database("full");
-        database.create(2, json!({"storage": {"size": "1Gi", "class": volumes.name("fixed")}})).await?;
+        // A replica that is behind holds many transactions in memory, and those of this test are large.
+        let memory = json!({"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}});
+        let storage = json!({"size": "1Gi", "class": volumes.name("fixed")});
+        database.create(2, json!({"storage": storage, "resources": memory})).await?;
         database.healthy(2, wait::LONG).await?;
 
         // The only volume that is left for the third instance is the small one.
