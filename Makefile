@@ -15,7 +15,7 @@ export KUBECONFIG ?= $(CACHE)/clusters/$(or $(MAINSTAY_CLUSTER),mainstay)/kubeco
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  %-16s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## Install what building needs, where it is missing
@@ -54,6 +54,14 @@ cluster: ## Start the local cluster, or use the one of KUBECONFIG
 .PHONY: cluster-down
 cluster-down: ## Remove the local cluster
 	@./e2e/cluster/down
+
+.PHONY: cluster-csi
+cluster-csi: cluster ## Add disks that grow and have snapshots to the local cluster
+	@./e2e/cluster/addon csi
+
+.PHONY: cluster-gluster
+cluster-gluster: cluster ## Add a GlusterFS volume to the local cluster
+	@./e2e/cluster/addon gluster
 
 .PHONY: build
 build: ## Build the operator and the agent as static binaries

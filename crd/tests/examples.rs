@@ -4,15 +4,24 @@
 
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::storage::v1::StorageClass;
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::rules::{validate, validate_name};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 fn files() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    let entries = directory.read_dir().expect("the examples can be listed");
-    entries.map(|entry| entry.expect("an example can be listed").path()).collect()
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in directory.read_dir().expect("the examples can be listed") {
+            let path = entry.expect("an example can be listed").path();
+            if path.is_dir() { &mut directories } else { &mut files }.push(path);
+        }
+    }
+    files
 }
 
 /// Every document of every file, with the file's name.
@@ -67,14 +76,55 @@ fn every_file_has_one_cluster_that_the_rules_accept() {
     }
 }
 
+/// The fields of a document that its type does not have.
+fn unknown<K: DeserializeOwned + Serialize>(file: &str, written: &Value) -> Vec<String> {
+    let object: K = serde_json::from_value(written.clone()).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let read = serde_json::to_value(object).expect("an object serialises");
+    let mut found = Vec::new();
+    unread(written, &read, "", &mut found);
+    found
+}
+
 #[test]
-fn no_field_of_an_example_is_unknown() {
-    for (file, value) in documents().iter().filter(|(_, value)| value["kind"] == "MySQLCluster") {
-        let cluster: MySQLCluster =
-            serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let read = serde_json::to_value(cluster).expect("a cluster serialises");
-        let mut found = Vec::new();
-        unread(value, &read, "", &mut found);
+fn every_document_is_what_it_says_and_no_field_is_unknown() {
+    for (file, value) in documents() {
+        let found = match (value["apiVersion"].as_str(), value["kind"].as_str()) {
+            (Some("mysql.mainstay.dev/v1alpha1"), Some("MySQLCluster")) => {
+                unknown::<MySQLCluster>(&file, &value)
+            }
+            (Some("v1"), Some("PersistentVolume")) => unknown::<PersistentVolume>(&file, &value),
+            (Some("storage.k8s.io/v1"), Some("StorageClass")) => unknown::<StorageClass>(&file, &value),
+            other => panic!("{file}: a document of kind {other:?}"),
+        };
         assert!(found.is_empty(), "{file}: {found:?}");
+    }
+}
+
+/// A file of `examples/storage` is complete: applied as it is, each instance finds a volume.
+#[test]
+fn volumes_made_by_hand_fit_their_cluster() {
+    let documents = documents();
+    for path in files().iter().filter(|path| path.parent().is_some_and(|parent| parent.ends_with("storage")))
+    {
+        let file = path.display().to_string();
+        let of_kind = |kind: &'static str| {
+            documents
+                .iter()
+                .filter(|(of, _)| *of == file)
+                .map(|(_, value)| value)
+                .filter(move |value| value["kind"] == kind)
+        };
+        let cluster = of_kind("MySQLCluster").next().expect("a storage example has a cluster");
+        let storage = &cluster["spec"]["storage"];
+        assert!(of_kind("StorageClass").any(|class| class["metadata"]["name"] == storage["class"]), "{file}");
+        let wanted = storage["selector"]["matchLabels"].as_object();
+        let fitting = of_kind("PersistentVolume").filter(|volume| {
+            let labels = &volume["metadata"]["labels"];
+            volume["spec"]["storageClassName"] == storage["class"]
+                && volume["spec"]["capacity"]["storage"] == storage["size"]
+                && volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+                && wanted.is_none_or(|wanted| wanted.iter().all(|(key, value)| labels[key] == *value))
+        });
+        assert_eq!(Some(fitting.count() as u64), cluster["spec"]["replicas"].as_u64(), "{file}");
     }
 }

@@ -45,7 +45,7 @@ impl Env {
     pub async fn ensure() -> Result<Env> {
         let env = Env::connect().await?;
         operator::ensure(&env).await?;
-        Scope::sweep(&env.client).await.context("remove what tests left")?;
+        Scope::sweep(&env).await.context("remove what tests left")?;
         Ok(env)
     }
 
@@ -69,6 +69,23 @@ impl Env {
         let env = Env { client, kubeconfig, local, _lock: lock };
         env.answers(wait::SHORT).await?;
         Ok(env)
+    }
+
+    /// Makes sure that an add-on of the local cluster runs, as `e2e/cluster/addon` does. Returns whether it does:
+    /// on another cluster, having said so, it does not.
+    ///
+    /// # Errors
+    /// If it can't be built or does not start.
+    pub async fn addon(&self, name: &'static str) -> Result<bool> {
+        if !self.local {
+            note!("SKIPPED: this test needs the add-on {name} of the local cluster");
+            return Ok(false);
+        }
+        note!("add-on {name}");
+        // It is for the cluster of e2e/cluster/up, which KUBECONFIG may name by another path.
+        let run = move || here(script("addon").arg(name).env_remove("KUBECONFIG"));
+        tokio::task::spawn_blocking(run).await?.with_context(|| format!("add-on {name}"))?;
+        Ok(true)
     }
 
     /// Waits until the API server answers.

@@ -22,6 +22,7 @@ pub mod operator;
 pub mod rollout;
 pub mod scope;
 pub mod sql;
+pub mod static_volumes;
 pub mod table;
 pub mod tools;
 pub mod wait;

@@ -14,7 +14,7 @@ use mainstay_crd::MySQLCluster;
 use serde_json::json;
 
 use crate::cluster::Env;
-use crate::{diagnose, wait};
+use crate::{diagnose, static_volumes, wait};
 
 /// Label of tests' namespaces: the test's name.
 const LABEL: &str = "mainstay.dev/e2e";
@@ -99,13 +99,13 @@ impl Scope {
     }
 
     /// Removes what tests left whose process was killed. The caller holds the cluster for itself.
-    pub(crate) async fn sweep(client: &Client) -> Result<()> {
-        let namespaces: Api<Namespace> = Api::all(client.clone());
+    pub(crate) async fn sweep(env: &Env) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(env.client.clone());
         let left = ListParams::default().labels(&format!("{LABEL},!{LABEL_KEPT}"));
         for namespace in namespaces.list(&left).await? {
             let namespace = namespace.name_any();
             note!("removing {namespace}, which a test that was killed left");
-            Remains { client: client.clone(), namespace }.remove().await?;
+            Remains { client: env.client.clone(), local: env.local, namespace }.remove().await?;
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Scope {
     }
 
     fn remains(&self) -> Remains {
-        Remains { client: self.client(), namespace: self.namespace.clone() }
+        Remains { client: self.client(), local: self.env.local, namespace: self.namespace.clone() }
     }
 
     /// The client.
@@ -154,6 +154,8 @@ impl Scope {
 /// A namespace that is to go, with all that is in it.
 struct Remains {
     client: Client,
+    /// Whether there may be something of it on the nodes.
+    local: bool,
     namespace: String,
 }
 
@@ -185,7 +187,8 @@ impl Remains {
         self.api::<StatefulSet>().delete_collection(&at_once, &all).await?;
         self.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(1), &all).await?;
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
-        for volume in self.volumes().await? {
+        static_volumes::delete(&self.client, &self.namespace).await?;
+        for volume in self.volumes().await?.into_iter().filter(|volume| !static_volumes::is_by_hand(volume)) {
             let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
             volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(delete)).await?;
         }
@@ -199,7 +202,11 @@ impl Remains {
             }
             Ok(Some(()))
         })
-        .await
+        .await?;
+        if self.local {
+            static_volumes::clear(&self.client, &self.namespace).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the clusters while the operator can still see to it; without it, if it does not come.
