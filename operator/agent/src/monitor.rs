@@ -1,8 +1,10 @@
 //! Keeps the board's view of the server current while it runs.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mainstay_proto::Server;
+use mainstay_proto::{Server, Space};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::context::Session;
@@ -15,13 +17,14 @@ const PERIOD: Duration = Duration::from_millis(500);
 const PATIENCE: u32 = 3;
 
 /// Looks at the server until it is cancelled.
-pub(crate) async fn run(board: Board, session: Session) {
+pub(crate) async fn run(board: Board, session: Session, volume: PathBuf) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
     let mut failures = 0;
     loop {
         tick.tick().await;
+        look_for_room(&board, &volume).await;
         match observe(&board, &session, &mut client).await {
             Ok(()) => failures = 0,
             Err(error) => {
@@ -35,6 +38,16 @@ pub(crate) async fn run(board: Board, session: Session) {
                 }
             }
         }
+    }
+}
+
+/// A server whose disk is full often just waits, without an error that anybody could read.
+async fn look_for_room(board: &Board, volume: &Path) {
+    let volume = volume.to_owned();
+    // On a network's file system this may take its time.
+    let looked = spawn_blocking(move || rustix::fs::statvfs(&volume)).await;
+    if let Ok(Ok(stat)) = looked {
+        board.space(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize });
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mainstay_proto::{
-    Channel, Directory, Fence, Identity, Progress, Report, Server, ServerState, Stage, Task, VERSION,
+    Channel, Directory, Fence, Identity, Progress, Report, Server, ServerState, Space, Stage, Task, VERSION,
 };
 use tokio::sync::watch;
 
@@ -28,6 +28,7 @@ impl Board {
             directory: Directory::Unusable { message: "not looked at yet".to_owned() },
             task: None,
             server: Server::Stopped { last_exit: None },
+            space: None,
         };
         Board { report: Arc::new(watch::Sender::new(report)) }
     }
@@ -64,6 +65,11 @@ impl Board {
         });
     }
 
+    /// Room on the volume.
+    pub(crate) fn space(&self, space: Space) {
+        self.change(|report| report.space = Some(space));
+    }
+
     /// The server.
     pub(crate) fn server(&self, server: Server) {
         self.change(|report| report.server = server);
@@ -89,6 +95,7 @@ fn essence(report: &Report) -> Report {
     if let Some(task) = &mut report.task {
         task.progress = None;
     }
+    report.space = report.space.filter(|space| space.is_full()).map(|_| Space::default());
     if let Server::Running { state } = &mut report.server {
         let calm = ServerState {
             gtid_executed: String::new(),

@@ -27,6 +27,26 @@ pub struct Report {
     pub task: Option<Task>,
     /// The server.
     pub server: Server,
+    /// Room on the volume, while the server runs.
+    #[serde(default)]
+    pub space: Option<Space>,
+}
+
+/// Room on a volume, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Space {
+    /// Left for the server.
+    pub free: u64,
+    /// In all.
+    pub total: u64,
+}
+
+impl Space {
+    /// Less is left than a server may want at once: 1 %, at least 16 MiB, at most 1 GiB.
+    pub fn is_full(self) -> bool {
+        self.free < (self.total / 100).clamp(16 << 20, 1 << 30)
+    }
 }
 
 /// Who speaks.

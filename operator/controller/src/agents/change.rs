@@ -1,7 +1,7 @@
 //! Which changes of a report could matter to a decision.
 
 use jiff::Timestamp;
-use mainstay_proto::{Report, Server};
+use mainstay_proto::{Report, Server, Space};
 
 /// Seconds of lag at which a replica is judged anew. Between two of them lag comes and goes without notice.
 const LAG_STEPS: [u64; 5] = [5, 10, 30, 60, 300];
@@ -19,6 +19,7 @@ fn still(report: &Report) -> Report {
     if let Some(task) = &mut still.task {
         task.progress = None;
     }
+    still.space = still.space.filter(|space| space.is_full()).map(|_| Space::default());
     if let Server::Running { state } = &mut still.server {
         empty(&mut state.gtid_executed);
         empty(&mut state.gtid_purged);

@@ -6,6 +6,7 @@ use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
 
 use super::nodes;
+use super::storage;
 use super::replicas::misfit;
 use super::view::{Seen, View};
 use crate::Instance;
@@ -64,6 +65,8 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
     let report = instance.agent.last();
     let server = report.and_then(|r| r.serving());
     let (state, message) = state(view, ordinal, instance);
+    let full = storage::full(view, ordinal, instance).map(|(_, full)| full);
+    let message = full.or(message);
     let role = view
         .primary()
         .map(|primary| if primary == ordinal { InstanceRole::Primary } else { InstanceRole::Replica });

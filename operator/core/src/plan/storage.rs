@@ -3,7 +3,7 @@
 //! Asked of claims and volumes in the order of a volume's life: made, bound, attached, mounted, grown, lost.
 
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
-use mainstay_proto::Server;
+use mainstay_proto::{Server, Space};
 
 use super::nodes;
 use super::view::View;
@@ -164,8 +164,11 @@ fn node_of(pod: &Pod) -> &str {
 /// `EE_DISK_FULL` and `ER_DISK_FULL`.
 const FULL: [&str; 4] = ["No space left on device", "errno: 28", "OS errno 28", "Disk is full"];
 
-fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+pub(super) fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let report = instance.agent.live()?;
+    if report.space.is_some_and(Space::is_full) {
+        return Some((Reason::VolumeFull, no_room(view, ordinal)));
+    }
     let said: Vec<&str> = match (&report.server, &report.directory) {
         (_, mainstay_proto::Directory::Unusable { message }) => vec![message],
         (Server::Stopped { last_exit: Some(exit) }, _) => vec![exit],
@@ -180,10 +183,13 @@ fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
         _ => return None,
     };
     let words = said.into_iter().find(|text| FULL.iter().any(|full| text.contains(full)))?;
+    Some((Reason::VolumeFull, format!("{} ({words})", no_room(view, ordinal))))
+}
+
+fn no_room(view: &View<'_>, ordinal: u32) -> String {
     let size = &view.o.cluster.spec.storage.size.0;
-    let text = format!(
-        "the volume of {} is full: raise spec.storage.size above {size}, or free some of it ({words})",
+    format!(
+        "the volume of {} is full: raise spec.storage.size above {size}, or free some of it",
         view.names.pod(ordinal)
-    );
-    Some((Reason::VolumeFull, text))
+    )
 }
