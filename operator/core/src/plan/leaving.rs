@@ -83,7 +83,8 @@ fn final_set(report: &Report) -> Option<GtidSet> {
     report.marker().filter(|marker| marker.grant.is_none())?;
     let executed = gtids(&state.gtid_executed)?;
     match &state.channel {
-        Some(channel) if channel.receiver_running => None,
+        // One that only lost its source receives again as soon as it finds it.
+        Some(channel) if channel.receiver_running || channel.receiver_connecting => None,
         Some(channel) => Some(executed.union(&gtids(&channel.gtid_received)?)),
         None => Some(executed),
     }
