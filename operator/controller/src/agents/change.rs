@@ -66,6 +66,7 @@ pub(crate) mod tests {
             highest: Fence { epoch: 1, revision: 2 },
             directory: Directory::Complete { marker: Marker::default() },
             task: None,
+            space: None,
             server: Server::Running {
                 state: Box::new(ServerState {
                     gtid_executed: "u:1-9".into(),

@@ -72,6 +72,7 @@ impl Back {
             highest: Fence::default(),
             directory: self.directory.clone(),
             task: None,
+            space: None,
             server: if runs {
                 Server::Running { state: Box::new(state) }
             } else {

@@ -227,6 +227,7 @@ impl World {
             highest: volume.highest,
             directory,
             task: process.task.clone(),
+            space: None,
             server,
         }
     }
