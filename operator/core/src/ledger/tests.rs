@@ -106,6 +106,7 @@ impl Back {
                 generation: 1,
                 deleting: false,
                 annotations: BTreeMap::new(),
+                finalizers: Vec::new(),
                 spec: serde_json::from_value(json!({"image": "mysql:9.7", "storage": {"size": "1Gi"}}))
                     .unwrap(),
                 status: serde_json::from_value(json!({"instances": [before]})).unwrap(),
@@ -113,6 +114,8 @@ impl Back {
             fresh_id: "fresh".into(),
             secrets_cluster_id: None,
             instances: BTreeMap::from([(self.ordinal, instance)]),
+            stateful_set: true,
+            aside: BTreeMap::new(),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
         }
     }
@@ -133,7 +136,7 @@ impl Back {
 
 fn operation(id: &str) -> Operation {
     let kind = OperationKind::Clone;
-    Operation { id: id.into(), kind, ordinal: 1, donor: Some(0), revision: 1, failures: 0 }
+    Operation { id: id.into(), kind, ordinal: 1, donor: Some(0), revision: 1, failures: 0, aside: None }
 }
 
 #[test]

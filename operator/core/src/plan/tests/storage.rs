@@ -28,6 +28,7 @@ impl World {
             known: !self.blind,
             nodes: self.pods.keys().map(node).collect(),
             volumes: volumes.collect(),
+            ..Surroundings::default()
         }
     }
 
