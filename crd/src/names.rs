@@ -23,6 +23,10 @@ pub const ANNOTATION_GIVE_BACK: &str = "mysql.mainstay.dev/give-back";
 pub const ANNOTATION_HELD: &str = "mysql.mainstay.dev/held-gtid-set";
 /// Annotation on a volume that was kept: when [`ANNOTATION_HELD`] was seen.
 pub const ANNOTATION_HELD_AT: &str = "mysql.mainstay.dev/held-at";
+/// Annotation on a `MySQLCluster`: a person asks that this pod lead, or `any` other than the one that does.
+pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
+/// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.
+pub const SWITCHOVER_TO_ANY: &str = "any";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

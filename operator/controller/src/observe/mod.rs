@@ -38,7 +38,8 @@ pub(crate) fn observe(
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation.unwrap_or_default(),
             deleting: cluster.metadata.deletion_timestamp.is_some(),
-            annotations: ours(cluster.metadata.annotations.as_ref()),
+            annotations: ours(cluster.annotations()),
+            finalizers: cluster.finalizers().iter().filter(|f| f.starts_with(GROUP)).cloned().collect(),
             spec: cluster.spec.clone(),
             status: cluster.status.clone().unwrap_or_default(),
         },
@@ -85,9 +86,9 @@ fn has_begun(pod: &watch::Pod) -> bool {
     containers.filter_map(|c| c.state.as_ref()).any(|s| s.running.is_some() || s.terminated.is_some())
 }
 
-/// Mainstay's own of a map of labels or annotations.
-fn ours(map: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let ours = map.into_iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+/// Of annotations, Mainstay's own.
+fn ours(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = annotations.iter().filter(|(key, _)| key.starts_with(GROUP));
     ours.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -167,7 +168,7 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         class: claim.spec.storage_class_name.clone(),
         requested: claim.spec.resources.requests.storage.as_ref().and_then(quantity::whole),
         capacity: claim.status.capacity.storage.as_ref().and_then(quantity::whole),
-        annotations: ours(claim.metadata.annotations.as_ref()),
+        annotations: ours(claim.annotations()),
         created: claim.metadata.creation_timestamp.as_ref().map(|at| at.0),
         resizing: claim.status.conditions.iter().find(|c| c.status == "True").map(|condition| {
             let message = condition.message.as_deref().unwrap_or_default();

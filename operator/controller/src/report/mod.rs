@@ -75,7 +75,9 @@ pub(crate) fn tell_step(context: &Context, cluster: &MySQLCluster, step: &Step, 
         (Step::ReplacePod { pod, message, .. }, Outcome::Told) => {
             Event::normal(Reason::Rolling.as_str(), &format!("{pod} is replaced: {message}"))
         }
-        (Step::Storage { step, message }, Outcome::Told) => Event::normal(step.kind(), message),
+        (Step::Storage { step, message }, Outcome::Told) if !step.is_note() => {
+            Event::normal(step.kind(), message)
+        }
         _ => return,
     };
     context.events.publish(&cluster.object_ref(&()), event);

@@ -105,6 +105,7 @@ impl Back {
                 generation: 1,
                 deleting: false,
                 annotations: BTreeMap::new(),
+                finalizers: Vec::new(),
                 spec: serde_json::from_value(json!({"image": "mysql:9.7", "storage": {"size": "1Gi"}}))
                     .unwrap(),
                 status: serde_json::from_value(json!({"instances": [before]})).unwrap(),

@@ -2,6 +2,7 @@
 //! the plan's step.
 
 mod bootstrap;
+mod candidates;
 mod identity;
 mod instances;
 mod nodes;
@@ -12,6 +13,7 @@ mod quarantine;
 mod replicas;
 mod rollout;
 mod storage;
+mod switchover;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -19,6 +21,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use mainstay_crd::conditions::{Reason, Wanted};
 use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
@@ -51,6 +54,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// Instances that serve in their role.
     pub ready: u32,
+    /// When to look again at the latest, because time alone will change what is to be done.
+    pub look_again: Option<SignedDuration>,
 }
 
 /// Everything that the operator may ever do to MySQL, a pod, a claim or the record.
@@ -179,6 +184,11 @@ impl StorageStep {
         }
     }
 
+    /// It only writes down what is so.
+    pub fn is_note(&self) -> bool {
+        matches!(self, StorageStep::MarkVolume { retain: false, .. })
+    }
+
     /// The reason that events and conditions give.
     pub fn reason(&self) -> Reason {
         match self {
@@ -202,10 +212,20 @@ impl Step {
             Step::Storage { step, .. } => step.kind(),
         }
     }
+
+    /// It only writes down what is so: nobody waits for it, and nothing changes by it.
+    pub(crate) fn is_note(&self) -> bool {
+        match self {
+            Step::LabelClaim { .. } => true,
+            Step::Storage { step, .. } => step.is_note(),
+            _ => false,
+        }
+    }
 }
 
 /// What one question comes to.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful at a time")]
 enum Decision {
     /// Something is to be done.
     Do(Step),
@@ -240,16 +260,19 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(decision) = identity::decide(view) {
         return Some(decision);
     }
-    // Before all else that waits for an instance: these bring it back.
-    if let Some(decision) = nodes::decide(view).or_else(|| volumes::grow(view)) {
+    // Before all else that waits for an instance: it brings one back.
+    if let Some(decision) = nodes::force(view) {
         return Some(decision);
     }
     let hash = template_hash(view);
+    if let Some(decision) = hand_over(view) {
+        return Some(decision);
+    }
     if let Some(decision) = rollout::replace_broken(view, &hash) {
         return Some(decision);
     }
     if let Some(decision) = bootstrap::decide(view) {
-        return Some(decision);
+        return weigh([volumes::grow(view), Some(decision)]);
     }
     if let Some(decision) = primary::record_is_current(view) {
         return Some(decision);
@@ -259,12 +282,23 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         replicas::label_claims(view),
         volumes::give_back(view),
         primary::decide(view),
+        candidates::decide(view),
         volumes::replace_stranded(view),
         replicas::decide(view),
+        // What a class or a missing right may refuse comes late: it is tried again and again, and keeps back only
+        // what stands behind it.
+        volumes::grow(view),
         rollout::roll(view, &hash),
+        nodes::taint(view),
         volumes::mark(view),
     ];
     weigh(decisions)
+}
+
+/// A switchover that the record announces goes before all else: nobody can write until it ends.
+fn hand_over(view: &View<'_>) -> Option<Decision> {
+    view.target()?;
+    primary::record_is_current(view).or_else(|| switchover::under_way(view))
 }
 
 /// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.
@@ -284,6 +318,7 @@ fn template_hash(view: &View<'_>) -> String {
         cluster_id: view.cluster_id.unwrap_or_default(),
         spec: &cluster.spec,
         replicas: view.stateful_set_replicas(),
+        sees_drains: false,
         agent_image: "",
     })
 }
