@@ -136,11 +136,8 @@ async fn attend(
         tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
-    let watcher = tokio::spawn(monitor::run(
-        context.board.clone(),
-        session.clone(),
-        context.settings.volume.clone(),
-    ));
+    let watcher =
+        tokio::spawn(monitor::run(context.board.clone(), session.clone(), context.settings.volume.clone()));
     let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
     let ended = tokio::select! {
         exit = mysqld.wait() => End::Exit(exit),

@@ -25,6 +25,8 @@ use crate::survey::Words;
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
 
+/// How long the start waits for volumes and nodes to be read.
+const SURVEY: Duration = Duration::from_secs(30);
 /// How long running reconciliations may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -167,7 +169,10 @@ fn scope(
     let scope = Arc::new(Scope { context, stores });
     let controller = async move {
         scope.stores.filled().await?;
-        survey.settled().await;
+        // What can't be read even now is unknown, and said to be: databases do not wait for it.
+        if tokio::time::timeout(SURVEY, survey.settled()).await.is_err() {
+            warn!("volumes and nodes could not be read in time");
+        }
         // Every change comes through `calls`: that of the object itself as well.
         let silent = futures::stream::pending::<Result<Guarded, watcher::Error>>();
         Controller::for_stream(silent, scope.stores.clusters.clone())

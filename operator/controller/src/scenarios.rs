@@ -1,6 +1,7 @@
 //! The operator on an API server in memory: what it writes, what it leaves alone, and when it is silent.
 
 use axum::http::Method;
+use mainstay_core::Node;
 use serde_json::{Value, json};
 
 use crate::testing::{CLUSTER, Request, Rig};
@@ -287,4 +288,49 @@ async fn a_protected_cluster_is_looked_after_while_it_is_being_deleted() {
     assert_eq!(rig.api.list("persistentvolumeclaims").len(), 1);
     let service = rig.api.get(&path("/api/v1", "services", "shop-primary")).unwrap();
     assert_ne!(service["spec"]["ports"], json!([]), "children are still put right");
+}
+
+#[tokio::test]
+async fn a_larger_size_replaces_the_statefulset_and_no_pod() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shop-0", "namespace": "db",
+        "labels": {"mysql.mainstay.dev/cluster": "shop"}}, "status": {"phase": "Pending"}});
+    rig.api.put(&path("/api/v1", "pods", "shop-0"), pod);
+    rig.api.edit(CLUSTER, |cluster| cluster["spec"]["storage"]["size"] = json!("2Gi"));
+    rig.reconcile().await.unwrap();
+    let made: Vec<String> =
+        writes(rig.api.requests()).into_iter().filter(|w| !w.contains("mysqlclusters")).collect();
+    let expected = ["PATCH statefulsets/shop", "DELETE statefulsets/shop", "PATCH statefulsets/shop"];
+    assert_eq!(made, expected);
+    let set = rig.api.get(&path("/apis/apps/v1", "statefulsets", "shop")).unwrap();
+    let claims = &set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"];
+    assert_eq!(claims["storage"], "2Gi");
+    rig.settle().await;
+    assert!(rig.api.get(&path("/api/v1", "pods", "shop-0")).is_some());
+}
+
+#[tokio::test]
+async fn what_is_known_of_nodes_is_said_and_what_may_not_be_read_too() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let unseen = rig.condition("StorageReady");
+    assert_eq!(unseen["status"], "True");
+    assert!(unseen["message"].as_str().unwrap().contains("may not read persistentvolumes"), "{unseen}");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shop-0", "namespace": "db",
+        "labels": {"mysql.mainstay.dev/cluster": "shop"}}, "spec": {"nodeName": "n1"},
+        "status": {"phase": "Running"}});
+    rig.api.put(&path("/api/v1", "pods", "shop-0"), pod);
+    let survey = &rig.context.survey;
+    survey.volumes.filled([]);
+    survey.classes.filled([]);
+    survey.attachments.filled([]);
+    survey.nodes.filled([]);
+    rig.settle().await;
+    let gone = rig.condition("StorageReady");
+    assert_eq!((&gone["status"], &gone["reason"]), (&json!("False"), &json!("NodeGone")));
+    let node = Node { ready: Some("True".into()), ..Node::default() };
+    rig.context.survey.nodes.filled([("n1".to_owned(), node)]);
+    rig.settle().await;
+    assert_eq!(rig.condition("StorageReady")["status"], "True");
 }

@@ -72,7 +72,7 @@ pub(crate) fn judge(
     let case = Case::of(o, names, record, ordinal)?;
     let kept = case.before.and_then(|before| before.verdict.clone());
     let (Some(pod), Some(report)) = (&case.instance.pod, case.instance.agent.live()) else { return kept };
-    let started_at = serving(report).and_then(|state| state.started_at).map(Time);
+    let started_at = serving(report).and_then(|state| state.started_at).and_then(whole_seconds);
     let same_start = |verdict: &Verdict| {
         verdict.pod_uid == pod.uid && (serving(report).is_none() || verdict.started_at == started_at)
     };
@@ -93,6 +93,12 @@ pub(crate) fn judge(
         return Some(kept);
     }
     Some(Verdict { judgement, message, at: Time(o.now), pod_uid: pod.uid.clone(), started_at })
+}
+
+/// Times in an object have no finer parts: what is read back must be what was written.
+/// Source: Kubernetes API conventions, "Primitive types"; `metav1.Time` is written in RFC 3339 with seconds.
+fn whole_seconds(at: Timestamp) -> Option<Time> {
+    Timestamp::from_second(at.as_second()).ok().map(Time)
 }
 
 /// Whether an instance may serve and lead: it is the one that left, or it was never seen before.

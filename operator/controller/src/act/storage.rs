@@ -1,6 +1,7 @@
 //! Steps on volumes, and for them.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -9,6 +10,7 @@ use mainstay_core::StorageStep;
 use mainstay_crd::names::{MANAGER_CLUSTER, Names};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::api_error::is_gone;
 use super::step::{Outcome, StepError};
@@ -16,6 +18,9 @@ use crate::context::Context;
 
 /// The taint by which an administrator vouches that nothing runs on a node. Source: KEP-2268.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// When a note that could not be written is tried again.
+const NOTE_AGAIN: Duration = Duration::from_secs(300);
 
 /// Carries out `step`.
 ///
@@ -33,7 +38,14 @@ pub(super) async fn carry_out(
             if *retain {
                 change["spec"] = json!({"persistentVolumeReclaimPolicy": "Retain"});
             }
-            patch(&Api::<PersistentVolume>::all(client()), step, volume, uid, change).await
+            match patch(&Api::<PersistentVolume>::all(client()), step, volume, uid, change).await {
+                // To write it down is not worth more than an attempt now and then.
+                Err(error) if step.is_note() => {
+                    debug!(volume, %error, "not marked");
+                    Ok(Outcome::Later(NOTE_AGAIN))
+                }
+                outcome => outcome,
+            }
         }
         StorageStep::ReserveVolume { volume, uid, namespace, claim } => {
             // Without a UID it is a reservation: the claim of this name is bound to it, whenever it comes.

@@ -81,7 +81,9 @@ pub(crate) fn tell_step(context: &Context, cluster: &MySQLCluster, step: &Step, 
         (Step::DeleteClaim { message, .. }, Outcome::Told) => {
             Event::normal(Reason::ClaimDeleted.as_str(), message)
         }
-        (Step::Storage { step, message }, Outcome::Told) => Event::normal(step.kind(), message),
+        (Step::Storage { step, message }, Outcome::Told) if !step.is_note() => {
+            Event::normal(step.kind(), message)
+        }
         _ => return,
     };
     context.events.publish(&cluster.object_ref(&()), event);

@@ -69,6 +69,15 @@ impl<T> Table<T> {
     fn names(&self) -> Vec<String> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
+
+    /// Everything is in it now, as if a watch had brought it.
+    #[cfg(test)]
+    pub(crate) fn filled(&self, rows: impl IntoIterator<Item = (String, T)>) {
+        for (name, row) in rows {
+            self.put(&name, Some(row));
+        }
+        self.state.send_replace(State::Read);
+    }
 }
 
 /// Fills `table` from `events` for ever. `read` says what is kept of an object, if anything; `see` is told of every

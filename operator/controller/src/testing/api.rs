@@ -156,6 +156,11 @@ impl World {
         } else {
             merge(&mut new, &patch)
         }
+        // As of every StatefulSet.
+        let claims = |set: &Value| set["spec"]["volumeClaimTemplates"].clone();
+        if path.contains("/statefulsets/") && claims(&new) != claims(&old) {
+            return failure(422, "updates to statefulset spec are forbidden");
+        }
         if new == old { success(&old) } else { self.store(path.into(), new, Some(&old)) }
     }
 

@@ -60,8 +60,13 @@ impl Back {
             Directory::Complete { marker } => marker.server_uuid.clone(),
             _ => String::new(),
         };
-        let state =
-            ServerState { server_uuid, gtid_at_start: self.at_start.clone(), ..ServerState::default() };
+        let started_at = "2026-01-01T00:00:01.123456789Z".parse().ok();
+        let state = ServerState {
+            server_uuid,
+            gtid_at_start: self.at_start.clone(),
+            started_at,
+            ..ServerState::default()
+        };
         let runs = matches!(self.directory, Directory::Complete { .. });
         let report = Report {
             proto: 1,
@@ -137,6 +142,15 @@ impl Back {
 fn operation(id: &str) -> Operation {
     let kind = OperationKind::Clone;
     Operation { id: id.into(), kind, ordinal: 1, donor: Some(0), revision: 1, failures: 0, aside: None }
+}
+
+#[test]
+fn what_was_said_of_a_start_holds_after_it_went_through_the_api() {
+    let said = serde_json::to_value(back().verdict().unwrap()).unwrap();
+    let verdict = Some(serde_json::from_value(said).unwrap());
+    // The ledger has moved on since this start, which began with less.
+    let later = Back { at_start: Some(format!("{UUID}:1-3")), verdict, ..back() };
+    assert_eq!(later.judgement(), Judgement::SameVolume);
 }
 
 #[test]

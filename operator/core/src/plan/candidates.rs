@@ -73,6 +73,9 @@ pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> 
     if let Some(trouble) = &pod.trouble {
         return Some(trouble.clone());
     }
+    if let Some(verdict) = view.distrusted(ordinal) {
+        return Some(verdict.message.clone());
+    }
     match &instance?.agent {
         Agent::Unheard => None,
         Agent::Broken { error, .. } => Some(format!("its agent can't be reached: {error}")),

@@ -6,8 +6,8 @@ use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
 
 use super::nodes;
-use super::storage;
 use super::replicas::misfit;
+use super::storage;
 use super::view::{Seen, View};
 use crate::Instance;
 

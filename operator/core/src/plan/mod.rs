@@ -285,6 +285,11 @@ impl StorageStep {
         }
     }
 
+    /// It only writes down what is so.
+    pub fn is_note(&self) -> bool {
+        matches!(self, StorageStep::MarkVolume { retain: false, .. })
+    }
+
     /// The reason that events and conditions give.
     pub fn reason(&self) -> Reason {
         match self {
@@ -331,7 +336,11 @@ impl Step {
 
     /// It only writes down what is so: nobody waits for it, and nothing changes by it.
     pub(crate) fn is_note(&self) -> bool {
-        matches!(self, Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. })
+        match self {
+            Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. } => true,
+            Step::Storage { step, .. } => step.is_note(),
+            _ => false,
+        }
     }
 }
 
@@ -372,8 +381,8 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(decision) = identity::decide(view) {
         return Some(decision);
     }
-    // Before all else that waits for an instance: these bring it back.
-    if let Some(decision) = nodes::decide(view).or_else(|| volumes::grow(view)) {
+    // Before all else that waits for an instance: it brings one back.
+    if let Some(decision) = nodes::force(view) {
         return Some(decision);
     }
     let hash = template_hash(view);
@@ -384,7 +393,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     if let Some(decision) = bootstrap::decide(view) {
-        return Some(decision);
+        return weigh([volumes::grow(view), Some(decision)]);
     }
     if let Some(decision) = primary::record_is_current(view) {
         return Some(decision);
@@ -394,14 +403,18 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         replicas::label_claims(view),
         volumes::give_back(view),
         primary::decide(view),
-        volumes::replace_stranded(view),
         candidates::decide(view),
+        volumes::replace_stranded(view),
         leaving::decide(view),
         aside::decide(view),
         leaving::forget_notes(view),
         replicas::decide(view),
+        // What a class or a missing right may refuse comes late: it is tried again and again, and keeps back only
+        // what stands behind it.
+        volumes::grow(view),
         rollout::roll(view, &hash),
         retention::decide(view),
+        nodes::taint(view),
         volumes::mark(view),
     ];
     weigh(decisions)

@@ -141,12 +141,12 @@ fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, Stri
     }
 }
 
-/// Taints nodes that are proven to be off, and deletes pods by force whose nodes are gone.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
-    taint(view).or_else(|| view.o.instances.keys().find_map(|&ordinal| force(view, ordinal)))
+/// Deletes a pod by force whose node is proven gone.
+pub(super) fn force(view: &View<'_>) -> Option<Decision> {
+    view.o.instances.keys().find_map(|&ordinal| force_one(view, ordinal))
 }
 
-fn force(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+fn force_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     let instance = view.instance(ordinal)?;
     let pod = instance.pod.as_ref()?;
     // An agent that speaks is no proof of anything but its own life.
@@ -160,8 +160,9 @@ fn force(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     Some(Decision::Do(Step::Storage { step, message }))
 }
 
-/// Something outside of Kubernetes says that the machine is off, and Kubernetes has not heard from it for long.
-fn taint(view: &View<'_>) -> Option<Decision> {
+/// Taints a node of which something outside of Kubernetes says that the machine is off, and of which Kubernetes has not
+/// heard for long.
+pub(super) fn taint(view: &View<'_>) -> Option<Decision> {
     let proof = view.o.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
     let (key, value) = proof.annotation()?;
     let after: SignedDuration = proof.after.parse().ok()?;

@@ -6,6 +6,7 @@ mod retention;
 mod storage;
 mod switchover;
 mod table;
+mod tampering;
 mod volumes;
 mod walks;
 mod world;

@@ -60,7 +60,8 @@ impl<'a> View<'a> {
 
     /// The ledger's entry as it is to be.
     pub(super) fn ledger(&self, ordinal: u32) -> Option<LedgerEntry> {
-        let well = self.leads(ordinal) || self.follows(ordinal);
+        let follows = |channel: &Channel| channel.receiver_running && channel.applier_running;
+        let well = self.leads(ordinal) || self.channel_to_primary(ordinal).is_some_and(follows);
         ledger::note(self.o, &self.names, &self.record, ordinal, well)
     }
 
@@ -157,11 +158,6 @@ impl<'a> View<'a> {
         });
         let right = self.primary() == Some(ordinal) && self.trusted(ordinal);
         right && granted && report.serving().is_some_and(|s| !s.super_read_only)
-    }
-
-    /// It follows the record's primary without an error, whatever its lag.
-    fn follows(&self, ordinal: u32) -> bool {
-        self.channel_to_primary(ordinal).is_some_and(|c| c.receiver_running && c.applier_running)
     }
 
     /// It follows and is not too far behind. One that lost its source a moment ago still counts: its agent lets

@@ -9,13 +9,22 @@ use crate::{GtidSet, Node, Step, Surroundings};
 impl World {
     /// Each ordinal has a node of its own.
     pub(super) fn surroundings(&self) -> Surroundings {
-        let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
+        let node = |i: &u32| {
+            (
+                node(*i),
+                Node { cordoned: self.drained.contains(i), ready: Some("True".into()), ..Node::default() },
+            )
+        };
         let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
         let released = self.released.iter().map(|v| (v.reserved.clone().unwrap_or("gone".into()), v));
         let aside = self.aside.iter().map(|(name, v)| (name.clone(), v));
         let volumes = claims.chain(released).chain(aside).map(|(claim, v)| {
             let volume = crate::Volume {
                 name: v.pv.clone(),
+                uid: format!("uid-{}", v.pv),
+                source: Some("csi".into()),
+                handle: Some(v.pv.clone()),
+                labels: v.labels.clone(),
                 reclaim_policy: if v.kept { Some("Retain".into()) } else { self.reclaim.clone() },
                 claim: Some((NAMESPACE.into(), claim)),
                 claim_uid: Some(v.claim_uid.clone()).filter(|_| v.reserved.is_none()),

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use mainstay_crd::{ClusterPhase, RetentionPolicy};
 use proptest::prelude::*;
 
+use super::tampering::Tampering;
 use super::world::World;
 
 #[derive(Clone, Debug)]
@@ -103,5 +104,76 @@ proptest! {
         world.write();
         world.replicate();
         prop_assert!(world.volumes.values().all(|v| v.gtids.contains(&world.acknowledged)));
+    }
+}
+
+fn tampering() -> impl Strategy<Value = Tampering> {
+    prop_oneof![
+        Just(Tampering::Wiped),
+        Just(Tampering::Empty),
+        Just(Tampering::Foreign),
+        Just(Tampering::RolledBack),
+        Just(Tampering::Partial),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Mischief {
+    Turns(u8),
+    Write,
+    KillPod(u32),
+    Tamper(u32, Tampering),
+    TimePasses,
+    PutBack,
+    Silence(u32),
+}
+
+fn mischief() -> impl Strategy<Value = Mischief> {
+    prop_oneof![
+        6 => (1..20u8).prop_map(Mischief::Turns),
+        4 => Just(Mischief::Write),
+        2 => (0..3u32).prop_map(Mischief::KillPod),
+        3 => (0..3u32, tampering()).prop_map(|(i, how)| Mischief::Tamper(i, how)),
+        2 => Just(Mischief::TimePasses),
+        1 => Just(Mischief::PutBack),
+        1 => (0..3u32).prop_map(Mischief::Silence),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    #[test]
+    fn i9_what_comes_back_differently_never_serves_nor_leads(
+        replicas in 1..4i32,
+        events in proptest::collection::vec(mischief(), 0..60)
+    ) {
+        let mut world = World::new(replicas);
+        world.settle();
+        for _ in 0..4 {
+            world.write();
+            world.turn();
+        }
+        let mut tampered = 0;
+        for event in events {
+            match event {
+                Mischief::Turns(n) => for _ in 0..n { world.turn(); },
+                Mischief::Write => world.write(),
+                Mischief::KillPod(i) => { world.pods.remove(&i); }
+                Mischief::Tamper(i, how) => tampered += u32::from(world.tamper(i, how)),
+                Mischief::TimePasses => world.time_passes(),
+                Mischief::PutBack => world.put_back(),
+                Mischief::Silence(i) => if let Some(p) = world.pods.get_mut(&i) { p.heard = false; },
+            }
+        }
+        world.pods.values_mut().for_each(|p| p.heard = true);
+        world.settle();
+        world.assert_quarantine();
+        world.time_passes();
+        world.settle();
+        world.assert_quarantine();
+        prop_assert_eq!(world.initialized, 1);
+        world.put_back();
+        let plan = world.settle();
+        prop_assert_eq!(plan.phase, ClusterPhase::Healthy, "after {} tamperings: {:?}", tampered, plan);
     }
 }

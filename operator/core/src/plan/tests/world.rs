@@ -30,6 +30,9 @@ pub(super) struct Volume {
     pub(super) annotations: BTreeMap<String, String>,
     /// The volume's name, its reclaim policy, and what it was told that it holds.
     pub(super) pv: String,
+    pub(super) labels: BTreeMap<String, String>,
+    /// What was here before somebody changed it behind the operator's back.
+    pub(super) original: Option<Box<Volume>>,
     pub(super) kept: bool,
     pub(super) told: Option<String>,
     /// The claim that it is reserved for, once its own is gone.
@@ -51,6 +54,11 @@ pub(super) struct Process {
     pub(super) task: Option<Task>,
     pub(super) trouble: Option<String>,
     pub(super) heard: bool,
+    /// What the directory held when it started.
+    pub(super) at_start: GtidSet,
+    pub(super) started_at: Timestamp,
+    /// Its replication waits for an order.
+    pub(super) held: bool,
 }
 
 pub(super) struct World {
@@ -125,7 +133,7 @@ impl World {
         }
     }
 
-    fn id(&mut self, what: &str) -> String {
+    pub(super) fn id(&mut self, what: &str) -> String {
         self.ids += 1;
         format!("{what}-{}", self.ids)
     }
@@ -203,11 +211,14 @@ impl World {
         let volume = &self.volumes[&ordinal];
         let directory = volume.directory.clone().unwrap_or(Directory::Empty);
         let complete = matches!(directory, Directory::Complete { .. });
-        let server = if complete {
+        let server = if let Directory::Complete { marker } = &directory {
             Server::Running {
                 state: Box::new(ServerState {
                     version: "9.7.4".into(),
-                    server_uuid: uuid(ordinal),
+                    server_uuid: marker.server_uuid.clone(),
+                    gtid_at_start: Some(process.at_start.to_string()),
+                    started_at: Some(process.started_at),
+                    held: process.held,
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
@@ -240,6 +251,12 @@ impl World {
         if let Some(step) = plan.step.clone() {
             self.carry_out(step);
         }
+        // As the operator does: after a record was written, it first looks again; and as the API does, without the
+        // finer parts of times.
+        if !matches!(plan.step, Some(Step::Record { .. })) {
+            let written = serde_json::to_value(&plan.instances).unwrap();
+            self.status.instances = serde_json::from_value(written).unwrap();
+        }
         self.replicate();
         self.now += SignedDuration::from_secs(1);
         self.check();
@@ -251,7 +268,9 @@ impl World {
         let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
         assert!(writable.len() <= 1, "I2: two are writable: {writable:?}");
         let Some(primary) = self.recorded_primary() else { return };
-        if let Some(volume) = self.volumes.get(&primary).filter(|v| v.directory.is_some()) {
+        if let Some(volume) =
+            self.volumes.get(&primary).filter(|v| v.directory.is_some() && v.original.is_none())
+        {
             assert!(volume.gtids.contains(&self.acknowledged), "I3: {primary} lacks acknowledged writes");
         }
     }
@@ -313,6 +332,8 @@ impl World {
         }
         for (i, role) in &plan.roles {
             if let Some(process) = self.pods.get_mut(i) {
+                let tampered = self.volumes[i].original.is_some();
+                assert!(role.is_none() || !tampered || process.role.as_deref() == *role, "I9: {i} serves");
                 process.role = role.map(String::from);
             }
         }
@@ -330,8 +351,12 @@ impl World {
             task: None,
             trouble,
             heard: true,
+            at_start: self.volumes[&ordinal].gtids.clone(),
+            started_at: self.now + SignedDuration::from_millis(123),
+            held: true,
         };
         resume(&self.volumes[&ordinal], &mut process);
+        process.held &= process.channel.is_some();
         self.pods.insert(ordinal, process);
     }
 
@@ -354,6 +379,7 @@ impl World {
                     self.pods.remove(&ordinal);
                 }
             }
+            Step::Storage { step, .. } => self.do_storage(step),
             other => self.carry_out_on_claims(other),
         }
     }
@@ -378,7 +404,7 @@ impl World {
                 cluster_id: cluster_id.clone(),
                 ordinal,
                 operation: operation.into(),
-                server_uuid: format!("server-{ordinal}"),
+                server_uuid: uuid(ordinal),
                 grant: None,
             },
         };
@@ -394,6 +420,8 @@ impl World {
                 volume.gtids = donated.expect("a donor of this cluster");
                 volume.purged = volume.gtids.clone();
                 volume.directory = Some(complete(operation));
+                volume.original = None;
+                process.at_start = volume.gtids.clone();
             }
             Action::Lead { alone } => grant(volume, fence, GrantedRole::Primary { alone: *alone }),
             Action::Follow { source } => {
@@ -401,6 +429,7 @@ impl World {
             }
             Action::StandDown => withdraw(volume),
         }
+        process.held = false;
         match &order.action {
             Action::Lead { .. } => {
                 process.channel = None;
@@ -433,6 +462,10 @@ impl World {
         volume.committed += 1;
         let own: GtidSet = format!("{}:1-{}", uuid(primary), volume.committed).parse().unwrap();
         volume.gtids = volume.gtids.union(&own);
+        if volume.original.is_some() {
+            // It goes on by itself with what was changed behind everybody's back, until it is told to stop.
+            return;
+        }
         self.acknowledged = self.acknowledged.union(&own);
     }
 
@@ -479,7 +512,7 @@ fn grant(volume: &mut Volume, fence: Fence, role: GrantedRole) {
 }
 
 /// What an agent does by itself, from the grant on its volume: follow, or lead if it is alone.
-fn resume(volume: &Volume, process: &mut Process) {
+pub(super) fn resume(volume: &Volume, process: &mut Process) {
     let Some(Directory::Complete { marker }) = &volume.directory else { return };
     match marker.grant.as_ref().map(|g| &g.role) {
         Some(GrantedRole::Replica { source }) => {
@@ -490,9 +523,9 @@ fn resume(volume: &Volume, process: &mut Process) {
             process.channel = Some(Channel {
                 source_host: source.host.clone(),
                 source_port: source.port,
-                receiver_running: true,
-                applier_running: true,
-                lag_seconds: Some(0),
+                receiver_running: !process.held,
+                applier_running: !process.held,
+                lag_seconds: (!process.held).then_some(0),
                 ..Channel::default()
             });
         }
