@@ -183,7 +183,7 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         class: claim.spec.storage_class_name.clone(),
         requested: claim.spec.resources.requests.storage.as_ref().and_then(quantity::whole),
         capacity: claim.status.capacity.storage.as_ref().and_then(quantity::whole),
-        annotations: ours(claim.annotations()),
+        annotations: ours(claim.metadata.annotations.as_ref()),
         created: claim.metadata.creation_timestamp.as_ref().map(|at| at.0),
         resizing: claim.status.conditions.iter().find(|c| c.status == "True").map(|condition| {
             let message = condition.message.as_deref().unwrap_or_default();

@@ -46,16 +46,7 @@ fn back() -> Back {
 }
 
 impl Back {
-    fn observation(&self) -> Observation {
-        let name = format!("shop-{}", self.ordinal);
-        let mut before: InstanceStatus = serde_json::from_value(json!({
-            "name": name, "ordinal": self.ordinal, "ready": true, "state": "Ready",
-            "ledger": {"claimUID": "c1", "volume": "pv-1", "volumeUID": "uid-pv-1", "handle": "csi:h1",
-                "node": "n1", "operation": "op-1", "serverUUID": "s", "gtidExecuted": format!("{UUID}:1-9"),
-                "seenAt": "2026-01-01T00:00:00Z"},
-        }))
-        .unwrap();
-        before.verdict.clone_from(&self.verdict);
+    fn report(&self) -> Report {
         let server_uuid = match &self.directory {
             Directory::Complete { marker } => marker.server_uuid.clone(),
             _ => String::new(),
@@ -68,7 +59,7 @@ impl Back {
             ..ServerState::default()
         };
         let runs = matches!(self.directory, Directory::Complete { .. });
-        let report = Report {
+        Report {
             proto: 1,
             agent_version: "0".into(),
             identity: Identity { pod_uid: self.pod.into(), ordinal: self.ordinal, ..Identity::default() },
@@ -83,7 +74,20 @@ impl Back {
             } else {
                 Server::Stopped { last_exit: None }
             },
-        };
+        }
+    }
+
+    fn observation(&self) -> Observation {
+        let name = format!("shop-{}", self.ordinal);
+        let mut before: InstanceStatus = serde_json::from_value(json!({
+            "name": name, "ordinal": self.ordinal, "ready": true, "state": "Ready",
+            "ledger": {"claimUID": "c1", "volume": "pv-1", "volumeUID": "uid-pv-1", "handle": "csi:h1",
+                "node": "n1", "operation": "op-1", "serverUUID": "s", "gtidExecuted": format!("{UUID}:1-9"),
+                "seenAt": "2026-01-01T00:00:00Z"},
+        }))
+        .unwrap();
+        before.verdict.clone_from(&self.verdict);
+        let report = self.report();
         let claim = Claim {
             name: format!("data-{name}"),
             uid: "c1".into(),

@@ -88,6 +88,7 @@ fn free(o: &mut Observation, change: impl FnOnce(&mut Volume)) {
 type Change = fn(&mut Observation);
 
 /// What happens in a volume's life, the reason that is given, and what must be in the message.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
     let ours = |o: &mut Observation| (NAMESPACE.to_owned(), claim(o, 2).name.clone());
     let _ = ours;

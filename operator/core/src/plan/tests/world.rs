@@ -387,12 +387,7 @@ impl World {
     /// As an agent would, without a crash in between.
     fn obey(&mut self, ordinal: u32, order: &Order) {
         let fence = Fence { epoch: order.epoch, revision: order.revision };
-        let donated = match &order.action {
-            Action::Clone { donor, .. } => {
-                self.ordinal_of(&donor.host).map(|d| self.volumes[&d].gtids.clone())
-            }
-            _ => None,
-        };
+        let donated = self.donated(&order.action);
         let cluster_id = order.cluster_id.clone();
         let volume = self.volumes.get_mut(&ordinal).unwrap();
         let Some(process) = self.pods.get_mut(&ordinal) else { return };
@@ -448,6 +443,12 @@ impl World {
         let (kind, state) = (order.action.kind().into(), TaskState::Done);
         process.task = Some(Task { fence, kind, operation, state, progress: None });
         resume(volume, process);
+    }
+
+    /// What a donor has to give.
+    fn donated(&self, action: &Action) -> Option<GtidSet> {
+        let Action::Clone { donor, .. } = action else { return None };
+        self.ordinal_of(&donor.host).map(|donor| self.volumes[&donor].gtids.clone())
     }
 
     fn ordinal_of(&self, host: &str) -> Option<u32> {
