@@ -90,7 +90,8 @@ impl World {
     pub(super) fn do_storage(&mut self, step: StorageStep) {
         match step {
             StorageStep::MarkVolume { volume, labels, retain, .. } => {
-                let marked = self.volumes.values_mut().find(|v| v.pv == volume).unwrap();
+                let kept = self.released.iter_mut().chain(self.aside.values_mut());
+                let marked = self.volumes.values_mut().chain(kept).find(|v| v.pv == volume).unwrap();
                 marked.labels.extend(labels);
                 marked.kept |= retain;
             }

@@ -460,13 +460,14 @@ impl World {
         self.check();
         let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
         let volume = self.volumes.get_mut(&primary).unwrap();
+        if volume.original.is_some() {
+            // It goes on by itself with what was changed behind everybody's back, until it is told to stop. What it
+            // writes then could make good the numbers that it lost: no GTID set tells that.
+            return;
+        }
         volume.committed += 1;
         let own: GtidSet = format!("{}:1-{}", uuid(primary), volume.committed).parse().unwrap();
         volume.gtids = volume.gtids.union(&own);
-        if volume.original.is_some() {
-            // It goes on by itself with what was changed behind everybody's back, until it is told to stop.
-            return;
-        }
         self.acknowledged = self.acknowledged.union(&own);
     }
 
