@@ -198,7 +198,11 @@ fn first_sight(case: &Case<'_>, report: &Report) -> Option<(Judgement, String)> 
 }
 
 fn find(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod, report: &Report) -> Option<(Judgement, String)> {
-    let differs = other_volume(case, entry, pod);
+    let differs = other_volume(case, entry);
+    if let Directory::Complete { marker } = &report.directory {
+        return complete(case, entry, pod, marker, serving(report)?, differs);
+    }
+    let differs = differs.or_else(|| other_path(entry, pod));
     match &report.directory {
         Directory::Empty => {
             let judgement = if differs.is_some() { Judgement::NewVolumeEmpty } else { Judgement::Wiped };
@@ -214,8 +218,7 @@ fn find(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod, report: &Report) -> Opt
             let what = format!("holds what is not its own ({message})");
             Some((Judgement::NewVolumeForeign, said(case, entry, pod, &what, differs)))
         }
-        Directory::Complete { marker } => complete(case, entry, pod, marker, serving(report)?, differs),
-        Directory::Locked { .. } | Directory::Unusable { .. } => None,
+        Directory::Complete { .. } | Directory::Locked { .. } | Directory::Unusable { .. } => None,
     }
 }
 
@@ -281,8 +284,16 @@ fn at_start(state: &ServerState) -> Option<GtidSet> {
     Some(received.map_or_else(|| executed.clone(), |received: GtidSet| executed.union(&received)))
 }
 
+/// A path without data, on another node than before: most likely not the same disk. One with the data that left is
+/// on storage that the nodes share.
+fn other_path(entry: &LedgerEntry, pod: &Pod) -> Option<String> {
+    let path = entry.handle.as_deref().filter(|handle| is_path(handle))?;
+    let moved = entry.node.is_some() && pod.node.is_some() && entry.node != pod.node;
+    moved.then(|| format!("{path} is a path of node {}, now of another", named(&entry.node)))
+}
+
 /// In what the volume is another than the one that left, if it is.
-fn other_volume(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod) -> Option<String> {
+fn other_volume(case: &Case<'_>, entry: &LedgerEntry) -> Option<String> {
     let claim = case.instance.claim.as_ref()?;
     let (before, now) = (entry.volume.as_deref()?, claim.volume.as_deref()?);
     let volume = case.volume();
@@ -290,8 +301,7 @@ fn other_volume(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod) -> Option<Strin
     if let (Some(was), Some(is)) = &handles
         && was == is
     {
-        let moved = is_path(was) && entry.node.is_some() && pod.node.is_some() && entry.node != pod.node;
-        return moved.then(|| format!("{was} is a path of node {}, now of another", named(&entry.node)));
+        return None;
     }
     let uids = (entry.volume_uid.as_deref(), volume.map(|volume| volume.uid.as_str()));
     let same_uid = !matches!(uids, (Some(was), Some(is)) if was != is);

@@ -203,13 +203,19 @@ fn every_way_to_come_back_has_its_judgement() {
 }
 
 #[test]
-fn a_path_of_another_node_is_another_volume() {
-    let mut observation = Back { handle: "hostPath:/disk", node: "n2", ..back() }.observation();
-    let entry = observation.cluster.status.instances[0].ledger.as_mut().unwrap();
-    entry.handle = Some("hostPath:/disk".into());
-    let verdict = judge(&observation, &Names::new("db", "shop"), &ReplicationRecord::default(), 1).unwrap();
-    assert_eq!(verdict.judgement, Judgement::NewVolumeForeign);
-    assert!(verdict.message.contains("node was n1, is n2"), "{}", verdict.message);
+fn a_path_of_another_node_is_the_same_volume_if_the_nodes_share_it() {
+    let judged = |directory: Directory| {
+        let mut observation =
+            Back { handle: "hostPath:/disk", node: "n2", directory, ..back() }.observation();
+        let entry = observation.cluster.status.instances[0].ledger.as_mut().unwrap();
+        entry.handle = Some("hostPath:/disk".into());
+        judge(&observation, &Names::new("db", "shop"), &ReplicationRecord::default(), 1).unwrap()
+    };
+    assert_eq!(judged(complete("op-1")).judgement, Judgement::SameVolume);
+    assert_eq!(judged(complete("op-0")).judgement, Judgement::NewVolumeForeign);
+    let empty = judged(Directory::Empty);
+    assert_eq!(empty.judgement, Judgement::NewVolumeEmpty);
+    assert!(empty.message.contains("node was n1, is n2"), "{}", empty.message);
 }
 
 #[test]
