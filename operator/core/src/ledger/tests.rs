@@ -56,28 +56,6 @@ impl Back {
         }))
         .unwrap();
         before.verdict.clone_from(&self.verdict);
-        let server_uuid = match &self.directory {
-            Directory::Complete { marker } => marker.server_uuid.clone(),
-            _ => String::new(),
-        };
-        let state =
-            ServerState { server_uuid, gtid_at_start: self.at_start.clone(), ..ServerState::default() };
-        let runs = matches!(self.directory, Directory::Complete { .. });
-        let report = Report {
-            proto: 1,
-            agent_version: "0".into(),
-            identity: Identity { pod_uid: self.pod.into(), ordinal: self.ordinal, ..Identity::default() },
-            stage: if runs { Stage::Serve } else { Stage::Prepare },
-            at: Timestamp::UNIX_EPOCH,
-            highest: Fence::default(),
-            directory: self.directory.clone(),
-            task: None,
-            server: if runs {
-                Server::Running { state: Box::new(state) }
-            } else {
-                Server::Stopped { last_exit: None }
-            },
-        };
         let claim = Claim {
             name: format!("data-{name}"),
             uid: "c1".into(),
@@ -94,8 +72,11 @@ impl Back {
         };
         let volumes =
             if self.known { BTreeMap::from([(self.volume.into(), volume)]) } else { BTreeMap::new() };
-        let instance =
-            Instance { pod: Some(pod), claim: Some(claim), agent: Agent::Live { report: Box::new(report) } };
+        let instance = Instance {
+            pod: Some(pod),
+            claim: Some(claim),
+            agent: Agent::Live { report: Box::new(self.report()) },
+        };
         Observation {
             now: Timestamp::UNIX_EPOCH,
             cluster: ClusterObject {
@@ -114,6 +95,31 @@ impl Back {
             secrets_cluster_id: None,
             instances: BTreeMap::from([(self.ordinal, instance)]),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
+        }
+    }
+
+    fn report(&self) -> Report {
+        let server_uuid = match &self.directory {
+            Directory::Complete { marker } => marker.server_uuid.clone(),
+            _ => String::new(),
+        };
+        let state =
+            ServerState { server_uuid, gtid_at_start: self.at_start.clone(), ..ServerState::default() };
+        let runs = matches!(self.directory, Directory::Complete { .. });
+        Report {
+            proto: 1,
+            agent_version: "0".into(),
+            identity: Identity { pod_uid: self.pod.into(), ordinal: self.ordinal, ..Identity::default() },
+            stage: if runs { Stage::Serve } else { Stage::Prepare },
+            at: Timestamp::UNIX_EPOCH,
+            highest: Fence::default(),
+            directory: self.directory.clone(),
+            task: None,
+            server: if runs {
+                Server::Running { state: Box::new(state) }
+            } else {
+                Server::Stopped { last_exit: None }
+            },
         }
     }
 
@@ -168,6 +174,11 @@ fn every_way_to_come_back_has_its_judgement() {
             "a clone that was announced",
             Back { directory: complete("op-2"), operations: vec![operation("op-2")], ..back() },
             SameVolume,
+        ),
+        (
+            "set back right after its clone, which the record still announces",
+            Back { operations: vec![operation("op-1")], at_start: Some(format!("{UUID}:1-8")), ..back() },
+            RolledBack,
         ),
         ("when volumes can't be seen", Back { known: false, ..back() }, SameVolume),
         (

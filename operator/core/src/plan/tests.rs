@@ -3,5 +3,6 @@
 mod storage;
 mod switchover;
 mod table;
+mod tampering;
 mod walks;
 mod world;

@@ -6,7 +6,8 @@ use jiff::SignedDuration;
 use mainstay_crd::ClusterPhase;
 use proptest::prelude::*;
 
-use super::world::{Tampering, World};
+use super::tampering::Tampering;
+use super::world::World;
 
 #[derive(Clone, Debug)]
 enum Event {

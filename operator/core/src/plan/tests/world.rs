@@ -55,16 +55,6 @@ pub(super) struct Process {
     pub(super) held: bool,
 }
 
-/// What can become of a volume while nobody looks.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Tampering {
-    Wiped,
-    Empty,
-    Foreign,
-    RolledBack,
-    Partial,
-}
-
 pub(super) struct World {
     pub(super) spec: MySQLClusterSpec,
     pub(super) status: MySQLClusterStatus,
@@ -111,7 +101,7 @@ impl World {
         }
     }
 
-    fn id(&mut self, what: &str) -> String {
+    pub(super) fn id(&mut self, what: &str) -> String {
         self.ids += 1;
         format!("{what}-{}", self.ids)
     }
@@ -170,77 +160,6 @@ impl World {
         };
         let nodes = self.pods.keys().map(of).collect();
         Surroundings { known: true, volumes: volumes.collect(), nodes, ..Surroundings::default() }
-    }
-
-    /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
-    pub(super) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
-        let name = format!("{NAME}-{ordinal}");
-        let known = self.status.instances.iter().find(|i| i.name == name);
-        let Some(noted) = known.and_then(|i| i.ledger.clone()) else { return false };
-        let other = self.id("volume");
-        let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| volume.original.is_none()) else {
-            return false;
-        };
-        let Some(Directory::Complete { marker }) = volume.directory.clone() else { return false };
-        let original = Some(Box::new(volume.clone()));
-        let cluster_id = marker.cluster_id.clone();
-        match how {
-            Tampering::Wiped => volume.directory = None,
-            Tampering::Empty => {
-                (volume.directory, volume.name) = (None, other);
-                volume.labels.clear();
-            }
-            Tampering::Partial => {
-                volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
-            }
-            Tampering::Foreign => {
-                let (operation, server_uuid) = ("stray".into(), "stray".into());
-                volume.directory =
-                    Some(Directory::Complete { marker: Marker { operation, server_uuid, ..marker } });
-                volume.name = other;
-            }
-            // Below what was noted: what came after that, nobody can miss.
-            Tampering::RolledBack => match half(&noted.gtid_executed.parse().unwrap()) {
-                Some(half) => volume.gtids = half,
-                None => return false,
-            },
-        }
-        if !matches!(how, Tampering::RolledBack | Tampering::Foreign) {
-            volume.gtids = GtidSet::default();
-            volume.highest = Fence::default();
-        }
-        volume.original = original;
-        self.pods.remove(&ordinal);
-        true
-    }
-
-    /// Every volume is again what it was before it was changed, under a new pod.
-    pub(super) fn put_back(&mut self) {
-        for (ordinal, volume) in &mut self.volumes {
-            if let Some(original) = volume.original.take() {
-                *volume = *original;
-                self.pods.remove(ordinal);
-            }
-        }
-    }
-
-    /// Replicas that wait for an order go on by themselves.
-    pub(super) fn time_passes(&mut self) {
-        for (ordinal, process) in &mut self.pods {
-            if std::mem::take(&mut process.held) {
-                resume(&self.volumes[ordinal], process);
-            }
-        }
-    }
-
-    /// Asserts that what came back differently does nothing (invariant I9).
-    pub(super) fn assert_quarantine(&self) {
-        let tampered = self.volumes.iter().filter(|(_, volume)| volume.original.is_some());
-        for (ordinal, _) in tampered {
-            let Some(process) = self.pods.get(ordinal) else { continue };
-            let receives = process.channel.as_ref().is_some_and(|c| c.receiver_running);
-            assert!(!process.writable && !receives && process.role.is_none(), "{ordinal}: {process:?}");
-        }
     }
 
     fn instance(&self, ordinal: u32) -> Instance {
@@ -450,15 +369,16 @@ impl World {
         }
     }
 
+    /// What a donor has to give.
+    fn donated(&self, action: &Action) -> Option<GtidSet> {
+        let Action::Clone { donor, .. } = action else { return None };
+        self.ordinal_of(&donor.host).map(|d| self.volumes[&d].gtids.clone())
+    }
+
     /// As an agent would, without a crash in between.
     fn obey(&mut self, ordinal: u32, order: &Order) {
         let fence = Fence { epoch: order.epoch, revision: order.revision };
-        let donated = match &order.action {
-            Action::Clone { donor, .. } => {
-                self.ordinal_of(&donor.host).map(|d| self.volumes[&d].gtids.clone())
-            }
-            _ => None,
-        };
+        let donated = self.donated(&order.action);
         let cluster_id = order.cluster_id.clone();
         let volume = self.volumes.get_mut(&ordinal).unwrap();
         let Some(process) = self.pods.get_mut(&ordinal) else { return };
@@ -524,13 +444,13 @@ impl World {
         self.check();
         let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
         let volume = self.volumes.get_mut(&primary).unwrap();
+        if volume.original.is_some() {
+            // One that is alone goes on by itself until it is judged. What it commits by then is in nobody's ledger.
+            return;
+        }
         volume.committed += 1;
         let own: GtidSet = format!("{}:1-{}", uuid(primary), volume.committed).parse().unwrap();
         volume.gtids = volume.gtids.union(&own);
-        if volume.original.is_some() {
-            // It goes on by itself with what was changed behind everybody's back, until it is told to stop.
-            return;
-        }
         self.acknowledged = self.acknowledged.union(&own);
     }
 
@@ -555,16 +475,6 @@ impl World {
     }
 }
 
-/// Half of the transactions of the first server that committed several.
-fn half(set: &GtidSet) -> Option<GtidSet> {
-    (0..9).find_map(|i| {
-        let all: GtidSet = format!("{}:1-100000", uuid(i)).parse().unwrap();
-        let count = set.count() - set.subtract(&all).count();
-        let late: GtidSet = format!("{}:{}-100000", uuid(i), count / 2 + 1).parse().unwrap();
-        (count >= 2).then(|| set.subtract(&late))
-    })
-}
-
 pub(super) fn uuid(ordinal: u32) -> String {
     format!("3e11fa47-71ca-11e1-9e33-c80aa942956{ordinal}")
 }
@@ -587,7 +497,7 @@ fn grant(volume: &mut Volume, fence: Fence, role: GrantedRole) {
 }
 
 /// What an agent does by itself, from the grant on its volume: follow, or lead if it is alone.
-fn resume(volume: &Volume, process: &mut Process) {
+pub(super) fn resume(volume: &Volume, process: &mut Process) {
     let Some(Directory::Complete { marker }) = &volume.directory else { return };
     match marker.grant.as_ref().map(|g| &g.role) {
         Some(GrantedRole::Replica { source }) => {

@@ -1,0 +1,103 @@
+//! What becomes of volumes behind the operator's back.
+
+use mainstay_proto::{Directory, Fence, Marker};
+
+use super::world::{NAME, World, resume, uuid};
+use crate::GtidSet;
+
+/// What can become of a volume while nobody looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tampering {
+    Wiped,
+    Empty,
+    Foreign,
+    RolledBack,
+    Partial,
+}
+
+impl World {
+    /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
+    pub(super) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
+        let name = format!("{NAME}-{ordinal}");
+        let known = self.status.instances.iter().find(|i| i.name == name);
+        let Some(noted) = known.and_then(|i| i.ledger.clone()) else { return false };
+        let other = self.id("volume");
+        let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| volume.original.is_none()) else {
+            return false;
+        };
+        let Some(Directory::Complete { marker }) = volume.directory.clone() else { return false };
+        if noted.operation != marker.operation {
+            // Nobody has noted yet what it holds.
+            return false;
+        }
+        let original = Some(Box::new(volume.clone()));
+        let cluster_id = marker.cluster_id.clone();
+        match how {
+            Tampering::Wiped => volume.directory = None,
+            Tampering::Empty => {
+                (volume.directory, volume.name) = (None, other);
+                volume.labels.clear();
+            }
+            Tampering::Partial => {
+                volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
+            }
+            Tampering::Foreign => {
+                let (operation, server_uuid) = ("stray".into(), "stray".into());
+                volume.directory =
+                    Some(Directory::Complete { marker: Marker { operation, server_uuid, ..marker } });
+                volume.name = other;
+            }
+            // Below what was noted: what came after that, nobody can miss.
+            Tampering::RolledBack => match half(&noted.gtid_executed.parse().unwrap()) {
+                Some(half) => volume.gtids = half,
+                None => return false,
+            },
+        }
+        if !matches!(how, Tampering::RolledBack | Tampering::Foreign) {
+            volume.gtids = GtidSet::default();
+            volume.highest = Fence::default();
+        }
+        volume.original = original;
+        self.pods.remove(&ordinal);
+        true
+    }
+
+    /// Every volume is again what it was before it was changed, under a new pod.
+    pub(super) fn put_back(&mut self) {
+        for (ordinal, volume) in &mut self.volumes {
+            if let Some(original) = volume.original.take() {
+                *volume = *original;
+                self.pods.remove(ordinal);
+            }
+        }
+    }
+
+    /// Replicas that wait for an order go on by themselves.
+    pub(super) fn time_passes(&mut self) {
+        for (ordinal, process) in &mut self.pods {
+            if std::mem::take(&mut process.held) {
+                resume(&self.volumes[ordinal], process);
+            }
+        }
+    }
+
+    /// Asserts that what came back differently does nothing (invariant I9).
+    pub(super) fn assert_quarantine(&self) {
+        let tampered = self.volumes.iter().filter(|(_, volume)| volume.original.is_some());
+        for (ordinal, _) in tampered {
+            let Some(process) = self.pods.get(ordinal) else { continue };
+            let receives = process.channel.as_ref().is_some_and(|c| c.receiver_running);
+            assert!(!process.writable && !receives && process.role.is_none(), "{ordinal}: {process:?}");
+        }
+    }
+}
+
+/// Half of the transactions of the first server that committed several.
+fn half(set: &GtidSet) -> Option<GtidSet> {
+    (0..9).find_map(|i| {
+        let all: GtidSet = format!("{}:1-100000", uuid(i)).parse().unwrap();
+        let count = set.count() - set.subtract(&all).count();
+        let late: GtidSet = format!("{}:{}-100000", uuid(i), count / 2 + 1).parse().unwrap();
+        (count >= 2).then(|| set.subtract(&late))
+    })
+}
