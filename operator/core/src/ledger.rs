@@ -231,11 +231,13 @@ fn complete(
     differs: Option<String>,
 ) -> Option<(Judgement, String)> {
     let name = case.names.pod(case.ordinal);
-    if case.announced(&marker.operation) {
+    // What the entry has already is no news any more, even if the record has not got so far.
+    let entered = entry.operation == marker.operation && entry.server_uuid == state.server_uuid;
+    if case.announced(&marker.operation) && !(entered && differs.is_none()) {
         let message = format!("{name} holds what the announced operation {} made", marker.operation);
         return Some((Judgement::SameVolume, message));
     }
-    if case.given_back() {
+    if case.given_back() && !(entered && differs.is_none()) {
         let message =
             format!("{name} is on the volume that was given back, with server {}", state.server_uuid);
         return Some((Judgement::SameVolume, message));

@@ -190,6 +190,11 @@ fn every_way_to_come_back_has_its_judgement() {
             Back { directory: complete("op-2"), operations: vec![operation("op-2")], ..back() },
             SameVolume,
         ),
+        (
+            "set back right after its clone, which the record still announces",
+            Back { operations: vec![operation("op-1")], at_start: Some(format!("{UUID}:1-8")), ..back() },
+            RolledBack,
+        ),
         ("when volumes can't be seen", Back { known: false, ..back() }, SameVolume),
         (
             "another name, when they can't be seen",

@@ -588,6 +588,8 @@ fn a_kept_volume_is_given_back_once_its_claim_is_free() {
     pod(&mut o, 2).uid = "another".into();
     let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
     report.identity.pod_uid = "another".into();
+    let mainstay_proto::Directory::Complete { marker } = &mut report.directory else { panic!() };
+    marker.operation = "an earlier clone".into();
     let verdict = plan(&o).instances[2].verdict.clone().unwrap();
     assert_eq!(verdict.judgement, Judgement::SameVolume, "{}", verdict.message);
 }
