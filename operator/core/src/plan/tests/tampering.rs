@@ -26,6 +26,10 @@ impl World {
             return false;
         };
         let Some(Directory::Complete { marker }) = volume.directory.clone() else { return false };
+        if noted.operation != marker.operation {
+            // Nobody has noted yet what it holds.
+            return false;
+        }
         let original = Some(Box::new(volume.clone()));
         let cluster_id = marker.cluster_id.clone();
         match how {
