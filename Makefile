@@ -9,6 +9,8 @@ TARGET := x86_64-unknown-linux-gnu
 CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
+# The cluster tests that `make test` runs; `make e2e` runs all.
+CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
 export KUBECONFIG ?= $(CACHE)/clusters/$(or $(MAINSTAY_CLUSTER),mainstay)/kubeconfig
@@ -26,7 +28,11 @@ demo: setup cluster image ## All set-up, a cluster, the operator, a database; le
 	@./e2e/demo
 
 .PHONY: test
-test: setup lint unit e2e ## All set-up, unit and integration tests, the cluster tests; what CI runs
+test: setup lint unit e2e-ci ## All set-up, unit and integration tests, most cluster tests; what CI runs
+
+.PHONY: e2e-ci
+e2e-ci: setup cluster image
+	cargo test -p mainstay-e2e $(CI_TESTS:%=--test %) -- --test-threads=1 --nocapture
 
 .PHONY: unit
 unit: setup test-tools ## Tests that need no cluster
