@@ -194,7 +194,13 @@ async fn start(context: &Context) -> Result<(Mysqld, Files, Option<Role>), TaskE
         })
         .await?;
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
-    let mysqld = Mysqld::spawn(&context.binary, &files.arguments, lock, files.secrets(), &context.children)?;
+    let mysqld = Mysqld::spawn(
+        context.binary.as_ref().ok_or(TaskError::NoServer)?,
+        &files.arguments,
+        lock,
+        files.secrets(),
+        &context.children,
+    )?;
     Ok((mysqld, files, role))
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Fence, Grant};
+use mainstay_proto::{Action, Fence, Grant};
 use serde::{Deserialize, Serialize};
 
 /// Name of the marker in the volume's root.
@@ -41,6 +41,27 @@ pub(crate) struct MarkerFile {
     /// The last start of mysqld.
     #[serde(default)]
     pub(crate) last_start: Option<Start>,
+    /// In a partial directory: a copy was received and made consistent, and waits for its first start.
+    #[serde(default)]
+    pub(crate) received: Option<Received>,
+}
+
+/// A copy that was received and made consistent by the copy tool. What is left to do needs the server's image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Received {
+    /// The GTID set that it holds, as the copy tool recorded it.
+    pub(crate) gtid_set: String,
+    /// The donor server's binary log file and position at the time of the copy, for people.
+    #[serde(default)]
+    pub(crate) position: Option<(String, u64)>,
+    /// The donor server's version.
+    pub(crate) server_version: String,
+    /// The order, so that the next container can go on with it.
+    pub(crate) order: Action,
+    /// How many times its first start was begun.
+    #[serde(default)]
+    pub(crate) starts: u32,
 }
 
 /// Whether a data directory holds anything of worth. There is nothing in between.
@@ -147,6 +168,7 @@ mod tests {
             highest: Fence { epoch: 3, revision: 9 },
             grant: None,
             last_start: None,
+            received: None,
         }
     }
 
