@@ -36,6 +36,8 @@ struct Names {
     info: &'static [&'static str],
     /// Names of the file with the copy's state, the newest first.
     checkpoints: &'static [&'static str],
+    /// The `backup_type` of a full copy that was prepared to the end.
+    prepared: &'static str,
 }
 
 /// `xtrabackup_binlog_info` and its like are what `--backup` writes; `--prepare` of a copy leaves them.
@@ -46,6 +48,8 @@ const XTRABACKUP: Names = Names {
     position: &["xtrabackup_binlog_info"],
     info: &["xtrabackup_info"],
     checkpoints: &["xtrabackup_checkpoints"],
+    // `log-applied` is what `--apply-log-only` leaves, which still lacks the roll-back.
+    prepared: "full-prepared",
 };
 
 /// The names with `mariadb_backup_` came with MariaDB 11.1; before, they were XtraBackup's.
@@ -56,6 +60,8 @@ const MARIADB_BACKUP: Names = Names {
     position: &["mariadb_backup_binlog_info", "xtrabackup_binlog_info"],
     info: &["mariadb_backup_info", "xtrabackup_info"],
     checkpoints: &["mariadb_backup_checkpoints", "xtrabackup_checkpoints"],
+    // Seen with 11.8: the server itself rolls back.
+    prepared: "log-applied",
 };
 
 /// What both leave in the copy for themselves. Neither is of use to a server.
@@ -95,6 +101,11 @@ impl Kind {
     /// Names of the file with the copy's state, the newest first.
     pub(crate) fn checkpoint_files(self) -> &'static [&'static str] {
         self.names().checkpoints
+    }
+
+    /// The `backup_type` of a full copy that was prepared to the end.
+    pub(crate) fn prepared(self) -> &'static str {
+        self.names().prepared
     }
 
     /// Whether a file in the copy's root is the tool's own, and none of the server's.

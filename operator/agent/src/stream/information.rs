@@ -41,7 +41,7 @@ pub(crate) struct Information {
 /// Reads the information files of a prepared copy, and checks that it is a whole and prepared one.
 pub(crate) fn read(kind: Kind, directory: &Path) -> Result<Information, StreamError> {
     let (file, text) = first(directory, kind.checkpoint_files())?;
-    checkpoints(&text).map_err(|message| StreamError::Information { file, message })?;
+    checkpoints(&text, kind.prepared()).map_err(|message| StreamError::Information { file, message })?;
     let (file, text) = first(directory, kind.info_files())?;
     let server_version = info(&text).map_err(|message| StreamError::Information { file, message })?;
     let (file, text) = first(directory, kind.position_files())?;
@@ -83,10 +83,10 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
 }
 
 /// `xtrabackup_checkpoints`: only a full copy that was prepared to the end can be started.
-fn checkpoints(text: &str) -> Result<(), String> {
+fn checkpoints(text: &str, prepared: &str) -> Result<(), String> {
     match value(text, "backup_type") {
-        Some("full-prepared") => Ok(()),
-        Some(other) => Err(format!("the copy is {other}, not full-prepared")),
+        Some(state) if state == prepared => Ok(()),
+        Some(other) => Err(format!("the copy is {other}, not {prepared}")),
         None => Err("it names no backup_type".to_owned()),
     }
 }

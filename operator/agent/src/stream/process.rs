@@ -37,7 +37,7 @@ pub(crate) struct Program<'a> {
 #[derive(Debug)]
 pub(crate) struct Running {
     name: &'static str,
-    child: Child,
+    child: Option<Child>,
     group: Option<Pid>,
     pid: Option<u32>,
     tail: Tail,
@@ -77,19 +77,19 @@ impl Running {
         let pid = child.id();
         let group = pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
         tracing::info!(tool = name, pid, "tool started");
-        Ok(Running { name, child, group, pid, tail, log, children: children.clone() })
+        Ok(Running { name, child: Some(child), group, pid, tail, log, children: children.clone() })
     }
 
     /// Its standard output, if it was piped and not taken yet.
     pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
-        let pipe = self.child.stdout.take()?;
+        let pipe = self.child.as_mut()?.stdout.take()?;
         widen(&pipe);
         Some(pipe)
     }
 
     /// Its standard input, if it was piped and not taken yet.
     pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
-        let pipe = self.child.stdin.take()?;
+        let pipe = self.child.as_mut()?.stdin.take()?;
         widen(&pipe);
         Some(pipe)
     }
@@ -97,7 +97,10 @@ impl Running {
     /// Waits for its end; an error if that is no good one. May be cancelled and called again.
     pub(crate) async fn wait(&mut self) -> Result<(), StreamError> {
         let tool = self.name;
-        let status = self.child.wait().await.map_err(|source| StreamError::Run { tool, source })?;
+        let Some(child) = &mut self.child else {
+            return Err(StreamError::Tool { tool, outcome: "it has ended before".to_owned() });
+        };
+        let status = child.wait().await.map_err(|source| StreamError::Run { tool, source })?;
         if let Some(pid) = self.pid.take() {
             self.children.forget(pid);
         }
@@ -139,6 +142,16 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        let (Some(mut child), Some(pid)) = (self.child.take(), self.pid.take()) else { return };
+        let children = self.children.clone();
+        // Whoever waits for the agent's children to end has to learn of it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if child.wait().await.is_ok() {
+                    children.forget(pid);
+                }
+            });
+        }
     }
 }
 

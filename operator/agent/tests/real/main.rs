@@ -10,6 +10,7 @@ mod pki;
 
 mod clones;
 mod durability;
+mod received;
 mod roles;
 mod safety;
 mod serving;

@@ -31,6 +31,8 @@ pub(crate) async fn take(context: &Context, guard: &Guard, order: &Order) -> Res
         () = guard.superseded() => Err(TaskError::Superseded),
     };
     if outcome.is_err() {
+        // A tool that was killed may still be in its last write.
+        context.children.none().await;
         let id = operation.clone();
         if let Err(error) = context.store.with(move |volume| volume.discard(&id)).await {
             tracing::warn!(%error, "what was received could not be wiped yet; the next attempt does it");
