@@ -55,6 +55,10 @@ e2e: setup cluster image ## Cluster tests; TEST=name runs one
 bench: setup cluster image ## Print figures; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench
 
+.PHONY: bench-clone
+bench-clone: setup test-tools ## Print figures of a streamed copy beside the limits of disk and network; asserts nothing
+	cargo test --release -p mainstay-agent --test streams -- --ignored --nocapture bench
+
 .PHONY: cluster
 cluster: ## Start the local cluster, or use the one of KUBECONFIG
 	@./e2e/cluster/up

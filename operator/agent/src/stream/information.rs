@@ -160,6 +160,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_position_that_is_read_holds_nothing_but_a_set(text in "[a-z.0-9]{0,8}\t[0-9a]{0,4}\t.{0,80}") {
+            if let Ok(position) = position(&text) {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-:,_".contains(c);
+                proptest::prop_assert!(position.gtid_set.chars().all(plain), "{position:?}");
+            }
+        }
+    }
+
     fn copy(state: &str, partial: &str) -> crate::testing::Directory {
         let directory = crate::testing::directory();
         let files = [

@@ -180,6 +180,73 @@ mod tests {
         assert_eq!(read(&root).unwrap(), Some(marker()));
     }
 
+    fn received() -> MarkerFile {
+        let donor = mainstay_proto::Endpoint { host: "shop-1.shop.db.svc".into(), port: 9444 };
+        let order = Action::Receive {
+            operation: "op".into(),
+            donor,
+            donor_ordinal: 1,
+            compress: true,
+            max_mib_per_second: Some(7),
+            from_primary: false,
+        };
+        let received = Received {
+            gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".into(),
+            position: Some(("binlog.000002".into(), 4)),
+            server_version: "9.7.4".into(),
+            order,
+            starts: 1,
+        };
+        MarkerFile { received: Some(received), ..marker() }
+    }
+
+    #[test]
+    fn what_was_received_is_read_back_and_an_older_marker_has_none() {
+        let root = crate::testing::directory();
+        write(&root, &received()).unwrap();
+        assert_eq!(read(&root).unwrap(), Some(received()));
+        let old =
+            r#"{"version":1,"clusterId":"c","ordinal":1,"state":"partial","kind":"clone","operation":"op"}"#;
+        fs::write(root.join(MARKER), old).unwrap();
+        assert_eq!(read(&root).unwrap().unwrap().received, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_marker_is_an_error_or_says_the_same_of_what_is_there(
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            by in 1_u8..=255,
+            cut in proptest::prelude::any::<bool>(),
+        ) {
+            let root = crate::testing::directory();
+            write(&root, &received()).unwrap();
+            let mut bytes = fs::read(root.join(MARKER)).unwrap();
+            let at = at.index(bytes.trim_ascii_end().len());
+            if cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= by;
+            }
+            fs::write(root.join(MARKER), &bytes).unwrap();
+            // Never absent, which would be an empty volume; and never complete.
+            match read(&root) {
+                Ok(found) => {
+                    let found = found.unwrap();
+                    proptest::prop_assert!(!cut && found.state == State::Partial);
+                }
+                Err(MarkerError::Damaged(_) | MarkerError::TooNew(_)) => {}
+                Err(MarkerError::Io(error)) => return Err(proptest::test_runner::TestCaseError::fail(error.to_string())),
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_marker(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let root = crate::testing::directory();
+            fs::write(root.join(MARKER), bytes).unwrap();
+            proptest::prop_assert!(read(&root).is_err());
+        }
+    }
+
     #[test]
     fn a_newer_or_damaged_marker_is_an_error_and_not_an_absent_one() {
         let root = crate::testing::directory();

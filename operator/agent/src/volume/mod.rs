@@ -136,6 +136,10 @@ impl Volume {
         if !allowed {
             return Err(VolumeError::Forbidden(format!("{:?}", self.found.directory)));
         }
+        if matches!(self.found.directory, Directory::Partial { .. }) {
+            // It is marked already; and on a volume that the last attempt has filled there is no room for a marker.
+            self.wipe()?;
+        }
         self.write(MarkerFile {
             version: marker::VERSION,
             cluster_id: self.identity.cluster_id.clone(),
@@ -149,8 +153,7 @@ impl Volume {
             last_start: None,
             received: None,
         })?;
-        remove(&self.root.join(INCOMING))?;
-        remove(&self.root.join(DATA))?;
+        self.wipe()?;
         DirBuilder::new()
             .mode(0o750)
             .create(self.root.join(DATA))
@@ -210,11 +213,26 @@ impl Volume {
     /// Removes all that the operation has brought. The directory stays partial by it.
     pub(crate) fn discard(&mut self, operation: &str) -> Result<(), VolumeError> {
         let marker = self.partial_by(operation)?;
-        self.write(MarkerFile { received: None, ..marker })?;
-        remove(&self.root.join(INCOMING))?;
-        remove(&self.root.join(DATA))?;
+        self.wipe()?;
+        if marker.received.is_some() {
+            self.write(MarkerFile { received: None, ..marker })?;
+        }
         self.examine();
         Ok(())
+    }
+
+    /// Removes what a partial directory holds. What was in the data directory's place leaves it at once, so that a
+    /// crash in the middle leaves nothing there that a server would start on.
+    fn wipe(&self) -> Result<(), VolumeError> {
+        let (data, incoming) = (self.root.join(DATA), self.root.join(INCOMING));
+        remove(&incoming)?;
+        match fs::rename(data, &incoming) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("take the data directory away")(error));
+            }
+            _ => {}
+        }
+        remove(&incoming)
     }
 
     /// Removes `auto.cnf` of a copy that is not complete, so that its server gets a UUID of its own.

@@ -18,6 +18,7 @@ mod pki;
 mod proxy;
 mod rig;
 
+mod bench;
 mod copies;
 mod crashes;
 mod faults;
