@@ -9,8 +9,6 @@ TARGET := x86_64-unknown-linux-gnu
 CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
-# The cluster tests that `make test` runs; `make e2e` runs all.
-CORE_TESTS := api bad_image paused single smoke
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
 export MAINSTAY_MARIADB_ROOT ?= $(CACHE)/mariadb-root
@@ -29,11 +27,7 @@ demo: setup cluster image ## All set-up, a cluster, the operator, a database; le
 	@./e2e/demo
 
 .PHONY: test
-test: setup lint unit e2e-core ## All set-up, unit and integration tests, the core cluster tests; what CI runs
-
-.PHONY: e2e-core
-e2e-core: setup cluster image
-	cargo test -p mainstay-e2e $(CORE_TESTS:%=--test %) -- --test-threads=1 --nocapture
+test: setup lint unit e2e ## All set-up, unit and integration tests, the cluster tests; what CI runs
 
 .PHONY: unit
 unit: setup test-tools ## Tests that need no cluster

@@ -1,6 +1,9 @@
 //! Condition types and reasons of a `MySQLCluster`, and how conditions are merged.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
+use serde::{Deserialize, Serialize};
 
 /// Types of conditions, in the order in which people read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +34,7 @@ impl ConditionType {
 }
 
 /// Every reason that a condition or an event can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub enum Reason {
     /// All is as the spec asks.
     AllReady,
@@ -79,6 +82,16 @@ pub enum Reason {
     OrderFailed,
     /// A call to the API server failed.
     ApiError,
+    /// The primary is handing over to a replica.
+    SwitchingOver,
+    /// The primary was changed as planned.
+    SwitchedOver,
+    /// A switchover was given up: the old primary leads again; the message says why.
+    SwitchoverGivenUp,
+    /// A switchover that a person asked for is impossible; the message says why.
+    SwitchoverRefused,
+    /// A switchover is wanted, but nobody can take over at the moment.
+    SwitchoverWaiting,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }
@@ -110,8 +123,21 @@ impl Reason {
             Reason::ImmutableStorage => "ImmutableStorage",
             Reason::OrderFailed => "OrderFailed",
             Reason::ApiError => "ApiError",
+            Reason::SwitchingOver => "SwitchingOver",
+            Reason::SwitchedOver => "SwitchedOver",
+            Reason::SwitchoverGivenUp => "SwitchoverGivenUp",
+            Reason::SwitchoverRefused => "SwitchoverRefused",
+            Reason::SwitchoverWaiting => "SwitchoverWaiting",
             Reason::Unblocked => "Unblocked",
         }
+    }
+}
+
+impl Reason {
+    /// The reason of this name; `None` for those of other versions.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Reason::deserialize(name).ok()
     }
 }
 

@@ -17,6 +17,10 @@ pub const LABEL_CLUSTER_ID: &str = "mysql.mainstay.dev/cluster-id";
 pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
 /// Annotation on a pod template: hash of all that needs a new pod when it changes.
 pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
+/// Annotation on a `MySQLCluster`: a person asks that this pod lead, or `any` other than the one that does.
+pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
+/// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.
+pub const SWITCHOVER_TO_ANY: &str = "any";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

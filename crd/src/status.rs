@@ -86,6 +86,45 @@ pub struct ReplicationRecord {
     /// Intentions that have no outcome yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
+    /// The switchover under way, while `target` is set; else the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switchover: Option<Switchover>,
+    /// The value of the annotation `mysql.mainstay.dev/switchover-to` that was carried out or refused last: each is
+    /// answered once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_request: Option<String>,
+}
+
+/// A planned change of the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Switchover {
+    /// Why.
+    pub reason: SwitchoverReason,
+    /// When it was announced.
+    pub since: Time,
+    /// The GTID set that the old primary held once it was read-only and its right to lead was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// When it ended, one way or the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// Why it was given up; absent while it is under way and after it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<String>,
+}
+
+/// What a switchover is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum SwitchoverReason {
+    /// A person asked for it, with the annotation `mysql.mainstay.dev/switchover-to`.
+    Requested,
+    /// `spec.replicas` no longer asks for the primary's instance.
+    ScalingDown,
+    /// The primary's pod is to be replaced, to take up a change of the spec.
+    Rolling,
+    /// The primary's node takes no new pods: it is being drained.
+    NodeDrain,
 }
 
 /// An announced change to an instance's data directory.

@@ -15,6 +15,9 @@ const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 /// Where the API server's manifest waits while the API server is away.
 const AWAY: &str = "/etc/kubernetes/kube-apiserver.away";
 
+/// The taint by which an administrator vouches that nothing runs on a node.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// The nodes of the local cluster, which may be harmed.
 #[derive(Clone, Copy, Debug)]
 pub struct Nodes(());
@@ -45,6 +48,7 @@ impl Nodes {
         note!("undoing what a test that was killed did to the nodes");
         here(script("node").arg("heal-all"))?;
         here(&mut api_back(&control_plane()?))?;
+        here(&mut untaint(&["--all"]))?;
         Ok(std::fs::remove_file(marker())?)
     }
 
@@ -77,6 +81,18 @@ impl Nodes {
         undo.args(["heal", node]);
         let fault = Fault::begin(arguments.join(" "), vec![undo])?;
         here(script("node").args(arguments))?;
+        Ok(fault)
+    }
+
+    /// Vouches that nothing runs on a node that was lost, as an administrator does.
+    /// <https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown>
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn vouch(&self, node: &str) -> Result<Fault> {
+        let fault = Fault::begin(format!("vouch that nothing runs on {node}"), vec![untaint(&[node])])?;
+        let taint = format!("{OUT_OF_SERVICE}=nodeshutdown:NoExecute");
+        here(Command::new("kubectl").args(["taint", "node", node, &taint]))?;
         Ok(fault)
     }
 
@@ -162,6 +178,16 @@ fn control_plane() -> Result<String> {
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")
+}
+
+/// It is no error if a node has no such taint.
+fn untaint(nodes: &[&str]) -> Command {
+    let mut command = Command::new("bash");
+    let script = format!(
+        r#"said=$(kubectl taint node "$@" {OUT_OF_SERVICE}- 2>&1) || [[ $said == *"not found"* ]] || {{ echo "$said" >&2; exit 1; }}"#
+    );
+    command.args(["-c", &script, "bash"]).args(nodes);
+    command
 }
 
 fn api_back(node: &str) -> Command {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::FutureExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, PersistentVolume, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use mainstay_crd::MySQLCluster;
@@ -116,6 +116,20 @@ impl Scope {
         namespaces.patch(&self.namespace, &PatchParams::default(), &kept).await?;
         note!("kept: namespace {}", self.namespace);
         Ok(())
+    }
+
+    /// Waits until an event with this reason was written in the namespace, and returns what it says.
+    ///
+    /// # Errors
+    /// After `limit`.
+    pub async fn event(&self, reason: &str, limit: Duration) -> Result<String> {
+        let events = self.api::<Event>();
+        let field = ListParams::default().fields(&format!("reason={reason}"));
+        wait::poll(&format!("an event {reason}"), limit, || async {
+            let found = events.list(&field).await?.items.into_iter().next();
+            Ok(found.map(|event| event.message.unwrap_or_default()))
+        })
+        .await
     }
 
     fn remains(&self) -> Remains {

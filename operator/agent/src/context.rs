@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Credentials;
+use crate::lag::Lag;
 use crate::mounts::Digest;
 use crate::mysqld::ServerBinary;
 use crate::mysqld::options::Role;
@@ -71,6 +72,8 @@ pub(crate) struct Live {
     role: Mutex<Option<Role>>,
     setting_errors: Mutex<Vec<String>>,
     mounted: Mutex<Mounted>,
+    /// How far it is behind while its source is away.
+    pub(crate) lag: Lag,
     /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
 }
@@ -92,6 +95,7 @@ impl Session {
             role: Mutex::new(role),
             setting_errors: Mutex::new(Vec::new()),
             mounted: Mutex::new(mounted),
+            lag: Lag::default(),
             observing: tokio::sync::Mutex::new(()),
         };
         Session { access, live: Arc::new(live) }

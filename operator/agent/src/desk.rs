@@ -74,7 +74,8 @@ impl Desk {
         );
         match decision {
             Decision::Begin => self.begin(&mut state, order, Tries::Once),
-            Decision::Continue | Decision::Done => {}
+            Decision::Continue => {}
+            Decision::Done => self.confirm(&order).await,
             Decision::Pass(message) => {
                 self.context.pass.cancel();
                 return Answer::Refused { reason: Refusal::NoServer, message };
@@ -108,6 +109,7 @@ impl Desk {
                 partial,
                 server: &report.server,
                 running: state.running.as_ref().map(|running| &running.action),
+                writable: self.context.session().is_some_and(|session| session.live.writable()),
                 ending: state.ending,
             },
         );
@@ -120,6 +122,16 @@ impl Desk {
             }
         }
         Ok(decision)
+    }
+
+    /// A role that is held already was ordered again: the report that says so says how the server is now. Who
+    /// hands over the lead asks for it.
+    async fn confirm(&self, order: &Order) {
+        let Some(session) = self.context.session() else { return };
+        match monitor::observe(&self.context.board, &session, &mut None).await {
+            Ok(()) => show(&self.context, order, TaskState::Done),
+            Err(error) => tracing::debug!(%error, "the server's state could not be read for an order"),
+        }
     }
 
     /// A role that is held already is from now on held by the newer order.
@@ -222,12 +234,12 @@ impl Desk {
 async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries) {
     loop {
         show(context, order, TaskState::Running);
-        let outcome = tasks::carry_out(context, order, guard).await;
+        let mut outcome = tasks::carry_out(context, order, guard).await;
         if let Some(session) = context.session() {
-            // The report that says that it is done shall also say what has come of it.
-            if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
-                tracing::debug!(%error, "the server's state could not be read after an order");
-            }
+            // The report that says that it is done also says what has come of it: a set that was read before the
+            // server was read-only would not be all that it holds.
+            let observed = monitor::observe(&context.board, &session, &mut None).await;
+            outcome = outcome.and(observed.map_err(TaskError::from));
         }
         let kind = order.action.kind();
         let error = match outcome {

@@ -161,6 +161,9 @@ async fn ready(State(board): State<Board>) -> Response {
     }
 }
 
+/// Seconds for which a replica that lost its source is still ready to be read.
+const GRACE: u64 = 30;
+
 /// Whether the instance is ready for its role. A primary's readiness does not depend on acknowledgements.
 fn readiness(report: &Report) -> Result<(), &'static str> {
     let Directory::Complete { marker } = &report.directory else {
@@ -179,9 +182,15 @@ fn readiness(report: &Report) -> Result<(), &'static str> {
         Some(GrantedRole::Primary { .. }) => Ok(()),
         Some(GrantedRole::Replica { .. }) => match &state.channel {
             None => Err("the replica has no replication channel"),
-            Some(channel) if !channel.receiver_running => Err("the replica's receiver is not connected"),
             Some(channel) if !channel.applier_running => Err("the replica's applier does not run"),
-            Some(_) => Ok(()),
+            Some(channel) if channel.receiver_running => Ok(()),
+            // A source that restarts takes nothing from what its replicas can be read for.
+            Some(channel)
+                if channel.receiver_connecting && channel.lag_seconds.is_some_and(|lag| lag <= GRACE) =>
+            {
+                Ok(())
+            }
+            Some(_) => Err("the replica's receiver is not connected"),
         },
     }
 }
@@ -204,6 +213,27 @@ mod tests {
         let state = ServerState { super_read_only: read_only, channel, ..ServerState::default() };
         report.server = Server::Running { state: Box::new(state) };
         readiness(&report).is_ok()
+    }
+
+    #[test]
+    fn a_replica_that_lost_its_source_can_be_read_for_a_while() {
+        let mut report = Board::new(Identity::default(), Stage::Serve).report();
+        let role = GrantedRole::Replica { source: mainstay_proto::Endpoint { host: "a".into(), port: 1 } };
+        let grant = Some(Grant { fence: Fence::default(), role });
+        report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
+        for (lag_seconds, expected) in
+            [(None, false), (Some(0), true), (Some(GRACE), true), (Some(31), false)]
+        {
+            let channel = Channel {
+                receiver_connecting: true,
+                applier_running: true,
+                lag_seconds,
+                ..Channel::default()
+            };
+            let state = ServerState { channel: Some(channel), ..ServerState::default() };
+            report.server = Server::Running { state: Box::new(state) };
+            assert_eq!(readiness(&report).is_ok(), expected, "{lag_seconds:?}");
+        }
     }
 
     #[test]

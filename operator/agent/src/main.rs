@@ -5,6 +5,7 @@ mod credentials;
 mod desk;
 mod http;
 mod install;
+mod lag;
 mod monitor;
 mod mounts;
 mod mysqld;

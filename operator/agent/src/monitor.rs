@@ -1,6 +1,6 @@
 //! Keeps the board's view of the server current while it runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_proto::Server;
 use tokio::time::{MissedTickBehavior, interval};
@@ -52,7 +52,7 @@ pub(crate) async fn observe(
     let mut now = state::read(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     match state::channel(connected).await {
-        Ok(channel) => now.channel = channel,
+        Ok(channel) => now.channel = channel.map(|channel| session.live.lag.since(channel, Instant::now())),
         Err(SqlError::Timeout { .. }) => {
             *client = None;
             if let Server::Running { state } = board.report().server {

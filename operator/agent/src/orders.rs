@@ -24,6 +24,9 @@ pub(crate) struct View<'a> {
     pub(crate) server: &'a Server,
     /// What is being carried out.
     pub(crate) running: Option<&'a Action>,
+    /// The server was made writable in this run, and has not been seen to become read-only since. While the
+    /// statement that makes it so waits for writes, the variable says that it is done.
+    pub(crate) writable: bool,
     /// The agent is ending.
     pub(crate) ending: bool,
 }
@@ -167,7 +170,8 @@ fn role(view: &View<'_>, action: &Action) -> Decision {
     let Server::Running { state } = view.server else {
         return refuse(Refusal::NoServer, "the server does not answer");
     };
-    if view.running.is_none() && settled(action, marker, state) { Decision::Done } else { Decision::Begin }
+    let settled = settled(action, marker, state) && (!view.writable || matches!(action, Action::Lead { .. }));
+    if view.running.is_none() && settled { Decision::Done } else { Decision::Begin }
 }
 
 /// Whether the server already is as the order wants it.

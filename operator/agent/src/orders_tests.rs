@@ -63,6 +63,7 @@ struct Case {
     server: Server,
     running: Option<Action>,
     highest: Fence,
+    writable: bool,
     ending: bool,
 }
 
@@ -74,6 +75,7 @@ fn prepare(directory: Directory) -> Case {
         server: Server::Stopped { last_exit: None },
         running: None,
         highest: Fence { epoch: 5, revision: 5 },
+        writable: false,
         ending: false,
     }
 }
@@ -91,6 +93,7 @@ fn decided(case: &Case, order: &Order) -> String {
         partial: case.partial,
         server: &case.server,
         running: case.running.as_ref(),
+        writable: case.writable,
         ending: case.ending,
     };
     name(&decide(order, &view))
@@ -180,6 +183,8 @@ fn a_role_that_is_held_already_is_not_begun_again_and_any_difference_begins_it()
         (serve(None, running(true, Some(("a", false)))), Action::StandDown, "Done"),
         (serve(None, running(true, Some(("a", true)))), Action::StandDown, "Begin"),
         (serve(primary(false), running(true, None)), Action::StandDown, "Begin"),
+        // The variable says read-only, but writes are still under way.
+        (Case { writable: true, ..serve(None, running(true, None)) }, Action::StandDown, "Begin"),
     ];
     for (case, action, expected) in table {
         let seen = decided(&case, &order(action.clone()));

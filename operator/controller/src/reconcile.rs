@@ -109,8 +109,11 @@ fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
         Outcome::Recorded(_) => Duration::ZERO,
         Outcome::Outdated => OUTDATED,
         Outcome::Later(wait) => *wait,
-        Outcome::Told if settled => jittered(SETTLED),
-        Outcome::Told => jittered(UNDER_WAY),
+        Outcome::Told => {
+            let usual = jittered(if settled { SETTLED } else { UNDER_WAY });
+            let asked = plan.look_again.and_then(|wait| Duration::try_from(wait).ok());
+            asked.map_or(usual, |wait| wait.max(OUTDATED).min(usual))
+        }
     }
 }
 

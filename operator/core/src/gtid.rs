@@ -47,6 +47,14 @@ impl GtidSet {
         other.subtract(self).is_empty()
     }
 
+    /// What is in it but was not first committed by the server with this UUID.
+    #[must_use]
+    pub fn foreign_to(&self, server_uuid: &str) -> GtidSet {
+        let others =
+            self.origins.iter().filter(|(origin, _)| origin.uuid != server_uuid.to_ascii_lowercase());
+        GtidSet { origins: others.map(|(origin, intervals)| (origin.clone(), intervals.clone())).collect() }
+    }
+
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &GtidSet) -> GtidSet {

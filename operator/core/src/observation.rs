@@ -40,6 +40,12 @@ pub struct ClusterObject {
     pub generation: i64,
     /// It is being deleted.
     pub deleting: bool,
+    /// Mainstay's own annotations, by full key.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Mainstay's own finalizers.
+    #[serde(default)]
+    pub finalizers: Vec<String>,
     /// The spec.
     pub spec: MySQLClusterSpec,
     /// The status as last written, with the record in it.

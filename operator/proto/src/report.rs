@@ -259,11 +259,14 @@ pub struct Channel {
     pub source_port: u16,
     /// The receiver (I/O thread) is connected.
     pub receiver_running: bool,
+    /// The receiver lost its source, or never had it, and tries to reach it.
+    pub receiver_connecting: bool,
     /// The applier (SQL thread) runs.
     pub applier_running: bool,
     /// GTIDs received (`Retrieved_Gtid_Set`).
     pub gtid_received: String,
-    /// How far it is behind, in seconds (`Seconds_Behind_Source`); unknown while not connected.
+    /// How far it is behind, in seconds (`Seconds_Behind_Source`). Of a receiver that lost its source: what it was
+    /// then, and the time since, for who can tell what was written meanwhile. Unknown if it never had it.
     pub lag_seconds: Option<u64>,
     /// The receiver's last error.
     pub receiver_error: Option<String>,

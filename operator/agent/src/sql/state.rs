@@ -45,6 +45,7 @@ fn from_row(row: &Row) -> Channel {
         source_host: text(row, "Source_Host"),
         source_port: row.get_opt("Source_Port").and_then(Result::ok).unwrap_or(0),
         receiver_running: text(row, "Replica_IO_Running") == "Yes",
+        receiver_connecting: text(row, "Replica_IO_Running") == "Connecting",
         applier_running: text(row, "Replica_SQL_Running") == "Yes",
         gtid_received: one_line(&text(row, "Retrieved_Gtid_Set")),
         lag_seconds: row.get_opt::<Option<u64>, _>("Seconds_Behind_Source").and_then(Result::ok).flatten(),

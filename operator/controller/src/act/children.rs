@@ -74,6 +74,7 @@ pub(crate) async fn apply(
         cluster_id,
         spec: &cluster.spec,
         replicas: plan.stateful_set_replicas,
+        sees_drains: observation.surroundings.known,
         agent_image: &scope.context.settings.agent_image,
     });
     let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;

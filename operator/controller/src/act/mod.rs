@@ -175,6 +175,7 @@ pub(crate) mod tests {
             primary: None,
             version: None,
             ready: 0,
+            look_again: None,
         }
     }
 }

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Surroundings};
 use mainstay_crd::MySQLCluster;
-use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names};
+use mainstay_crd::names::{
+    ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS, Names,
+};
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
 use crate::agents::Agents;
@@ -29,6 +31,8 @@ pub(crate) fn observe(
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation.unwrap_or_default(),
             deleting: cluster.metadata.deletion_timestamp.is_some(),
+            annotations: ours(cluster.annotations()),
+            finalizers: cluster.finalizers().iter().filter(|f| f.starts_with(GROUP)).cloned().collect(),
             spec: cluster.spec.clone(),
             status: cluster.status.clone().unwrap_or_default(),
         },
@@ -37,6 +41,12 @@ pub(crate) fn observe(
         instances: instances(cluster, names, stores, agents),
         surroundings: Surroundings::default(),
     }
+}
+
+/// Of annotations, Mainstay's own.
+fn ours(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = annotations.iter().filter(|(key, _)| key.starts_with(GROUP));
+    ours.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The first of the Secrets that say whose they are; they are made together and carry one id.

@@ -77,7 +77,9 @@ pub(crate) enum Keep {
 /// Drops from `meta` what nobody reads.
 pub(crate) fn prune(meta: &mut ObjectMeta, keep: Keep) {
     meta.managed_fields = None;
-    meta.finalizers = None;
+    if let Some(finalizers) = &mut meta.finalizers {
+        finalizers.retain(|finalizer| finalizer.starts_with(mainstay_crd::names::GROUP));
+    }
     meta.generate_name = None;
     meta.self_link = None;
     if keep != Keep::Owners {

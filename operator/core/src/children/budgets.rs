@@ -13,10 +13,10 @@ use super::{Blueprint, meta};
 
 /// The primary's budget; none for a cluster of one.
 ///
-/// It allows the eviction. Denied (`minAvailable: 1`), a drain would wait for a switchover, and nothing would make
-/// one: it may deny only once the operator answers a drain by handing over.
+/// It denies the eviction: the operator sees the drain of the node and hands over, whereupon the pod is a replica's.
+/// Where it may not read nodes it would never see one, and the drain would wait for ever: then it is allowed.
 pub(super) fn primary(blueprint: &Blueprint<'_>) -> Option<PodDisruptionBudget> {
-    budget(blueprint, blueprint.names().primary_pdb(), ROLE_PRIMARY, 0)
+    budget(blueprint, blueprint.names().primary_pdb(), ROLE_PRIMARY, i32::from(blueprint.sees_drains))
 }
 
 /// The replicas' budget; none for a cluster of one. One replica at a time may be evicted.

@@ -40,6 +40,8 @@ pub struct Blueprint<'a> {
     pub spec: &'a MySQLClusterSpec,
     /// Number of pods that the StatefulSet is to have.
     pub replicas: u32,
+    /// The operator may read nodes, and so answers a drain with a switchover.
+    pub sees_drains: bool,
     /// Image with the agent's binary.
     pub agent_image: &'a str,
 }

@@ -173,7 +173,8 @@ fn rebuild(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
         return Decision::Blocked(
             Reason::DataWithoutRecord,
             format!(
-                "the last primary was {}, whose claim is kept but has no instance: set spec.replicas to at least {}",
+                "the last primary was, or may have been, {}, whose claim is kept but has no instance: set \
+                 spec.replicas to at least {}",
                 view.names.pod(away),
                 away + 1
             ),
@@ -185,8 +186,7 @@ fn rebuild(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
         epoch: next_epoch(view, highest),
         revision: view.record.revision.max(i64::try_from(highest.revision).unwrap_or(i64::MAX - 1)) + 1,
         primary: Some(signed(elected)),
-        target: None,
-        operations: Vec::new(),
+        ..ReplicationRecord::default()
     };
     let message = format!("kept volumes hold this cluster's data: {} leads again", view.names.pod(elected));
     record(view, next, Reason::PrimaryConfirmed, message)
@@ -215,15 +215,20 @@ fn granted_lead(report: &Report) -> Option<Fence> {
     matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
 }
 
-/// The instance that the newest grants call their source, if it is beyond what the spec asks for, and its claim is
-/// kept: it may hold more than all that are here.
+/// An instance that may hold more than all that are here, because it may have led last: it is beyond what the spec
+/// asks for, its claim is kept, and the newest grants call it their source, or one of those that are here was told
+/// to stand down, so that nobody here can tell who was to lead.
 fn last_primary_away(view: &View<'_>, sets: &[(u32, &Report, GtidSet)]) -> Option<u32> {
-    let grants = sets.iter().filter_map(|(_, r, _)| r.marker()?.grant.as_ref());
-    let newest = grants.max_by_key(|grant| grant.fence)?;
-    let GrantedRole::Replica { source } = &newest.role else { return None };
+    let grants = || sets.iter().filter_map(|(_, r, _)| r.marker()?.grant.as_ref());
+    let stood = grants().count() < sets.len();
+    let source = match grants().max_by_key(|grant| grant.fence).map(|grant| &grant.role) {
+        Some(GrantedRole::Replica { source }) => Some(&source.host),
+        Some(GrantedRole::Primary { .. }) | None => None,
+    };
     view.o.instances.iter().find_map(|(&i, instance)| {
         let kept = instance.claim.as_ref().is_some_and(|claim| claim.cluster_id.is_some());
-        (i >= view.wanted() && kept && view.endpoint(i).host == source.host).then_some(i)
+        let led = stood || source == Some(&view.endpoint(i).host);
+        (i >= view.wanted() && kept && led).then_some(i)
     })
 }
 

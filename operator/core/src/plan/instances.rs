@@ -23,6 +23,10 @@ pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
 }
 
 fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+    // Before it becomes read-only, so that no client is sent to a server that is about to refuse it.
+    if view.target().is_some() && view.primary() == Some(ordinal) {
+        return None;
+    }
     if view.live(ordinal).is_some() {
         return if view.leads(ordinal) {
             Some(ROLE_PRIMARY)

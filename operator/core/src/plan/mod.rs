@@ -2,16 +2,19 @@
 //! the plan's step.
 
 mod bootstrap;
+mod candidates;
 mod identity;
 mod instances;
 mod outlook;
 mod primary;
 mod replicas;
 mod rollout;
+mod switchover;
 #[cfg(test)]
 mod tests;
 mod view;
 
+use jiff::SignedDuration;
 use mainstay_crd::conditions::{Reason, Wanted};
 use mainstay_crd::{ClusterPhase, InstanceStatus, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
@@ -44,6 +47,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// Instances that serve in their role.
     pub ready: u32,
+    /// When to look again at the latest, because time alone will change what is to be done.
+    pub look_again: Option<SignedDuration>,
 }
 
 /// Everything that the operator may ever do to MySQL, a pod, a claim or the record.
@@ -102,10 +107,16 @@ impl Step {
             Step::ReplacePod { .. } => "ReplacePod",
         }
     }
+
+    /// It only writes down what is so: nobody waits for it, and nothing changes by it.
+    pub(crate) fn is_note(&self) -> bool {
+        matches!(self, Step::LabelClaim { .. })
+    }
 }
 
 /// What one question comes to.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful at a time")]
 enum Decision {
     /// Something is to be done.
     Do(Step),
@@ -141,6 +152,9 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     let hash = template_hash(view);
+    if let Some(decision) = hand_over(view) {
+        return Some(decision);
+    }
     if let Some(decision) = rollout::replace_broken(view, &hash) {
         return Some(decision);
     }
@@ -153,14 +167,21 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     let decisions = [
         replicas::label_claims(view),
         primary::decide(view),
+        candidates::decide(view),
         replicas::decide(view),
         rollout::roll(view, &hash),
     ];
     weigh(decisions)
 }
 
+/// A switchover that the record announces goes before all else: nobody can write until it ends.
+fn hand_over(view: &View<'_>) -> Option<Decision> {
+    view.target()?;
+    primary::record_is_current(view).or_else(|| switchover::under_way(view))
+}
+
 /// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.
-fn weigh(decisions: [Option<Decision>; 4]) -> Option<Decision> {
+fn weigh<const N: usize>(decisions: [Option<Decision>; N]) -> Option<Decision> {
     let decisions: Vec<Decision> = decisions.into_iter().flatten().collect();
     let doing = decisions.iter().find(|d| matches!(d, Decision::Do(_)));
     let blocked = decisions.iter().find(|d| matches!(d, Decision::Blocked(..)));
@@ -176,6 +197,7 @@ fn template_hash(view: &View<'_>) -> String {
         cluster_id: view.cluster_id.unwrap_or_default(),
         spec: &cluster.spec,
         replicas: view.stateful_set_replicas(),
+        sees_drains: false,
         agent_image: "",
     })
 }

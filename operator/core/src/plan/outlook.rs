@@ -1,11 +1,13 @@
 //! The plan around the step: the cluster's state in one word, its conditions, its instances.
 
+use jiff::SignedDuration;
 use mainstay_crd::ClusterPhase;
 use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, instances};
+use super::{Decision, Plan, Step, candidates, instances, switchover};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -26,11 +28,18 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
         primary: primary.map(|p| view.names.pod(p)),
         version,
         ready,
+        look_again: look_again(view),
         step: match decision {
             Some(Decision::Do(step)) => Some(step),
             _ => None,
         },
     }
+}
+
+/// While a switchover is under way its bound is near; after one that was given up, its pause ends.
+fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+    let near = view.target().map(|_| SignedDuration::from_secs(1));
+    [near, switchover::rested_in(view)].into_iter().flatten().min()
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
@@ -46,7 +55,11 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
         return ClusterPhase::Lost;
     }
     let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind);
+    let before = view.o.cluster.status.state;
     match primary {
+        // Planned, and over in a moment: no failure.
+        None if handing_over(view).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        Some(_) if handing_over(view).is_some() => before.unwrap_or(ClusterPhase::Degraded),
         None if view.primary().is_some() => ClusterPhase::Failed,
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
@@ -56,38 +69,89 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     }
 }
 
+/// Longest time after a switchover's outcome for which the new primary and those that turn to it are awaited.
+const TAKE_OVER: SignedDuration = SignedDuration::from_secs(10);
+
+/// A switchover is under way, or its outcome is in the record and is being carried out.
+fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
+    if let Some(telling) = switchover::telling(view) {
+        return Some(telling);
+    }
+    let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_none())?;
+    let primary = view.primary()?;
+    let fresh = view.o.now.duration_since(last.ended.as_ref()?.0) < TAKE_OVER;
+    let turning = (0..view.wanted()).any(|i| !view.ready(i));
+    (fresh && turning).then(|| (Reason::SwitchingOver, format!("{} is taking over", view.names.pod(primary))))
+}
+
+/// What a condition of this type said last.
+fn said_before(view: &View<'_>, type_: ConditionType) -> Option<Wanted> {
+    let status = &view.o.cluster.status;
+    let before = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
+    Some(Wanted {
+        type_,
+        status: match before.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        },
+        reason: Reason::parse(&before.reason)?,
+        message: before.message.clone(),
+    })
+}
+
 fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&Decision>) -> Vec<Wanted> {
+    let handing_over = handing_over(view);
     let told = match decision {
         None => None,
-        Some(Decision::Do(step)) => Some(doing(step)),
+        Some(Decision::Do(step)) => doing(view, step),
         Some(Decision::Wait(reason, message) | Decision::Blocked(reason, message)) => {
             Some((*reason, message.clone()))
         }
     };
-    vec![
+    let told = handing_over.clone().or(told);
+    let mut wanted = vec![
         ready_condition(view, primary, ready, told.as_ref()),
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
         blocked(decision),
-    ]
+    ];
+    // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
+    // only written down.
+    for condition in &mut wanted {
+        let keeps = match condition.type_ {
+            ConditionType::Ready | ConditionType::Available => handing_over.is_some(),
+            ConditionType::Progressing => matches!(decision, Some(Decision::Do(step)) if step.is_note()),
+            _ => false,
+        };
+        if let Some(before) = said_before(view, condition.type_).filter(|_| keeps) {
+            *condition = before;
+        }
+    }
+    wanted
 }
 
-fn doing(step: &Step) -> (Reason, String) {
-    match step {
+/// What a step is part of, in words that are the same from its announcement to its end.
+fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
+    Some(match step {
         Step::Record { reason, message, .. } => (*reason, message.clone()),
-        Step::Order { order, message, .. } => {
-            let reason = match order.action.kind() {
-                "Initialize" => Reason::Initializing,
-                "Clone" => Reason::Cloning,
-                "Follow" => Reason::CatchingUp,
-                _ => Reason::NoPrimary,
-            };
-            (reason, message.clone())
+        Step::Order { ordinal, order, .. } => {
+            let name = view.names.pod(*ordinal);
+            match &order.action {
+                Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
+                Action::Clone { donor, .. } => {
+                    let donor = donor.host.split('.').next().unwrap_or_default();
+                    (Reason::Cloning, format!("{name} is being cloned from {donor}"))
+                }
+                Action::Follow { .. } => (Reason::CatchingUp, format!("{name} is catching up")),
+                Action::Lead { .. } => (Reason::NoPrimary, format!("{name} is being made to lead")),
+                Action::StandDown => (Reason::SwitchingOver, format!("{name} stands down")),
+            }
         }
-        Step::LabelClaim { claim, .. } => (Reason::CatchingUp, format!("{claim} is being labelled")),
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
-    }
+        Step::LabelClaim { .. } => return None,
+    })
 }
 
 fn ready_condition(
@@ -126,7 +190,9 @@ fn progressing(decision: Option<&Decision>, told: Option<&(Reason, String)>) -> 
 }
 
 fn spec_valid(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
-    let primary_in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
+    let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
+    let primary_in_the_way =
+        in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
     let (valid, reason, message) = match (decision, primary_in_the_way) {
         (Some(Decision::Blocked(Reason::InvalidSpec, message)), _) => {
             (false, Reason::InvalidSpec, message.clone())
@@ -135,7 +201,8 @@ fn spec_valid(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
             false,
             Reason::PrimaryInTheWay,
             format!(
-                "spec.replicas is {}, but {} leads: its instance is kept. Set spec.replicas to at least {}",
+                "spec.replicas is {}, but {} leads and no instance that stays can take over: its instance is kept until one \
+                 can. Or set spec.replicas to at least {}",
                 view.wanted(),
                 view.names.pod(primary),
                 primary + 1

@@ -59,7 +59,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     }
     let action = Action::Lead { alone };
     if report.busy() {
-        return Some(Decision::Wait(Reason::NoPrimary, format!("{name} is carrying out an order")));
+        return Some(Decision::Wait(Reason::NoPrimary, format!("{name} is being made to lead")));
     }
     Some(send(view, report, action, format!("the record names {name} as primary")))
 }

@@ -168,7 +168,7 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
         return Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {why}")));
     }
     if report.busy() {
-        return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is carrying out an order")));
+        return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is catching up")));
     }
     Some(send(view, report, Action::Follow { source }, format!("{name} does not follow the primary yet")))
 }

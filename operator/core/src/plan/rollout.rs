@@ -6,35 +6,48 @@
 use std::cmp::Reverse;
 
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::Stage;
+use mainstay_proto::{Stage, TaskState};
 
+use super::candidates;
 use super::view::{Seen, View};
 use super::{Decision, Step};
 use crate::Pod;
 
 /// A pod that does not serve and would be made differently now.
 pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
-    view.o.instances.iter().find_map(|(&ordinal, instance)| {
-        let pod = outdated(instance.pod.as_ref()?, hash)?;
+    view.ordinals().find_map(|ordinal| {
+        let pod = outdated(view.instance(ordinal)?.pod.as_ref()?, hash)?;
         let cloning = view.live(ordinal).is_some_and(|r| r.stage == Stage::Prepare && r.busy());
         let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
-        (!serves && !cloning)
+        (!serves && !cloning && !joining(view, ordinal))
             .then(|| replace(view, ordinal, pod, "it does not serve and the spec has changed"))
     })
 }
 
-/// The next of the pods that serve, once all of them do.
+/// Its server is up and only waits for a role: the primary's, or whom to follow once there is a primary. That may
+/// not be its template's fault, and replacing it would make clients wait.
+fn joining(view: &View<'_>, ordinal: u32) -> bool {
+    let Some(report) = view.live(ordinal).filter(|report| report.serving().is_some()) else { return false };
+    let failed = report.task.as_ref().is_some_and(|task| matches!(task.state, TaskState::Failed { .. }));
+    let led = view.primary().is_some_and(|primary| primary != ordinal && view.leads(primary));
+    view.primary().is_some() && !failed && !led
+}
+
+/// The next of the pods that serve, once all of them do. The primary hands over before it is replaced.
 pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
     let mut stale: Vec<(u32, &Pod)> =
         view.ordinals().filter_map(|i| Some((i, outdated(view.instance(i)?.pod.as_ref()?, hash)?))).collect();
     stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
     let &(ordinal, pod) = stale.first()?;
-    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i)) {
+    // The kubelet must have seen it too: until then, no Service leads to it.
+    let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
+    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i) || !served(i)) {
         let message =
             format!("{} is replaced once {} serves", view.names.pod(ordinal), view.names.pod(missing));
         return Some(Decision::Wait(Reason::Rolling, message));
     }
-    Some(replace(view, ordinal, pod, "the spec has changed"))
+    let first = (Some(ordinal) == view.primary()).then(|| candidates::before_replacing(view)).flatten();
+    Some(first.unwrap_or_else(|| replace(view, ordinal, pod, "the spec has changed")))
 }
 
 fn outdated<'a>(pod: &'a Pod, hash: &str) -> Option<&'a Pod> {

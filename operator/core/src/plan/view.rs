@@ -58,16 +58,26 @@ impl<'a> View<'a> {
         Endpoint { host, port: pod::ports::MYSQL }
     }
 
+    /// The instance that is to lead, while the primary hands over.
+    pub(super) fn target(&self) -> Option<u32> {
+        self.record.target.and_then(|t| u32::try_from(t).ok())
+    }
+
     /// Number of pods: what the spec asks for, but never without the primary. A second instance waits until the
     /// first knows that it is no longer alone: else a restart would make it writable by itself.
     pub(super) fn stateful_set_replicas(&self) -> u32 {
         let Some(primary) = self.primary() else { return self.wanted() };
-        let replicas = self.wanted().max(primary + 1);
         let alone = self.live(primary).and_then(Seen::marker).is_some_and(|marker| {
             matches!(&marker.grant, Some(grant) if grant.role == GrantedRole::Primary { alone: true })
         });
         let others = self.o.instances.iter().any(|(&i, instance)| i != primary && instance.pod.is_some());
-        if alone && !others { primary + 1 } else { replicas }
+        if alone && !others { primary + 1 } else { self.staying() }
+    }
+
+    /// What the spec asks for, but never without the primary and whoever is to take over from it.
+    fn staying(&self) -> u32 {
+        let least = |ordinal: Option<u32>| ordinal.map_or(0, |i| i.saturating_add(1));
+        self.wanted().max(least(self.primary())).max(least(self.target()))
     }
 
     /// The cluster is to have one instance, and no other has a pod.
@@ -91,18 +101,14 @@ impl<'a> View<'a> {
         self.primary() == Some(ordinal) && granted && report.serving().is_some_and(|s| !s.super_read_only)
     }
 
-    /// It follows the record's primary without an error, whatever its lag.
-    pub(super) fn follows(&self, ordinal: u32) -> bool {
-        self.channel_to_primary(ordinal).is_some_and(|c| c.receiver_running && c.applier_running)
-    }
-
-    /// It follows and is not too far behind.
+    /// It follows and is not too far behind. One that lost its source a moment ago still counts: its agent lets
+    /// the lag grow meanwhile.
     pub(super) fn in_time(&self, ordinal: u32) -> bool {
-        self.follows(ordinal)
-            && self
-                .channel_to_primary(ordinal)
-                .and_then(|c| c.lag_seconds)
-                .is_some_and(|lag| lag <= LAG_LIMIT)
+        self.channel_to_primary(ordinal).is_some_and(|channel| {
+            channel.applier_running
+                && (channel.receiver_running || channel.receiver_connecting)
+                && channel.lag_seconds.is_some_and(|lag| lag <= LAG_LIMIT)
+        })
     }
 
     /// It serves in its role, and is not about to end.

@@ -63,11 +63,15 @@ fn allowed(budget: &PodDisruptionBudget, pods: i32) -> i32 {
 }
 
 #[test]
-fn a_drain_takes_one_replica_at_a_time_and_never_hangs() {
+fn a_drain_takes_one_replica_at_a_time_and_waits_for_the_primary_to_hand_over() {
     for replicas in 2..=9 {
-        let children = children(json!({"replicas": replicas}));
-        assert_eq!(allowed(&children.replica_pdb.unwrap(), replicas - 1), 1, "{replicas} instances");
-        assert_eq!(allowed(&children.primary_pdb.unwrap(), 1), 1, "{replicas} instances");
+        let spec = spec(json!({"replicas": replicas}));
+        let seen = build(&blueprint(&spec));
+        assert_eq!(allowed(&seen.replica_pdb.unwrap(), replicas - 1), 1, "{replicas} instances");
+        assert_eq!(allowed(&seen.primary_pdb.unwrap(), 1), 0, "{replicas} instances");
+        // Nobody would answer.
+        let unseen = build(&Blueprint { sees_drains: false, ..blueprint(&spec) });
+        assert_eq!(allowed(&unseen.primary_pdb.unwrap(), 1), 1, "{replicas} instances");
     }
 }
 

@@ -30,6 +30,7 @@ fn blueprint(spec: &MySQLClusterSpec) -> Blueprint<'_> {
         cluster_id: CLUSTER_ID,
         spec,
         replicas: u32::try_from(spec.replicas).unwrap(),
+        sees_drains: true,
         agent_image: "mainstay/agent:1",
     }
 }

@@ -1,17 +1,18 @@
 //! A world of instances that carries out what the plan says, as agents and the StatefulSet would.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
+use jiff::{SignedDuration, Timestamp};
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
+use mainstay_crd::{InstanceStatus, MySQLClusterSpec, MySQLClusterStatus};
 use mainstay_proto::{
     Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
-    ServerState, Stage, Task, pod,
+    ServerState, Stage, Task, TaskState, pod,
 };
 use serde_json::json;
 
 use crate::{
-    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, Surroundings, plan,
+    Agent, Claim, ClusterObject, GtidSet, Instance, Node, Observation, Plan, Pod, Step, Surroundings, plan,
 };
 
 pub(super) const NAME: &str = "shop";
@@ -25,6 +26,8 @@ pub(super) struct Volume {
     pub(super) directory: Option<Directory>,
     pub(super) gtids: GtidSet,
     pub(super) purged: GtidSet,
+    /// Transactions that this instance was the first to commit.
+    pub(super) committed: u64,
     pub(super) highest: Fence,
 }
 
@@ -48,6 +51,14 @@ pub(super) struct World {
     pub(super) pods: BTreeMap<u32, Process>,
     pub(super) replicas: u32,
     pub(super) secrets: Option<String>,
+    pub(super) now: Timestamp,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Nodes, by ordinal, that are being drained.
+    pub(super) drained: BTreeSet<u32>,
+    /// Replicas that receive nothing at the moment, and say nothing of it.
+    pub(super) stalled: BTreeSet<u32>,
+    /// All that clients were told to be committed.
+    pub(super) acknowledged: GtidSet,
     /// Directories that were initialised, ever: I4 says one.
     pub(super) initialized: u32,
     ids: u64,
@@ -69,6 +80,11 @@ impl World {
             pods: BTreeMap::new(),
             replicas: 0,
             secrets: None,
+            now: Timestamp::UNIX_EPOCH,
+            annotations: BTreeMap::new(),
+            drained: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            acknowledged: GtidSet::default(),
             initialized: 0,
             ids: 0,
         }
@@ -89,25 +105,32 @@ impl World {
     pub(super) fn observe(&mut self) -> Observation {
         let fresh_id = self.id("fresh");
         let known = self.volumes.keys().chain(self.pods.keys()).copied();
-        let ordinals: std::collections::BTreeSet<u32> =
-            known.chain(0..u32::try_from(self.spec.replicas).unwrap()).collect();
+        let ordinals: BTreeSet<u32> = known.chain(0..u32::try_from(self.spec.replicas).unwrap()).collect();
         let instances = ordinals.into_iter().map(|i| (i, self.instance(i))).collect();
         Observation {
-            now: Timestamp::UNIX_EPOCH,
+            now: self.now,
             cluster: ClusterObject {
                 namespace: NAMESPACE.into(),
                 name: NAME.into(),
                 uid: "uid".into(),
                 generation: 1,
                 deleting: false,
+                annotations: self.annotations.clone(),
+                finalizers: Vec::new(),
                 spec: self.spec.clone(),
                 status: self.status.clone(),
             },
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
-            surroundings: Surroundings::default(),
+            surroundings: self.surroundings(),
         }
+    }
+
+    /// Each ordinal has a node of its own.
+    fn surroundings(&self) -> Surroundings {
+        let node = |i: &u32| (node(*i), Node { cordoned: self.drained.contains(i), ..Node::default() });
+        Surroundings { known: true, nodes: self.pods.keys().map(node).collect(), ..Surroundings::default() }
     }
 
     fn instance(&self, ordinal: u32) -> Instance {
@@ -125,6 +148,7 @@ impl World {
         let serving = runs && (process.writable || process.channel.is_some());
         let pod = Pod {
             uid: process.uid.clone(),
+            node: Some(node(ordinal)),
             role: process.role.clone(),
             ready: serving,
             started: true,
@@ -148,7 +172,7 @@ impl World {
             Server::Running {
                 state: Box::new(ServerState {
                     version: "9.7.4".into(),
-                    server_uuid: format!("server-{ordinal}"),
+                    server_uuid: uuid(ordinal),
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
@@ -164,7 +188,7 @@ impl World {
             agent_version: "0".into(),
             identity: Identity { ordinal, pod_uid: process.uid.clone(), ..Identity::default() },
             stage: if complete { Stage::Serve } else { Stage::Prepare },
-            at: Timestamp::UNIX_EPOCH,
+            at: self.now,
             highest: volume.highest,
             directory,
             task: process.task.clone(),
@@ -180,17 +204,49 @@ impl World {
         if let Some(step) = plan.step.clone() {
             self.carry_out(step);
         }
+        self.replicate();
+        self.now += SignedDuration::from_secs(1);
+        self.check();
         plan
+    }
+
+    /// What must hold at any time.
+    fn check(&self) {
+        let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
+        assert!(writable.len() <= 1, "I2: two are writable: {writable:?}");
+        let Some(primary) = self.recorded_primary() else { return };
+        if let Some(volume) = self.volumes.get(&primary).filter(|v| v.directory.is_some()) {
+            assert!(volume.gtids.contains(&self.acknowledged), "I3: {primary} lacks acknowledged writes");
+        }
+    }
+
+    /// A person asks that this ordinal lead, or any other than now.
+    pub(super) fn ask(&mut self, to: Option<u32>) {
+        let to = to.map_or(SWITCHOVER_TO_ANY.into(), |i| format!("{NAME}-{i}"));
+        self.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), to);
+    }
+
+    /// Replicas that can't go on, because the primary no longer has what they lack.
+    pub(super) fn cut_off(plan: &Plan) -> Vec<u32> {
+        let cut = |i: &InstanceStatus| i.message.as_ref().is_some_and(|m| m.contains("no longer keeps"));
+        plan.instances.iter().filter(|i| cut(i)).map(|i| i.ordinal.unsigned_abs()).collect()
+    }
+
+    pub(super) fn recorded_primary(&self) -> Option<u32> {
+        self.status.replication.as_ref()?.primary.map(i32::unsigned_abs)
     }
 
     /// Turns until nothing is left to do.
     pub(super) fn settle(&mut self) -> Plan {
-        for _ in 0..200 {
+        for _ in 0..400 {
             let before = self.pods.len();
             let plan = self.turn();
             let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
             if plan.step.is_none() && before == self.pods.len() && applied {
-                return self.turn();
+                match plan.look_again {
+                    Some(wait) => self.now += wait,
+                    None => return self.turn(),
+                }
             }
         }
         panic!("it never settles: {:?}", self.turn());
@@ -251,8 +307,9 @@ impl World {
             }
             Step::ReplacePod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
-                assert_eq!(self.pods[&ordinal].uid, uid);
-                self.pods.remove(&ordinal);
+                if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
+                    self.pods.remove(&ordinal);
+                }
             }
         }
     }
@@ -268,7 +325,7 @@ impl World {
         };
         let cluster_id = order.cluster_id.clone();
         let volume = self.volumes.get_mut(&ordinal).unwrap();
-        let process = self.pods.get_mut(&ordinal).unwrap();
+        let Some(process) = self.pods.get_mut(&ordinal) else { return };
         assert_eq!(process.uid, order.pod_uid, "an order must name the pod that it was decided for");
         assert!(fence >= volume.highest, "an order from the past");
         volume.highest = fence;
@@ -297,12 +354,25 @@ impl World {
             Action::Follow { source } => {
                 grant(volume, fence, GrantedRole::Replica { source: source.clone() })
             }
-            Action::StandDown => process.writable = false,
+            Action::StandDown => withdraw(volume),
         }
-        if let Action::Lead { .. } = &order.action {
-            process.channel = None;
-            process.writable = true;
+        match &order.action {
+            Action::Lead { .. } => {
+                process.channel = None;
+                process.writable = true;
+            }
+            Action::StandDown => {
+                process.writable = false;
+                process.channel.iter_mut().for_each(|channel| channel.receiver_running = false);
+            }
+            _ => {}
         }
+        let operation = match &order.action {
+            Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation.clone()),
+            _ => None,
+        };
+        let (kind, state) = (order.action.kind().into(), TaskState::Done);
+        process.task = Some(Task { fence, kind, operation, state, progress: None });
         resume(volume, process);
     }
 
@@ -310,20 +380,49 @@ impl World {
         self.pods.keys().copied().find(|&i| pod::host(NAMESPACE, NAME, i) == host)
     }
 
-    /// A client's commit on whoever is writable; replicas have it at once.
+    /// A client's commit on whoever is writable.
     pub(super) fn write(&mut self) {
-        let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
-        assert!(writable.len() <= 1, "two are writable: {writable:?}");
-        let Some(&primary) = writable.first() else { return };
-        let next = self.volumes[&primary].gtids.count() + 1;
-        let set: GtidSet = format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{next}").parse().unwrap();
-        let host = pod::host(NAMESPACE, NAME, primary);
-        for (i, process) in &self.pods {
-            let follows = process.channel.as_ref().is_some_and(|c| c.source_host == host);
-            if *i == primary || follows {
-                self.volumes.get_mut(i).unwrap().gtids = set.clone();
+        self.check();
+        let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
+        let volume = self.volumes.get_mut(&primary).unwrap();
+        volume.committed += 1;
+        let own: GtidSet = format!("{}:1-{}", uuid(primary), volume.committed).parse().unwrap();
+        volume.gtids = volume.gtids.union(&own);
+        self.acknowledged = self.acknowledged.union(&own);
+    }
+
+    /// Replicas receive and apply what their source has, if it still has what they lack.
+    pub(super) fn replicate(&mut self) {
+        for (&i, process) in &mut self.pods {
+            let (Some(channel), false) = (&mut process.channel, self.stalled.contains(&i)) else { continue };
+            let source = (0..9).find(|&s| pod::host(NAMESPACE, NAME, s) == channel.source_host);
+            let Some(source) = source.and_then(|s| self.volumes.get(&s)) else { continue };
+            let (gtids, purged) = (source.gtids.clone(), source.purged.clone());
+            let own = self.volumes.get_mut(&i).unwrap();
+            if channel.receiver_error.is_some() || !channel.receiver_running {
+                continue;
+            }
+            if own.gtids.contains(&purged) {
+                own.gtids = own.gtids.union(&gtids);
+            } else {
+                channel.receiver_running = false;
+                channel.receiver_error = Some("error 13114: purged".into());
             }
         }
+    }
+}
+
+pub(super) fn uuid(ordinal: u32) -> String {
+    format!("3e11fa47-71ca-11e1-9e33-c80aa942956{ordinal}")
+}
+
+pub(super) fn node(ordinal: u32) -> String {
+    format!("node-{ordinal}")
+}
+
+fn withdraw(volume: &mut Volume) {
+    if let Some(Directory::Complete { marker }) = &mut volume.directory {
+        marker.grant = None;
     }
 }
 
@@ -340,6 +439,9 @@ fn resume(volume: &Volume, process: &mut Process) {
     match marker.grant.as_ref().map(|g| &g.role) {
         Some(GrantedRole::Replica { source }) => {
             process.writable = false;
+            if process.channel.as_ref().is_some_and(|c| c.source_host == source.host && c.receiver_running) {
+                return;
+            }
             process.channel = Some(Channel {
                 source_host: source.host.clone(),
                 source_port: source.port,

@@ -1,0 +1,194 @@
+//! Who could take over, and what asks for it.
+
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
+use mainstay_crd::{ReplicationRecord, SwitchoverReason};
+
+use super::view::{Seen, View, gtids};
+use super::{Decision, record, switchover};
+use crate::Agent;
+
+/// A replica further behind than this, in seconds, would keep clients waiting for too long.
+const NEAR: u64 = 10;
+
+/// What asks for a switchover, if anything does.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    let primary = view.primary().filter(|&p| view.leads(p))?;
+    requested(view, primary).or_else(|| unasked(view, primary))
+}
+
+/// A replica that could lead now: near, not about to end, holding nothing that the primary lacks, and not on a node
+/// that is being drained. Of several, the one that the others can follow, and that lacks least.
+pub(super) fn best(view: &View<'_>) -> Option<u32> {
+    let could = (0..view.wanted()).filter(|&i| refusal(view, i).is_none() && !on_drained_node(view, i));
+    could.min_by_key(|&i| (cut_off(view, i), missing(view, i), i))
+}
+
+/// Replicas that could not follow this one, because it no longer has the binary logs of what they lack.
+fn cut_off(view: &View<'_>, ordinal: u32) -> usize {
+    let state = |i: u32| view.live(i)?.serving();
+    let Some(purged) = state(ordinal).and_then(|s| gtids(&s.gtid_purged)) else { return 0 };
+    let lacks = |i: u32| {
+        let own = state(i).and_then(|s| gtids(&s.gtid_executed));
+        own.is_some_and(|own| !own.contains(&purged))
+    };
+    (0..view.wanted()).filter(|&i| i != ordinal && Some(i) != view.primary() && lacks(i)).count()
+}
+
+/// A replica to which the primary hands over before its pod is replaced; `None` if there is nobody to wait for.
+/// `Some(Err)` says why not yet.
+pub(super) fn before_replacing(view: &View<'_>) -> Option<Decision> {
+    let others = (0..view.wanted()).any(|i| Some(i) != view.primary());
+    if !others {
+        return None;
+    }
+    if let Some(paused) = paused(view) {
+        return Some(paused);
+    }
+    match best(view) {
+        Some(target) => switchover::announce(view, target, SwitchoverReason::Rolling, None),
+        None => Some(Decision::Wait(
+            Reason::SwitchoverWaiting,
+            "the primary's pod is replaced once a replica can take over".into(),
+        )),
+    }
+}
+
+/// After one that was given up.
+fn paused(view: &View<'_>) -> Option<Decision> {
+    let last = view.record.switchover.as_ref()?.given_up.as_ref().filter(|_| !switchover::rested(view))?;
+    Some(Decision::Wait(
+        Reason::SwitchoverGivenUp,
+        format!("the last switchover was given up: {last}. Another is tried later"),
+    ))
+}
+
+/// Why an instance that is to take over no longer can. An agent that has not been heard of yet is no reason.
+pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> {
+    let instance = view.instance(ordinal);
+    let Some(pod) = instance.and_then(|i| i.pod.as_ref()) else { return Some("it has no pod".into()) };
+    if pod.deleting {
+        return Some("its pod is ending".into());
+    }
+    if let Some(trouble) = &pod.trouble {
+        return Some(trouble.clone());
+    }
+    match &instance?.agent {
+        Agent::Unheard => None,
+        Agent::Broken { error, .. } => Some(format!("its agent can't be reached: {error}")),
+        Agent::Live { report } => match report.serving() {
+            None => Some("its server is not up".into()),
+            Some(state) => match &state.channel {
+                None => Some("it does not replicate".into()),
+                Some(channel) if !channel.applier_running => {
+                    Some(channel.applier_error.clone().unwrap_or_else(|| "its applier does not run".into()))
+                }
+                Some(_) => None,
+            },
+        },
+    }
+}
+
+/// Why an instance can't be begun with.
+fn refusal(view: &View<'_>, ordinal: u32) -> Option<String> {
+    if Some(ordinal) == view.primary() {
+        return Some("it leads already".into());
+    }
+    if !view.ready(ordinal) {
+        return Some("it does not follow the primary in time".into());
+    }
+    if let Some(errant) = errant(view, ordinal) {
+        return Some(errant);
+    }
+    let lag = view.live(ordinal)?.serving()?.channel.as_ref()?.lag_seconds;
+    lag.is_none_or(|lag| lag > NEAR).then(|| format!("it is more than {NEAR} s behind"))
+}
+
+/// Transactions of others that the primary lacks. Those of the primary itself may be newer than its last report.
+fn errant(view: &View<'_>, ordinal: u32) -> Option<String> {
+    let leader = view.live(view.primary()?)?.serving()?;
+    let own = gtids(&view.live(ordinal)?.serving()?.gtid_executed)?;
+    let errant = own.subtract(&gtids(&leader.gtid_executed)?).foreign_to(&leader.server_uuid);
+    (!errant.is_empty()).then(|| format!("it holds transactions that the primary does not have ({errant})"))
+}
+
+fn missing(view: &View<'_>, ordinal: u32) -> u64 {
+    let executed = |i: u32| gtids(&view.live(i)?.serving()?.gtid_executed);
+    let sets = view.primary().and_then(executed).zip(executed(ordinal));
+    sets.map_or(u64::MAX, |(leader, own)| leader.subtract(&own).count())
+}
+
+fn on_drained_node(view: &View<'_>, ordinal: u32) -> bool {
+    let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
+    node.and_then(|name| view.o.surroundings.nodes.get(name)).is_some_and(|node| node.cordoned)
+}
+
+/// What a person asks for with the annotation: each value is answered once.
+fn requested(view: &View<'_>, primary: u32) -> Option<Decision> {
+    let asked = view.o.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
+    let answered = view.record.answered_request.as_ref();
+    let asked = match (asked, answered) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
+        (Some(asked), Some(answered)) if asked == answered => return None,
+        (Some(asked), _) => asked,
+    };
+    if asked == SWITCHOVER_TO_ANY {
+        return Some(match best(view) {
+            Some(target) => begin_requested(view, target, asked)?,
+            None => waits(format!("a switchover to {asked} was asked for; no replica can take over now")),
+        });
+    }
+    let target = view.names.ordinal_of_pod(asked).filter(|&i| i < view.wanted());
+    let Some(target) = target else {
+        let message =
+            format!("no switchover to {asked}: it is not the name of a pod that spec.replicas asks for");
+        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+    };
+    if target == primary {
+        let message = format!("no switchover to {asked}: it leads already");
+        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+    }
+    if let Some(errant) = errant(view, target) {
+        let message = format!("no switchover to {asked}: {errant}");
+        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+    }
+    Some(match refusal(view, target) {
+        None => begin_requested(view, target, asked)?,
+        Some(why) => waits(format!("a switchover to {asked} was asked for, but {why}")),
+    })
+}
+
+fn waits(message: String) -> Decision {
+    Decision::Wait(Reason::SwitchoverWaiting, message)
+}
+
+fn begin_requested(view: &View<'_>, target: u32, asked: &str) -> Option<Decision> {
+    switchover::announce(view, target, SwitchoverReason::Requested, Some(asked.into()))
+}
+
+/// Writes down that a request was answered.
+fn answer(view: &View<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    let next = ReplicationRecord { answered_request: asked.map(String::from), ..view.record.clone() };
+    record(view, next, reason, message)
+}
+
+/// The primary's ordinal is to go, or its node is being drained.
+fn unasked(view: &View<'_>, primary: u32) -> Option<Decision> {
+    let reason = if primary >= view.wanted() {
+        SwitchoverReason::ScalingDown
+    } else if on_drained_node(view, primary) {
+        SwitchoverReason::NodeDrain
+    } else {
+        return None;
+    };
+    match best(view) {
+        Some(target) => paused(view).or_else(|| switchover::announce(view, target, reason, None)),
+        // A drain that nobody can answer is the budget's to hold up.
+        None if reason == SwitchoverReason::NodeDrain => None,
+        None => Some(waits(format!(
+            "{} leads, but spec.replicas no longer asks for it: it stays until a replica can take over",
+            view.names.pod(primary)
+        ))),
+    }
+}

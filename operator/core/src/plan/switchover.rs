@@ -1,0 +1,218 @@
+//! A planned change of the primary. It loses nothing, whatever the replication: the old primary is read-only and
+//! its right to lead taken back before its set is read, and nobody is promoted who lacks any of it.
+//!
+//! The path, each state of it observable: *announced* (`target` in the record; the old primary loses its label) →
+//! it *stands*, read-only and without its grant → the candidate holds all that it held → *outcome* (the candidate
+//! is `primary` in a new epoch, from where it is ordered to lead and the others to follow it). Until the outcome it
+//! can be given up at any point: the record without `target`, and the old primary is ordered to lead again.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::{ReplicationRecord, Switchover, SwitchoverReason};
+use mainstay_proto::{Action, Report, TaskState};
+
+use super::candidates::cannot_take_over;
+use super::view::{Seen, View, gtids};
+use super::{Decision, record, send};
+use crate::GtidSet;
+
+/// From the announcement to a candidate that holds everything. Nobody can write meanwhile.
+pub(super) const BOUND: SignedDuration = SignedDuration::from_secs(30);
+/// After one that was given up, the operator begins none by itself for this long.
+pub(super) const PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The next step of the switchover that the record announces. `None`: it announces none.
+pub(super) fn under_way(view: &View<'_>) -> Option<Decision> {
+    let target = view.target()?;
+    let Some(from) = view.primary().filter(|&p| p != target) else {
+        return Some(give_up(view, "the record names no other instance as primary".into()));
+    };
+    if let Some(why) = cannot_take_over(view, target) {
+        return Some(give_up(view, format!("{} can't take over: {why}", view.names.pod(target))));
+    }
+    let stands = stands(view, from);
+    let recorded = view.record.switchover.as_ref().and_then(|s| s.held.as_deref());
+    Some(match stands.as_deref().or(recorded) {
+        Some(held) => catch_up(view, from, target, held, recorded.is_none()),
+        None if late(view) => {
+            give_up(view, format!("{} did not become read-only in time", view.names.pod(from)))
+        }
+        None => stand_down(view, from, target),
+    })
+}
+
+/// Announces that `target` is to lead.
+pub(super) fn announce(
+    view: &View<'_>,
+    target: u32,
+    reason: SwitchoverReason,
+    answered: Option<String>,
+) -> Option<Decision> {
+    let from = view.names.pod(view.primary()?);
+    let why = match reason {
+        SwitchoverReason::Requested => "a person asked for it",
+        SwitchoverReason::ScalingDown => "spec.replicas no longer asks for its instance",
+        SwitchoverReason::Rolling => "its pod is to be replaced, because the spec has changed",
+        SwitchoverReason::NodeDrain => "its node takes no new pods",
+    };
+    let next = ReplicationRecord {
+        revision: view.record.revision + 1,
+        target: i32::try_from(target).ok(),
+        switchover: Some(Switchover {
+            reason,
+            since: Time(view.o.now),
+            held: None,
+            ended: None,
+            given_up: None,
+        }),
+        answered_request: answered.or_else(|| view.record.answered_request.clone()),
+        ..view.record.clone()
+    };
+    let message = format!("{from} hands over to {}: {why}", view.names.pod(target));
+    Some(record(view, next, Reason::SwitchingOver, message))
+}
+
+/// Whether the operator may begin one by itself: not soon after one that was given up.
+pub(super) fn rested(view: &View<'_>) -> bool {
+    let Some(last) = view.record.switchover.as_ref().filter(|last| last.given_up.is_some()) else {
+        return true;
+    };
+    last.ended.as_ref().is_none_or(|ended| view.o.now.duration_since(ended.0) >= PAUSE)
+}
+
+/// When [`rested`] will be true.
+pub(super) fn rested_in(view: &View<'_>) -> Option<SignedDuration> {
+    let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_some())?;
+    Some(PAUSE - view.o.now.duration_since(last.ended.as_ref()?.0)).filter(|left| left.is_positive())
+}
+
+/// What is said while one is under way.
+pub(super) fn telling(view: &View<'_>) -> Option<(Reason, String)> {
+    let (from, target) = (view.primary()?, view.target()?);
+    let message = format!("{} is handing over to {}", view.names.pod(from), view.names.pod(target));
+    Some((Reason::SwitchingOver, message))
+}
+
+fn late(view: &View<'_>) -> bool {
+    let since = view.record.switchover.as_ref().map(|s| s.since.0);
+    since.is_none_or(|since| view.o.now.duration_since(since) >= BOUND)
+}
+
+/// The set that the old primary held, as it reported after it was read-only for good: its agent has carried out
+/// this record's order to stand down. While `SET GLOBAL super_read_only` still waits for writes, the variable
+/// reads 1 already; only the order's outcome tells.
+fn stands(view: &View<'_>, from: u32) -> Option<String> {
+    let report = view.live(from)?;
+    let state = report.serving()?;
+    let done = report.task.as_ref().is_some_and(|task| {
+        task.kind == Action::StandDown.kind() && task.state == TaskState::Done && task.fence == view.fence()
+    });
+    let withdrawn = report.marker()?.grant.is_none();
+    (done && withdrawn && state.super_read_only).then(|| state.gtid_executed.clone())
+}
+
+fn stand_down(view: &View<'_>, from: u32, target: u32) -> Decision {
+    let waiting = |why: &str| {
+        let message =
+            format!("{} is handing over to {}: {why}", view.names.pod(from), view.names.pod(target));
+        Decision::Wait(Reason::SwitchingOver, message)
+    };
+    let Some(report) = view.live(from) else { return waiting("its agent has not reported") };
+    if report.serving().is_none() {
+        return waiting("its server is not up");
+    }
+    if under_this_record(view, report, Action::StandDown.kind()) == Some(&TaskState::Running) {
+        return waiting("it is becoming read-only");
+    }
+    send(view, report, Action::StandDown, format!("it hands over to {}", view.names.pod(target)))
+}
+
+/// The old primary stands; `held` is all that it has.
+fn catch_up(view: &View<'_>, from: u32, target: u32, held: &str, keep: bool) -> Decision {
+    let (Some(all), Some(has)) = (gtids(held), executed(view, target)) else {
+        return if late(view) {
+            give_up(view, format!("what {} holds can't be read", view.names.pod(target)))
+        } else {
+            Decision::Wait(Reason::SwitchingOver, format!("{} has not reported", view.names.pod(target)))
+        };
+    };
+    let errant = has.subtract(&all);
+    if !errant.is_empty() {
+        let (target, from) = (view.names.pod(target), view.names.pod(from));
+        return give_up(view, format!("{target} holds transactions that {from} does not have ({errant})"));
+    }
+    if has.contains(&all) {
+        return outcome(view, from, target);
+    }
+    if late(view) {
+        return give_up(view, format!("{} did not catch up in time", view.names.pod(target)));
+    }
+    if keep {
+        return keep_held(view, from, held);
+    }
+    refresh(view, from, target)
+}
+
+fn executed(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
+    gtids(&view.live(ordinal)?.serving()?.gtid_executed)
+}
+
+/// Should the old primary die from now on, it is known what must not be missing.
+fn keep_held(view: &View<'_>, from: u32, held: &str) -> Decision {
+    let switchover = view.record.switchover.clone().map(|s| Switchover { held: Some(held.into()), ..s });
+    let next = ReplicationRecord { switchover, ..view.record.clone() };
+    record(view, next, Reason::SwitchingOver, format!("{} is read-only", view.names.pod(from)))
+}
+
+/// The candidate's sets come with its next heartbeat only. An order that it has carried out already is answered
+/// with a report at once.
+fn refresh(view: &View<'_>, from: u32, target: u32) -> Decision {
+    let follow = Action::Follow { source: view.endpoint(from) };
+    let name = view.names.pod(target);
+    match view.live(target) {
+        Some(report) if under_this_record(view, report, follow.kind()).is_none() => {
+            send(view, report, follow, format!("{name} is asked what it holds"))
+        }
+        _ => Decision::Wait(Reason::SwitchingOver, format!("{name} is catching up, to take over")),
+    }
+}
+
+/// How an order of this kind and this very record stands.
+fn under_this_record<'r>(view: &View<'_>, report: &'r Report, kind: &str) -> Option<&'r TaskState> {
+    let task = report.task.as_ref().filter(|task| task.kind == kind && task.fence == view.fence())?;
+    Some(&task.state)
+}
+
+fn outcome(view: &View<'_>, from: u32, target: u32) -> Decision {
+    let switchover =
+        view.record.switchover.clone().map(|s| Switchover { held: None, ended: Some(Time(view.o.now)), ..s });
+    let next = ReplicationRecord {
+        epoch: view.record.epoch + 1,
+        revision: view.record.revision + 1,
+        primary: i32::try_from(target).ok(),
+        target: None,
+        switchover,
+        ..view.record.clone()
+    };
+    let message =
+        format!("{} holds all that {} held and is to lead", view.names.pod(target), view.names.pod(from));
+    record(view, next, Reason::SwitchedOver, message)
+}
+
+fn give_up(view: &View<'_>, why: String) -> Decision {
+    let switchover = view.record.switchover.clone().map(|s| Switchover {
+        held: None,
+        ended: Some(Time(view.o.now)),
+        given_up: Some(why.clone()),
+        ..s
+    });
+    let next = ReplicationRecord {
+        revision: view.record.revision + 1,
+        target: None,
+        switchover,
+        ..view.record.clone()
+    };
+    let stays = view.primary().map(|p| format!("; {} leads again", view.names.pod(p))).unwrap_or_default();
+    record(view, next, Reason::SwitchoverGivenUp, format!("{why}{stays}"))
+}

@@ -1,0 +1,209 @@
+//! Planned changes of the primary, cut off and disturbed at every step.
+
+use jiff::SignedDuration;
+use mainstay_crd::conditions::{ConditionType, Reason};
+use mainstay_crd::{ClusterPhase, SwitchoverReason};
+use mainstay_proto::Action;
+
+use super::table::healthy;
+use super::world::{World, uuid};
+use crate::{Plan, Step};
+
+fn condition(plan: &Plan, type_: ConditionType) -> (Option<bool>, Reason) {
+    let condition = plan.conditions.iter().find(|c| c.type_ == type_).unwrap();
+    (condition.status, condition.reason)
+}
+
+fn given_up(world: &World) -> Option<String> {
+    world.status.replication.as_ref()?.switchover.as_ref()?.given_up.clone()
+}
+
+/// Turns until the record announces a switchover; whose is it?
+fn announced(world: &mut World) -> SwitchoverReason {
+    for _ in 0..20 {
+        world.turn();
+        let record = world.status.replication.as_ref().unwrap();
+        if record.target.is_some() {
+            return record.switchover.as_ref().unwrap().reason;
+        }
+    }
+    panic!("no switchover: {:?}", world.turn());
+}
+
+#[test]
+fn who_is_asked_for_leads_and_is_asked_for_once() {
+    let mut world = healthy(3);
+    let epoch = world.status.replication.as_ref().unwrap().epoch;
+    world.ask(Some(2));
+    let plan = world.settle();
+    assert_eq!((plan.phase, plan.primary.as_deref()), (ClusterPhase::Healthy, Some("shop-2")));
+    assert_eq!(world.status.replication.as_ref().unwrap().epoch, epoch + 1);
+    world.write();
+    world.ask(Some(0));
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-0"));
+    // The annotation still stands when something else makes another the primary.
+    world.drained.insert(0);
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-1"));
+    world.drained.clear();
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-1"));
+    // Taken away and put back, it is a new request.
+    world.annotations.clear();
+    world.settle();
+    world.ask(Some(0));
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-0"));
+}
+
+#[test]
+fn clients_are_led_away_before_the_old_primary_refuses_them() {
+    let mut world = healthy(3);
+    world.ask(None);
+    announced(&mut world);
+    assert!(world.pods[&0].writable, "the announcement alone changes nothing");
+    let plan = world.turn();
+    assert!(plan.roles.contains(&(0, None)));
+    assert!(
+        matches!(&plan.step, Some(Step::Order { ordinal: 0, order, .. }) if order.action == Action::StandDown)
+    );
+}
+
+#[test]
+fn a_request_that_can_never_be_met_is_refused_with_its_reason() {
+    let mut world = healthy(3);
+    for (to, why) in
+        [("shop-7", "not the name of a pod"), ("other-1", "not the name"), ("shop-0", "leads already")]
+    {
+        world.annotations.insert(mainstay_crd::names::ANNOTATION_SWITCHOVER_TO.into(), to.into());
+        let Some(Step::Record { reason, message, record, .. }) = world.turn().step else { panic!() };
+        assert_eq!((reason, record.target), (Reason::SwitchoverRefused, None));
+        assert!(message.contains(why), "{message}");
+        assert_eq!(world.turn().step, None, "it is said once");
+    }
+    world.volumes.get_mut(&1).unwrap().gtids = format!("{}:1-5,{}:1", uuid(0), uuid(9)).parse().unwrap();
+    world.ask(Some(1));
+    let Some(Step::Record { reason, message, .. }) = world.turn().step else { panic!() };
+    assert_eq!(reason, Reason::SwitchoverRefused);
+    assert!(message.contains(&uuid(9)), "{message}");
+}
+
+#[test]
+fn a_candidate_that_does_not_catch_up_is_given_up_and_the_operator_rests() {
+    let mut world = healthy(2);
+    world.stalled.insert(1);
+    world.write();
+    world.drained.insert(0);
+    assert_eq!(announced(&mut world), SwitchoverReason::NodeDrain);
+    for _ in 0..40 {
+        world.turn();
+    }
+    assert!(given_up(&world).unwrap().contains("did not catch up"), "{:?}", given_up(&world));
+    assert!(world.pods[&0].writable, "the old primary leads again");
+    let before = world.status.replication.clone();
+    for _ in 0..100 {
+        world.turn();
+    }
+    assert_eq!(world.status.replication, before, "no second attempt at once");
+    world.stalled.clear();
+    world.now += SignedDuration::from_mins(5);
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-1"));
+}
+
+#[test]
+fn a_candidate_that_dies_is_given_up_and_the_old_primary_leads_again() {
+    for turns in 0..3 {
+        let mut world = healthy(3);
+        world.stalled.insert(2);
+        world.write();
+        world.ask(Some(2));
+        announced(&mut world);
+        for _ in 0..turns {
+            world.turn();
+        }
+        world.pods.remove(&2);
+        let plan = world.settle();
+        assert_eq!(plan.primary.as_deref(), Some("shop-0"), "{turns}");
+        assert!(given_up(&world).is_some());
+    }
+}
+
+#[test]
+fn an_old_primary_that_dies_after_it_stood_is_not_waited_for() {
+    let mut world = healthy(3);
+    world.stalled.insert(2);
+    world.write();
+    world.ask(Some(2));
+    announced(&mut world);
+    while world.status.replication.as_ref().unwrap().switchover.as_ref().unwrap().held.is_none() {
+        world.turn();
+    }
+    world.volumes.get_mut(&2).unwrap().gtids = world.volumes[&0].gtids.clone();
+    world.pods.get_mut(&0).unwrap().trouble = Some("CrashLoopBackOff".into());
+    for _ in 0..5 {
+        world.turn();
+    }
+    assert_eq!(world.recorded_primary(), Some(2));
+    assert!(world.pods[&2].writable);
+}
+
+#[test]
+fn an_old_primary_that_was_never_seen_read_only_is_not_replaced() {
+    let mut world = healthy(3);
+    world.ask(Some(1));
+    announced(&mut world);
+    world.pods.get_mut(&0).unwrap().heard = false;
+    for _ in 0..40 {
+        world.turn();
+    }
+    assert!(given_up(&world).unwrap().contains("did not become read-only"));
+    assert_eq!(world.recorded_primary(), Some(0));
+    world.pods.get_mut(&0).unwrap().heard = true;
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-0"));
+}
+
+#[test]
+fn scaling_below_the_primarys_ordinal_hands_over_first() {
+    let mut world = healthy(3);
+    world.ask(Some(2));
+    world.settle();
+    world.write();
+    world.spec.replicas = 1;
+    let plan = world.settle();
+    assert_eq!((plan.primary.as_deref(), plan.stateful_set_replicas), (Some("shop-0"), 1));
+    assert_eq!(plan.phase, ClusterPhase::Healthy);
+}
+
+#[test]
+fn the_primary_stays_while_nobody_that_stays_can_take_over() {
+    let mut world = healthy(3);
+    world.ask(Some(2));
+    world.settle();
+    for i in [0, 1] {
+        world.pods.get_mut(&i).unwrap().channel.as_mut().unwrap().lag_seconds = Some(11);
+    }
+    world.spec.replicas = 1;
+    let plan = world.turn();
+    assert_eq!((plan.primary.as_deref(), plan.stateful_set_replicas), (Some("shop-2"), 3));
+    assert_eq!(condition(&plan, ConditionType::SpecValid), (Some(false), Reason::PrimaryInTheWay));
+}
+
+#[test]
+fn a_switchover_is_no_failure_in_words() {
+    let mut world = healthy(3);
+    world.status.state = Some(ClusterPhase::Healthy);
+    let before = world.turn();
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now);
+    world.status.conditions = mainstay_crd::conditions::merge(&[], &before.conditions, 1, &now);
+    world.ask(Some(1));
+    let mut changed = std::collections::BTreeSet::new();
+    for _ in 0..15 {
+        let plan = world.turn();
+        let ready = [ConditionType::Ready, ConditionType::Available].map(|type_| condition(&plan, type_));
+        assert_eq!(ready, [(Some(true), Reason::AllReady), (Some(true), Reason::PrimaryConfirmed)]);
+        assert_eq!(plan.phase, ClusterPhase::Healthy);
+        changed.insert(condition(&plan, ConditionType::Progressing));
+    }
+    let told: Vec<Reason> = changed.into_iter().map(|(_, reason)| reason).collect();
+    assert!(
+        told.iter().all(|r| matches!(r, Reason::SwitchingOver | Reason::CatchingUp | Reason::Idle)),
+        "{told:?}"
+    );
+}
