@@ -90,12 +90,14 @@ impl Desk {
         let Context { store, board, .. } = &*self.context;
         state.running.take_if(|running| running.handle.is_finished());
         let idle = state.running.is_none();
-        let (highest, partial) = store
+        let (highest, partial, received) = store
             .with(move |volume| {
                 if idle {
                     volume.examine();
                 }
-                Ok((volume.highest(), volume.ours().map(|marker| marker.kind)))
+                let marker = volume.ours();
+                let received = marker.is_some_and(|marker| marker.received.is_some());
+                Ok((volume.highest(), marker.map(|marker| marker.kind), received))
             })
             .await?;
         let report = board.report();
@@ -107,6 +109,7 @@ impl Desk {
                 highest,
                 directory: &report.directory,
                 partial,
+                received,
                 server: &report.server,
                 running: state.running.as_ref().map(|running| &running.action),
                 writable: self.context.session().is_some_and(|session| session.live.writable()),

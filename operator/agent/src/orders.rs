@@ -20,6 +20,8 @@ pub(crate) struct View<'a> {
     pub(crate) directory: &'a Directory,
     /// What was making a partial directory of this instance.
     pub(crate) partial: Option<Kind>,
+    /// A partial directory of this instance holds a copy that waits for its first start.
+    pub(crate) received: bool,
     /// The server.
     pub(crate) server: &'a Server,
     /// What is being carried out.
@@ -96,6 +98,14 @@ pub(crate) fn decide(order: &Order, view: &View<'_>) -> Decision {
 /// In the copy tool's image nothing but a copy is made; and after it no copy is received, only finished.
 fn elsewhere(view: &View<'_>, action: &Action) -> Option<Decision> {
     let receives = matches!(action, Action::Receive { .. });
+    if let (Directory::Partial { operation: begun, .. }, Action::Receive { operation, .. }) =
+        (view.directory, action)
+        && view.received
+        && begun == operation
+    {
+        // The order may come once more before this container has ended: what it asked for is there.
+        return Some(Decision::Done);
+    }
     match view.stage {
         Stage::Receive if receives => None,
         Stage::Receive => Some(Decision::Pass("the next container carries it out".to_owned())),

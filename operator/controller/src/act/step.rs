@@ -85,7 +85,7 @@ struct Taken {
 
 /// The same again. A clone that failed is announced under another id.
 fn alike(one: &Order, other: &Order) -> bool {
-    let copies = |order: &Order| matches!(order.action, Action::Clone { .. });
+    let copies = |order: &Order| matches!(order.action, Action::Clone { .. } | Action::Receive { .. });
     one == other || (copies(one) && copies(other))
 }
 

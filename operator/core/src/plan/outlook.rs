@@ -140,7 +140,7 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
             let name = view.names.pod(*ordinal);
             match &order.action {
                 Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
-                Action::Clone { donor, .. } => {
+                Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
                     let donor = donor.host.split('.').next().unwrap_or_default();
                     (Reason::Cloning, format!("{name} is being cloned from {donor}"))
                 }

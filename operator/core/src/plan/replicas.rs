@@ -2,8 +2,9 @@
 
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
-use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
-use mainstay_proto::{Action, Directory, GrantedRole, Report, TaskState};
+use mainstay_crd::{CloneMethod, Operation, OperationKind, ReplicationRecord};
+use mainstay_proto::pod::ports;
+use mainstay_proto::{Action, Directory, Endpoint, GrantedRole, Report, Stage, TaskState};
 
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, record, send};
@@ -83,7 +84,7 @@ fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let announced = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
     let Some(operation) = announced else { return announce_clone(view, ordinal, 0) };
     let donor = operation.donor.map(i32::unsigned_abs)?;
-    let task = report.task("Clone", Some(&operation.id));
+    let task = ["Clone", "Receive"].into_iter().find_map(|kind| report.task(kind, Some(&operation.id)));
     match task.map(|task| &task.state) {
         Some(TaskState::Running) => Some(Decision::Wait(
             Reason::Cloning,
@@ -92,13 +93,30 @@ fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
         Some(TaskState::Failed { .. }) => announce_clone(view, ordinal, operation.failures + 1),
         _ if !can_give(view, donor) => announce_clone(view, ordinal, operation.failures),
         _ => {
-            let action = Action::Clone {
-                operation: operation.id.clone(),
-                donor: view.endpoint(donor),
-                max_mib_per_second: limit(view),
-            };
+            let action = copy(view, report, &operation.id, donor);
             Some(send(view, report, action, format!("{name} holds no data")))
         }
+    }
+}
+
+/// By the copy tool where the spec asks for it and the pod's container for it waits; else by the plugin, which needs
+/// none: pods that are older than the spec have no such container, and a copy that could not be started was
+/// received by one that has ended.
+fn copy(view: &View<'_>, report: &Report, operation: &str, donor: u32) -> Action {
+    let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
+    let wanted = view.o.cluster.spec.clone.as_ref().is_some_and(|c| c.method == CloneMethod::XtraBackup);
+    let endpoint = view.endpoint(donor);
+    if !wanted || report.stage != Stage::Receive {
+        return Action::Clone { operation, donor: endpoint, max_mib_per_second };
+    }
+    Action::Receive {
+        operation,
+        donor: Endpoint { port: ports::DONOR, ..endpoint },
+        donor_ordinal: donor,
+        compress: false,
+        max_mib_per_second,
+        // The plan knows who leads, and takes the primary only where nobody else can give.
+        from_primary: view.primary() == Some(donor),
     }
 }
 

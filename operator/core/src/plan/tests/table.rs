@@ -298,3 +298,28 @@ fn a_clone_that_failed_is_announced_again_from_another_donor_under_a_new_id() {
         Some(Step::Order { order, .. }) if matches!(order.action, Action::Clone { .. })
     ));
 }
+
+#[test]
+fn with_the_copy_tool_replicas_receive_and_a_pod_without_its_container_is_cloned_by_the_plugin() {
+    use mainstay_proto::pod::ports;
+    let mut world = World::new(3);
+    world.spec.clone = Some(serde_json::from_value(serde_json::json!({"method": "XtraBackup"})).unwrap());
+    let (mut received, mut cloned) = (Vec::new(), Vec::new());
+    for _ in 0..200 {
+        // The pod of instance 2 is older than the spec.
+        if let Some(process) = world.pods.get_mut(&2) {
+            process.passed = true;
+        }
+        let Some(Step::Order { ordinal, order, .. }) = world.turn().step else { continue };
+        match order.action {
+            Action::Receive { donor, donor_ordinal, from_primary, .. } => {
+                assert_eq!((donor.port, donor_ordinal, from_primary), (ports::DONOR, 0, true));
+                received.push(ordinal);
+            }
+            Action::Clone { .. } => cloned.push(ordinal),
+            _ => {}
+        }
+    }
+    assert_eq!(world.initialized, 1, "an order for the next container reaches it");
+    assert_eq!((received, cloned), (vec![1], vec![2]));
+}

@@ -42,6 +42,8 @@ pub(super) struct Process {
     pub(super) task: Option<Task>,
     pub(super) trouble: Option<String>,
     pub(super) heard: bool,
+    /// The container that receives copies has made way for the next.
+    pub(super) passed: bool,
 }
 
 pub(super) struct World {
@@ -187,7 +189,11 @@ impl World {
             proto: 1,
             agent_version: "0".into(),
             identity: Identity { ordinal, pod_uid: process.uid.clone(), ..Identity::default() },
-            stage: if complete { Stage::Serve } else { Stage::Prepare },
+            stage: match (complete, process.passed) {
+                (true, _) => Stage::Serve,
+                (false, false) if self.spec.copy_tool_image().is_some() => Stage::Receive,
+                (false, _) => Stage::Prepare,
+            },
             at: self.now,
             highest: volume.highest,
             directory,
@@ -288,6 +294,7 @@ impl World {
             task: None,
             trouble,
             heard: true,
+            passed: false,
         };
         resume(&self.volumes[&ordinal], &mut process);
         self.pods.insert(ordinal, process);
@@ -318,7 +325,7 @@ impl World {
     fn obey(&mut self, ordinal: u32, order: &Order) {
         let fence = Fence { epoch: order.epoch, revision: order.revision };
         let donated = match &order.action {
-            Action::Clone { donor, .. } => {
+            Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
                 self.ordinal_of(&donor.host).map(|d| self.volumes[&d].gtids.clone())
             }
             _ => None,
@@ -329,6 +336,9 @@ impl World {
         assert_eq!(process.uid, order.pod_uid, "an order must name the pod that it was decided for");
         assert!(fence >= volume.highest, "an order from the past");
         volume.highest = fence;
+        if passes(&order.action, self.spec.copy_tool_image().is_some(), process) {
+            return;
+        }
         let complete = |operation: &str| Directory::Complete {
             marker: Marker {
                 cluster_id: cluster_id.clone(),
@@ -344,7 +354,7 @@ impl World {
                 self.initialized += 1;
                 volume.directory = Some(complete(operation));
             }
-            Action::Clone { operation, .. } => {
+            Action::Clone { operation, .. } | Action::Receive { operation, .. } => {
                 assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
                 volume.gtids = donated.expect("a donor of this cluster");
                 volume.purged = volume.gtids.clone();
@@ -367,10 +377,7 @@ impl World {
             }
             _ => {}
         }
-        let operation = match &order.action {
-            Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation.clone()),
-            _ => None,
-        };
+        let operation = operation_of(&order.action);
         let (kind, state) = (order.action.kind().into(), TaskState::Done);
         process.task = Some(Task { fence, kind, operation, state, progress: None });
         resume(volume, process);
@@ -418,6 +425,24 @@ pub(super) fn uuid(ordinal: u32) -> String {
 
 pub(super) fn node(ordinal: u32) -> String {
     format!("node-{ordinal}")
+}
+
+fn operation_of(action: &Action) -> Option<String> {
+    match action {
+        Action::Initialize { operation }
+        | Action::Clone { operation, .. }
+        | Action::Receive { operation, .. } => Some(operation.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a container that only receives copies refuses the order, for the next one to carry it out.
+fn passes(action: &Action, copy_tool: bool, process: &mut Process) -> bool {
+    let receives = copy_tool && !process.passed;
+    assert!(receives || !matches!(action, Action::Receive { .. }), "only one container has the tool");
+    let passes = receives && matches!(action, Action::Initialize { .. } | Action::Clone { .. });
+    process.passed |= passes;
+    passes
 }
 
 fn withdraw(volume: &mut Volume) {
