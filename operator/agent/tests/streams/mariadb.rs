@@ -50,6 +50,7 @@ impl Server {
                 format!("--socket={}", cluster.inside(&socket)),
                 format!("--port={port}"),
                 format!("--server-id={}", 100 + ordinal),
+                format!("--tmpdir={}", cluster.inside(&temporary(run))),
             ])
             .args(["--bind-address=127.0.0.1", "--log-bin=binlog", "--innodb-buffer-pool-size=64M"])
             .args(["--pid-file=/dev/null", "--innodb-log-file-size=32M", "--max-allowed-packet=64M"])
@@ -106,6 +107,14 @@ impl Drop for Server {
 
 pub(crate) fn kill(signal: &str, pid: u32) {
     assert!(Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// A directory for temporary files, for one server: each removes the others' from a common one when it starts.
+fn temporary(run: &Path) -> PathBuf {
+    let temporary = run.join("tmp");
+    fs::create_dir_all(&temporary).unwrap();
+    chown(&temporary, Some(USER), Some(USER)).unwrap();
+    temporary
 }
 
 fn chroot(cluster: &Cluster, program: &str) -> Command {
@@ -176,18 +185,20 @@ fn remove_old(directory: &Path) {
 }
 
 async fn make_template(cluster: &Cluster, target: &Path, mib: u64) {
+    let _ = fs::remove_dir_all(target);
     fs::create_dir_all(target).unwrap();
     chown(target, Some(USER), Some(USER)).unwrap();
+    let run = cluster.directory.join("run-template");
+    fs::create_dir_all(&run).unwrap();
+    chown(&run, Some(USER), Some(USER)).unwrap();
     let installed = chroot(cluster, "/usr/bin/mariadb-install-db")
         // It looks for the host's name, which nobody needs.
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--force"])
         .arg(format!("--datadir={}", cluster.inside(target)))
+        .arg(format!("--tmpdir={}", cluster.inside(&temporary(&run))))
         .output()
         .unwrap();
     assert!(installed.status.success(), "{installed:?}");
-    let run = cluster.directory.join("run-template");
-    fs::create_dir_all(&run).unwrap();
-    chown(&run, Some(USER), Some(USER)).unwrap();
     let server = Server::on(cluster, target, &run, 0).await;
     for statement in [
         "SET GLOBAL innodb_flush_log_at_trx_commit = 2",
