@@ -37,10 +37,6 @@ pub const FINALIZER_RETENTION: &str = "mysql.mainstay.dev/retention";
 pub const FINALIZER_PROTECTION: &str = "mysql.mainstay.dev/deletion-protection";
 /// Annotation on a `MySQLCluster`: a person asks that this volume, which was kept, be given back to its ordinal.
 pub const ANNOTATION_GIVE_BACK: &str = "mysql.mainstay.dev/give-back";
-/// Annotation on a volume that was kept: the GTID set that was seen on it last.
-pub const ANNOTATION_HELD: &str = "mysql.mainstay.dev/held-gtid-set";
-/// Annotation on a volume that was kept: when [`ANNOTATION_HELD`] was seen.
-pub const ANNOTATION_HELD_AT: &str = "mysql.mainstay.dev/held-at";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
+use mainstay_crd::Judgement;
 use mainstay_e2e::database::{Database, is_healthy};
 use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::scope::{self, Failed, Scope};
@@ -96,7 +97,7 @@ async fn said(database: &Database<'_>, ordinal: u32, old: &str) -> Result<()> {
     let status = database.status().await?;
     let instance = status.instances.iter().find(|i| i.ordinal.unsigned_abs() == ordinal);
     let verdict = instance.and_then(|i| i.verdict.as_ref()).context("no verdict")?;
-    ensure!(format!("{:?}", verdict.judgement) == "SameVolume", "{verdict:?}");
+    ensure!(verdict.judgement == Judgement::SameVolume, "{verdict:?}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{
-    ANNOTATION_GIVE_BACK, ANNOTATION_HELD, ANNOTATION_HELD_AT, LABEL_CLUSTER_ID, LABEL_ORDINAL,
+    ANNOTATION_GIVE_BACK, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER_ID, LABEL_ORDINAL,
 };
 use mainstay_crd::{Operation, OperationKind, ReclaimPolicy, ReplicationRecord, quantity};
 
@@ -290,7 +290,7 @@ fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
 fn keep(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<StorageStep> {
     let left = view.noted(ordinal)?;
     let seen = left.seen_at.as_ref().map(|at| at.0.to_string()).unwrap_or_default();
-    let annotations = [(ANNOTATION_HELD, left.gtid_executed.clone()), (ANNOTATION_HELD_AT, seen)];
+    let annotations = [(ANNOTATION_GTID_SET, left.gtid_executed.clone()), (ANNOTATION_KEPT_SINCE, seen)];
     let annotations: BTreeMap<String, String> =
         annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let labels = labels(view.cluster_id?, ordinal);

@@ -466,7 +466,7 @@ fn a_stranded_replica_gets_a_new_volume_and_the_old_one_is_kept() {
         panic!("{:?}", plan(&o).step)
     };
     let held = &o.cluster.status.instances[2].ledger.as_ref().unwrap().gtid_executed;
-    assert_eq!(&annotations["mysql.mainstay.dev/held-gtid-set"], held);
+    assert_eq!(&annotations["mysql.mainstay.dev/gtid-set"], held);
     assert!(!held.is_empty());
     let volume = volume_of(&mut o, 2);
     volume.labels = labels;
