@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, ResourceExt};
@@ -23,6 +24,8 @@ pub const NAMESPACE: &str = "mainstay-system";
 pub const RELEASE: &str = "mainstay";
 /// The process's name.
 pub const PROCESS: &str = "mainstay-controller";
+/// The lease of the one that acts.
+const LEASE: &str = "mainstay-controller";
 /// Annotation on the operator's pods: what image and charts they were made of.
 const BUILD: &str = "mainstay.dev/e2e-build";
 /// Charts and image are installed anew in less than this, or not at all.
@@ -145,6 +148,16 @@ pub async fn pods(client: &Client) -> Result<Vec<Pod>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let labels = format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/name=mainstay");
     Ok(pods.list(&ListParams::default().labels(&labels)).await?.items)
+}
+
+/// Whether this pod of the operator is the one that acts.
+///
+/// # Errors
+/// If the lease can't be read.
+pub async fn leads(client: &Client, pod: &Pod) -> Result<bool> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
+    let lease = leases.get(LEASE).await.context("the operator's lease")?;
+    Ok(lease.spec.and_then(|spec| spec.holder_identity) == Some(pod.name_any()))
 }
 
 /// Ends every operator process with SIGKILL where nodes can be reached, and deletes its pod without grace, so that

@@ -68,7 +68,8 @@ async fn idle(scope: &Scope) -> Result<Vec<Figure>> {
         note!("memory and requests are not counted: this is not the local cluster");
         return Ok(Vec::new());
     }
-    let pod = operator::pods(&scope.env.client).await?.into_iter().next().context("no operator")?;
+    let pods = operator::pods(&scope.env.client).await?;
+    let pod = pods.first().context("no operator")?;
     let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_default();
     let user = format!("system:serviceaccount:{}:{account}", operator::NAMESPACE);
     let mut log = File::open(here(&mut script("audit-log"))?)?;
@@ -76,15 +77,20 @@ async fn idle(scope: &Scope) -> Result<Vec<Figure>> {
     note!("idle for {} s", IDLE.as_secs());
     tokio::time::sleep(IDLE).await;
     let requests = requests(log, &user)?;
-    let (resident, peak) = memory(&pod)?;
+    let mut figures = Vec::new();
+    for pod in &pods {
+        let part = if operator::leads(&scope.env.client, pod).await? { "leads" } else { "stands by" };
+        let (resident, peak) = memory(pod)?;
+        figures.push((format!("memory of the operator that {part}, now / peak"), format!("{resident} / {peak}")));
+    }
     database.delete().await?;
     let leases = requests.iter().filter(|request| request.contains("leases")).count();
-    Ok(vec![
-        ("operator's memory, one cluster of 3, now / peak".into(), format!("{resident} / {peak}")),
-        ("operator's API requests a minute, idle".into(), requests.len().to_string()),
-        ("  of these for its lease".into(), leases.to_string()),
+    figures.extend([
+        (format!("API requests a minute, one idle cluster, {} operators", pods.len()), requests.len().to_string()),
+        ("  of these for the lease".into(), leases.to_string()),
         ("  the others".into(), others(&requests)),
-    ])
+    ]);
+    Ok(figures)
 }
 
 /// `VERB RESOURCE` of each request that `user` made since the log was positioned.
