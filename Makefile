@@ -13,6 +13,7 @@ TEST ?=
 CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
+export MAINSTAY_MARIADB_ROOT ?= $(CACHE)/mariadb-root
 export KUBECONFIG ?= $(CACHE)/clusters/$(or $(MAINSTAY_CLUSTER),mainstay)/kubeconfig
 
 .PHONY: help
@@ -41,9 +42,10 @@ unit: setup test-tools ## Tests that need no cluster
 	charts/test.sh
 
 .PHONY: test-tools
-test-tools: ## What the tests without a cluster need: helm, and a MySQL server to run agents on
+test-tools: ## What the tests without a cluster need: helm, a MySQL server to run agents on, MariaDB with its copy tool
 	@./e2e/cluster/build/tools helm
 	@./e2e/cluster/mysql-root $(MAINSTAY_MYSQL_ROOT)
+	@./e2e/cluster/mariadb-root $(MAINSTAY_MARIADB_ROOT)
 
 .PHONY: e2e
 e2e: setup cluster image ## Cluster tests; TEST=name runs one
@@ -52,6 +54,10 @@ e2e: setup cluster image ## Cluster tests; TEST=name runs one
 .PHONY: bench
 bench: setup cluster image ## Print figures; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench
+
+.PHONY: bench-clone
+bench-clone: setup test-tools ## Print figures of a streamed copy beside the limits of disk and network; asserts nothing
+	cargo test --release -p mainstay-agent --test streams -- --ignored --nocapture bench
 
 .PHONY: cluster
 cluster: ## Start the local cluster, or use the one of KUBECONFIG

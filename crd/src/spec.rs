@@ -179,6 +179,12 @@ pub struct Config {
 pub struct CloneSpec {
     /// The method.
     pub method: CloneMethod,
+    /// Image with the copy tool, for the method XtraBackup: `xtrabackup` and `xbstream` of the server's own series in
+    /// the PATH. If left out, Percona's for the version that `spec.image`'s tag begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Compression on the way, for the method XtraBackup.
+    pub compress: CloneCompression,
     /// Bounds on what a clone may take from its donor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<CloneLimits>,
@@ -190,6 +196,43 @@ pub enum CloneMethod {
     /// MySQL's CLONE plugin; needs no second image.
     #[default]
     Plugin,
+    /// A stream of Percona XtraBackup's, from a container beside the donor's server to one in the new replica's pod;
+    /// needs the tool's image, and goes back to the plugin where a pod has no such container.
+    XtraBackup,
+}
+
+/// Whether a clone is compressed on the way. What arrives is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum CloneCompression {
+    /// Not: for a network that is faster than a core compresses.
+    #[default]
+    None,
+    /// With zstd, by the donor's container.
+    Zstd,
+}
+
+/// Percona's image of XtraBackup; its tags are the servers' series.
+const XTRABACKUP_IMAGE: &str = "docker.io/percona/percona-xtrabackup";
+
+impl MySQLClusterSpec {
+    /// The image with the copy tool, if the spec asks for one and it is known.
+    pub fn copy_tool_image(&self) -> Option<String> {
+        let clone = self.clone.as_ref().filter(|clone| clone.method == CloneMethod::XtraBackup)?;
+        if let Some(image) = &clone.image {
+            return Some(image.clone());
+        }
+        let name = self.image.split('@').next()?;
+        let (_, tag) = name.rsplit('/').next()?.rsplit_once(':')?;
+        let mut numbers = tag.split('.');
+        let number = |text: Option<&str>| {
+            let text = text?;
+            let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            (digits > 0).then(|| text[..digits].to_owned())
+        };
+        let major = numbers.next().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+        let (major, minor) = (number(Some(major))?, number(numbers.next())?);
+        Some(format!("{XTRABACKUP_IMAGE}:{major}.{minor}"))
+    }
 }
 
 /// Bounds on what a clone may take from its donor.

@@ -145,6 +145,9 @@ pub struct Operation {
     /// Tries that failed before this one.
     #[serde(default)]
     pub failures: i32,
+    /// When this try may begin; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
     /// What is kept, of a volume that is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
@@ -363,6 +366,9 @@ pub struct CloneProgress {
     /// Bytes a second, lately.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<i64>,
+    /// Seconds until the expected bytes are here, at the rate of lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<i64>,
     /// Tries that failed before this one.
     pub failures: i32,
     /// What the last failed try said.

@@ -21,7 +21,7 @@ use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use crate::names::MAX_REPLICAS;
-use crate::spec::MySQLClusterSpec;
+use crate::spec::{CloneCompression, CloneMethod, MySQLClusterSpec};
 use pattern::Pattern;
 
 pub(crate) use config::config_entries;
@@ -179,6 +179,44 @@ fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
             holds: |spec| pod::IMAGE.matches(&spec.image),
         },
         Rule {
+            field: "clone",
+            message: "clone.image must be an image's name with an optional tag or digest",
+            cel: format!(
+                "!has(self.clone) || !has(self.clone.image) || self.clone.image.{}",
+                pod::IMAGE.cel()
+            ),
+            holds: |spec| {
+                spec.clone
+                    .as_ref()
+                    .and_then(|c| c.image.as_ref())
+                    .is_none_or(|image| pod::IMAGE.matches(image))
+            },
+        },
+        Rule {
+            field: "clone",
+            message: "clone.image must be given for the method XtraBackup if the tag of image does not begin with \
+                      a version, as in mysql:9.7: the tool must be of the server's series",
+            cel: format!(
+                "!has(self.clone) || self.clone.method != 'XtraBackup' || has(self.clone.image) || self.image.{}",
+                pod::VERSIONED_IMAGE.cel()
+            ),
+            holds: |spec| {
+                let asked = spec.clone.as_ref().is_some_and(|c| c.method == CloneMethod::XtraBackup);
+                !asked || spec.copy_tool_image().is_some()
+            },
+        },
+        Rule {
+            field: "clone",
+            message: "clone.compress is for the method XtraBackup: the plugin's clones go as they are",
+            cel: "!has(self.clone) || self.clone.method == 'XtraBackup' || self.clone.compress == 'None'"
+                .into(),
+            holds: |spec| {
+                spec.clone.as_ref().is_none_or(|c| {
+                    c.method == CloneMethod::XtraBackup || c.compress == CloneCompression::None
+                })
+            },
+        },
+        Rule {
             field: "adopt",
             message: "adopt must be a cluster's id, as in its status.clusterId and on its volumes' label \
                       mysql.mainstay.dev/cluster-id; leave it out to adopt nothing",
@@ -194,6 +232,12 @@ pub(crate) fn spec(schema: &mut Schema) {
         if let Some(schema) = property(schema, field) {
             schema.insert("maxLength".into(), json!(length));
         }
+    }
+    if let Some(Value::Object(clone)) =
+        property(schema, "clone").and_then(|clone| clone.get_mut("properties"))
+        && let Some(Value::Object(image)) = clone.get_mut("image")
+    {
+        image.insert("maxLength".into(), json!(512));
     }
     add(schema, spec_rules().iter().map(Rule::to_json));
 }

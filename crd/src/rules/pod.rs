@@ -16,6 +16,8 @@ pub(super) static IMAGE: Pattern = Pattern::new(
                                 [a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*\
                                 (:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@[a-z0-9]+:[0-9a-fA-F]{32,})?$",
 );
+/// An image whose tag begins with a version: XtraBackup's image can be told from it.
+pub(super) static VERSIONED_IMAGE: Pattern = Pattern::new("^.*:[0-9]+[.][0-9]+[^/:@]*(@.*)?$");
 /// A cluster's id is a label's value on its volumes.
 pub(super) static CLUSTER_ID: Pattern = Pattern::new("^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$");
 /// The name of a cluster-wide object; empty, for a class, says that volumes are made by hand.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Credentials;
 use crate::lag::Lag;
@@ -28,14 +29,16 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     /// The volume.
     pub(crate) store: Store,
-    /// mysqld's binary.
-    pub(crate) binary: ServerBinary,
+    /// mysqld's binary, where the image has one.
+    pub(crate) binary: Option<ServerBinary>,
     /// Our children.
     pub(crate) children: Children,
     /// The server, while it answers.
     pub(crate) session: watch::Sender<Option<Session>>,
     /// To who runs the server.
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Cancelled when an order came that the pod's next container has to carry out.
+    pub(crate) pass: CancellationToken,
 }
 
 impl Context {

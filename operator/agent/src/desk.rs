@@ -76,6 +76,10 @@ impl Desk {
             Decision::Begin => self.begin(&mut state, order, Tries::Once),
             Decision::Continue => {}
             Decision::Done => self.confirm(&order).await,
+            Decision::Pass(message) => {
+                self.context.pass.cancel();
+                return Answer::Refused { reason: Refusal::NoServer, message };
+            }
             Decision::Refuse(reason, message) => return Answer::Refused { reason, message },
         }
         // Whatever it was, the operator has spoken.
@@ -90,12 +94,14 @@ impl Desk {
         let Context { store, board, .. } = &*self.context;
         state.running.take_if(|running| running.handle.is_finished());
         let idle = state.running.is_none();
-        let (highest, partial) = store
+        let (highest, partial, received) = store
             .with(move |volume| {
                 if idle {
                     volume.examine();
                 }
-                Ok((volume.highest(), volume.ours().map(|marker| marker.kind)))
+                let marker = volume.ours();
+                let received = marker.is_some_and(|marker| marker.received.is_some());
+                Ok((volume.highest(), marker.map(|marker| marker.kind), received))
             })
             .await?;
         let report = board.report();
@@ -107,6 +113,7 @@ impl Desk {
                 highest,
                 directory: &report.directory,
                 partial,
+                received,
                 server: &report.server,
                 running: state.running.as_ref().map(|running| &running.action),
                 writable: self.context.session().is_some_and(|session| session.live.writable()),
@@ -157,16 +164,38 @@ impl Desk {
             // Others may have been promoted meanwhile: only the operator knows.
             GrantedRole::Primary { alone: false } => return,
         };
-        let order = Order {
+        let order = self.own_order(fence, action);
+        self.begin(&mut state, order, Tries::UntilDone);
+    }
+
+    /// Goes on with a copy that an earlier container of this or another pod has received.
+    pub(crate) async fn take_up(&self) -> Result<(), VolumeError> {
+        let mut state = self.state.lock().await;
+        let (received, fence) = self
+            .context
+            .store
+            .with(|volume| Ok((volume.ours().and_then(|m| m.received.clone()), volume.highest())))
+            .await?;
+        let Some(received) = received.filter(|_| state.running.is_none() && !state.ending) else {
+            return Ok(());
+        };
+        let order = self.own_order(fence, received.order);
+        self.begin(&mut state, order, Tries::Once);
+        Ok(())
+    }
+
+    /// An order that the agent gives itself.
+    fn own_order(&self, fence: mainstay_proto::Fence, action: Action) -> Order {
+        let identity = self.context.board.report().identity;
+        Order {
             proto: VERSION,
-            cluster_id: report.identity.cluster_id,
-            pod_uid: report.identity.pod_uid,
-            ordinal: report.identity.ordinal,
+            cluster_id: identity.cluster_id,
+            pod_uid: identity.pod_uid,
+            ordinal: identity.ordinal,
             epoch: fence.epoch,
             revision: fence.revision,
             action,
-        };
-        self.begin(&mut state, order, Tries::UntilDone);
+        }
     }
 
     /// Whether nothing is being carried out.
@@ -242,7 +271,9 @@ async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries
 
 fn show(context: &Context, order: &Order, state: TaskState) {
     let operation = match &order.action {
-        Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation.clone()),
+        Action::Initialize { operation }
+        | Action::Clone { operation, .. }
+        | Action::Receive { operation, .. } => Some(operation.clone()),
         _ => None,
     };
     let progress = context.board.report().task.and_then(|task| task.progress);

@@ -34,7 +34,7 @@ use crate::report::{Board, dated};
 /// Longest order, in bytes.
 const BODY: usize = 64 * 1024;
 /// Longest time for a TLS handshake, and for the head of a request.
-const HEAD: Duration = Duration::from_secs(10);
+pub(crate) const HEAD: Duration = Duration::from_secs(10);
 /// Most connections to one port at a time.
 const CONNECTIONS: usize = 64;
 
@@ -83,7 +83,7 @@ pub(crate) async fn serve_probes(listener: TcpListener, board: Board) -> Infalli
 }
 
 /// Accepts connections for ever, as many at a time as are allowed.
-async fn accept<F, W>(listener: TcpListener, work: W) -> Infallible
+pub(crate) async fn accept<F, W>(listener: TcpListener, work: W) -> Infallible
 where
     W: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
@@ -108,7 +108,8 @@ where
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+/// Serves one connection.
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -18,6 +18,7 @@ mod settings;
 mod shutdown;
 mod sql;
 mod start;
+mod stream;
 mod supervise;
 mod tasks;
 #[cfg(test)]
@@ -51,6 +52,10 @@ enum Command {
     },
     /// Init container: waits until the data directory is complete, and makes it so when ordered.
     Prepare(Settings),
+    /// Init container in the copy tool's image: receives a copy when ordered, before `prepare`.
+    Receive(Settings),
+    /// Gives copies of the data directory to the cluster's other instances, one at a time.
+    Donor(Settings),
     /// Runs mysqld and serves the operator and the kubelet.
     Serve(Settings),
 }
@@ -78,10 +83,20 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return Err("another TLS provider is installed".into());
     }
-    // One thread: the agent waits more than it works, and shares the server's memory limit.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    let mut builder = match arguments.command {
+        // A copy keeps a thread busy with TLS and another with what is around it.
+        Command::Receive(_) | Command::Donor(_) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(2);
+            builder
+        }
+        // One thread: the agent waits more than it works, and shares the server's memory limit.
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().max_blocking_threads(4).build()?;
     Ok(match arguments.command {
+        Command::Receive(settings) => runtime.block_on(stream::receive(settings))?,
+        Command::Donor(settings) => runtime.block_on(stream::donor(settings))?,
         Command::Prepare(settings) => runtime.block_on(prepare::prepare(settings))?,
         Command::Serve(settings) => runtime.block_on(serve::serve(settings))?,
         Command::Install { .. } => ExitCode::SUCCESS,

@@ -20,6 +20,8 @@ pub(crate) struct View<'a> {
     pub(crate) directory: &'a Directory,
     /// What was making a partial directory of this instance.
     pub(crate) partial: Option<Kind>,
+    /// A partial directory of this instance holds a copy that waits for its first start.
+    pub(crate) received: bool,
     /// The server.
     pub(crate) server: &'a Server,
     /// What is being carried out.
@@ -40,6 +42,8 @@ pub(crate) enum Decision {
     Continue,
     /// It was carried out before.
     Done,
+    /// It is refused here: the pod's next container carries it out, and this one makes way.
+    Pass(String),
     /// It is refused.
     Refuse(Refusal, String),
 }
@@ -86,7 +90,30 @@ pub(crate) fn decide(order: &Order, view: &View<'_>) -> Decision {
     match &order.action {
         Action::Initialize { operation } => prepare(view, &order.action, Kind::Initialize, operation),
         Action::Clone { operation, .. } => prepare(view, &order.action, Kind::Clone, operation),
+        Action::Receive { operation, .. } => prepare(view, &order.action, Kind::Clone, operation),
         Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => role(view, &order.action),
+    }
+}
+
+/// In the copy tool's image nothing but a copy is made; and after it no copy is received, only finished.
+fn elsewhere(view: &View<'_>, action: &Action) -> Option<Decision> {
+    let receives = matches!(action, Action::Receive { .. });
+    if let (Directory::Partial { operation: begun, .. }, Action::Receive { operation, .. }) =
+        (view.directory, action)
+        && view.received
+        && begun == operation
+    {
+        // The order may come once more before this container has ended: what it asked for is there.
+        return Some(Decision::Done);
+    }
+    match view.stage {
+        Stage::Receive if receives => None,
+        Stage::Receive => Some(Decision::Pass("the next container carries it out".to_owned())),
+        Stage::Prepare if receives => Some(refuse(
+            Refusal::WrongDirectory,
+            "a copy is received by an earlier container: delete the pod",
+        )),
+        Stage::Prepare | Stage::Serve => None,
     }
 }
 
@@ -104,6 +131,7 @@ fn prepare(view: &View<'_>, action: &Action, kind: Kind, operation: &str) -> Dec
             Refusal::WrongDirectory,
             format!("the data directory is complete, by the operation {}", marker.operation),
         ),
+        _ if let Some(decision) = elsewhere(view, action) => decision,
         _ if view.stage == Stage::Serve => refuse(
             Refusal::WrongDirectory,
             "the data directory is not complete, and only the init container prepares it: delete the pod",
@@ -133,7 +161,8 @@ fn prepare(view: &View<'_>, action: &Action, kind: Kind, operation: &str) -> Dec
 fn same_operation(running: &Action, action: &Action) -> bool {
     match (running, action) {
         (Action::Initialize { operation: a }, Action::Initialize { operation: b })
-        | (Action::Clone { operation: a, .. }, Action::Clone { operation: b, .. }) => a == b,
+        | (Action::Clone { operation: a, .. }, Action::Clone { operation: b, .. })
+        | (Action::Receive { operation: a, .. }, Action::Receive { operation: b, .. }) => a == b,
         _ => false,
     }
 }
@@ -142,7 +171,7 @@ fn role(view: &View<'_>, action: &Action) -> Decision {
     let Directory::Complete { marker } = view.directory else {
         return refuse(Refusal::WrongDirectory, "the data directory is not complete");
     };
-    if view.stage == Stage::Prepare {
+    if view.stage != Stage::Serve {
         return refuse(Refusal::NoServer, "the server has not been started yet");
     }
     if view.running == Some(action) {
@@ -175,7 +204,7 @@ fn settled(action: &Action, marker: &Marker, state: &ServerState) -> bool {
                 && state.super_read_only
                 && channel.is_none_or(|channel| !channel.receiver_running)
         }
-        Action::Initialize { .. } | Action::Clone { .. } => false,
+        Action::Initialize { .. } | Action::Clone { .. } | Action::Receive { .. } => false,
     }
 }
 

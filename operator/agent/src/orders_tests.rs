@@ -60,6 +60,7 @@ struct Case {
     stage: Stage,
     directory: Directory,
     partial: Option<Kind>,
+    received: bool,
     server: Server,
     running: Option<Action>,
     highest: Fence,
@@ -72,6 +73,7 @@ fn prepare(directory: Directory) -> Case {
         stage: Stage::Prepare,
         directory,
         partial: None,
+        received: false,
         server: Server::Stopped { last_exit: None },
         running: None,
         highest: Fence { epoch: 5, revision: 5 },
@@ -91,6 +93,7 @@ fn decided(case: &Case, order: &Order) -> String {
         highest: case.highest,
         directory: &case.directory,
         partial: case.partial,
+        received: case.received,
         server: &case.server,
         running: case.running.as_ref(),
         writable: case.writable,
@@ -199,4 +202,41 @@ fn a_newer_role_takes_the_place_of_one_that_is_being_taken_on() {
     assert_eq!(decided(&case, &order(follow("b"))), "Begin");
     // Even one that the server seems to be in already: what runs is about to change that.
     assert_eq!(decided(&case, &order(Action::StandDown)), "Begin");
+}
+
+#[test]
+fn a_copy_is_received_by_its_own_container_once_and_all_else_is_for_the_next() {
+    let receive = |operation: &str| Action::Receive {
+        operation: operation.into(),
+        donor: endpoint("a"),
+        donor_ordinal: 0,
+        compress: false,
+        max_mib_per_second: None,
+        from_primary: false,
+    };
+    let at = |stage, directory, received| Case {
+        stage,
+        partial: Some(Kind::Clone),
+        received,
+        ..prepare(directory)
+    };
+    let pass = "Pass(\"the next container carries it out\")";
+    let table = [
+        (at(Stage::Receive, Directory::Empty, false), receive("op"), "Begin"),
+        (at(Stage::Receive, partial(), false), receive("begun"), "Begin"),
+        (at(Stage::Receive, partial(), false), receive("op"), "Begin"),
+        // What is there is not wiped by the order that brought it, whichever container hears it.
+        (at(Stage::Receive, partial(), true), receive("begun"), "Done"),
+        (at(Stage::Prepare, partial(), true), receive("begun"), "Done"),
+        (at(Stage::Prepare, partial(), true), receive("op"), "WrongDirectory"),
+        (at(Stage::Prepare, Directory::Empty, false), receive("op"), "WrongDirectory"),
+        (at(Stage::Receive, complete(None), false), receive("done"), "Done"),
+        (at(Stage::Receive, complete(None), false), receive("op"), "WrongDirectory"),
+        (at(Stage::Receive, Directory::Empty, false), initialize("op"), pass),
+        (at(Stage::Receive, partial(), false), clone("op", "a"), pass),
+        (at(Stage::Receive, complete(None), false), Action::Lead { alone: true }, "NoServer"),
+    ];
+    for (case, action, expected) in table {
+        assert_eq!(decided(&case, &order(action.clone())), expected, "{action:?} at {:?}", case.directory);
+    }
 }

@@ -33,8 +33,12 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
         tracing::info!("the data directory is complete");
         return Ok(ExitCode::SUCCESS);
     }
-    tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
+    // Before anybody can order something else: a clone by the plugin would wipe what is here.
+    desk.take_up().await.map_err(StartError::Volume)?;
     start::listen(&context, &desk).await?;
+    if desk.idle().await {
+        tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
+    }
     let mut changes = context.board.watch();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

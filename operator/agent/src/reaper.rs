@@ -9,15 +9,19 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::interval;
 
 /// Our own children: reaped by those who wait for them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Children(Arc<Mutex<HashSet<u32>>>);
+pub(crate) struct Children {
+    known: Arc<Mutex<HashSet<u32>>>,
+    forgotten: Arc<Notify>,
+}
 
 impl Children {
     fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a child of ours. The lock is held meanwhile: one that ends at once must be known before the reaper
@@ -32,6 +36,18 @@ impl Children {
     /// It was waited for.
     pub(crate) fn forget(&self, pid: u32) {
         self.lock().remove(&pid);
+        self.forgotten.notify_waiters();
+    }
+
+    /// Waits until all of them have ended and were waited for.
+    pub(crate) async fn none(&self) {
+        loop {
+            let forgotten = self.forgotten.notified();
+            if self.lock().is_empty() {
+                return;
+            }
+            forgotten.await;
+        }
     }
 
     /// Reaps the zombies that are nobody's. `/proc` is searched, because waiting for "any child" would take away

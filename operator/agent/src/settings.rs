@@ -65,6 +65,16 @@ pub(crate) struct Settings {
     /// The agent's port for the kubelet's probes.
     #[arg(long, default_value_t = ports::PROBE)]
     pub(crate) probe_port: u16,
+    /// The port of the container that gives copies.
+    #[arg(long, default_value_t = ports::DONOR)]
+    pub(crate) donor_port: u16,
+    /// Seconds without a byte or a sign of life after which the other side of a copy is given up.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) stall_seconds: u64,
+    /// Step of a copy before which to stop for ever, for tests.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub(crate) halt_before: Option<String>,
     /// Seconds between two looks at the mounted Secrets.
     #[arg(long, default_value_t = 10)]
     pub(crate) mounts_seconds: u64,
@@ -111,6 +121,11 @@ impl Settings {
     /// MySQL's data directory.
     pub(crate) fn datadir(&self) -> PathBuf {
         self.volume.join(crate::volume::DATA)
+    }
+
+    /// Where a copy is unpacked and made consistent, before it takes the data directory's place.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.volume.join(crate::volume::INCOMING)
     }
 
     /// Directory for MySQL's temporary files: on the volume, because the container's other directories are small.

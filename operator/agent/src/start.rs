@@ -62,7 +62,8 @@ pub(crate) fn parts(
     let ordinal = identity.ordinal;
     let store = Store::new(Volume::new(settings.volume.clone(), identity), board.clone());
     let context = Arc::new(Context {
-        binary: ServerBinary::find()?,
+        // The copy tool's image has none.
+        binary: if stage == Stage::Receive { None } else { Some(ServerBinary::find()?) },
         settings,
         ordinal,
         board,
@@ -70,6 +71,7 @@ pub(crate) fn parts(
         children: Children::default(),
         session: watch::Sender::new(None),
         commands,
+        pass: CancellationToken::new(),
     });
     Ok(Parts { desk: Desk::new(context.clone()), context, stop: on_sigterm()? })
 }
@@ -85,7 +87,7 @@ pub(crate) async fn listen(context: &Arc<Context>, desk: &Desk) -> Result<(), St
 }
 
 /// Cancelled by SIGTERM, which the kubelet sends, or by SIGINT.
-fn on_sigterm() -> Result<CancellationToken, StartError> {
+pub(crate) fn on_sigterm() -> Result<CancellationToken, StartError> {
     let mut term = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
     let token = CancellationToken::new();

@@ -227,7 +227,13 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         })
         .await?;
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
-    let mysqld = Mysqld::spawn(&context.binary, &files.arguments, lock, files.secrets(), &context.children)?;
+    let mysqld = Mysqld::spawn(
+        context.binary.as_ref().ok_or(TaskError::NoServer)?,
+        &files.arguments,
+        lock,
+        files.secrets(),
+        &context.children,
+    )?;
     Ok(Started { mysqld, files, role, held })
 }
 

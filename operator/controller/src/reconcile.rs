@@ -88,6 +88,7 @@ async fn go_round(
         tell_step(context, &cluster, step, &outcome);
     }
     context.metrics.judged(key, &plan.instances);
+    context.metrics.cloned(key, &plan.instances);
     context.metrics.show(key, kept.shown.replace(plan.phase), plan.phase);
     if let Outcome::Recorded(written) = outcome {
         kept.written = Some(*written);

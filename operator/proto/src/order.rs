@@ -46,6 +46,25 @@ pub enum Action {
         #[serde(default)]
         max_mib_per_second: Option<u64>,
     },
+    /// Replace an empty or partial data directory by a copy of a donor's, streamed by a copy tool (XtraBackup).
+    /// Carried out by the init container `receive`; the one after it finishes what that one received.
+    Receive {
+        /// The operation's id in the record.
+        operation: String,
+        /// The donor's host and the port of its container `donor`.
+        donor: Endpoint,
+        /// The donor's ordinal.
+        donor_ordinal: u32,
+        /// Compress on the way.
+        #[serde(default)]
+        compress: bool,
+        /// Most MiB a second that the donor may read; no bound if absent.
+        #[serde(default)]
+        max_mib_per_second: Option<u64>,
+        /// Also if the donor leads by then.
+        #[serde(default)]
+        from_primary: bool,
+    },
     /// Lead: stop replicating, become writable, take the primary's settings.
     Lead {
         /// There is no other instance: after a restart the agent may go on by itself.
@@ -66,6 +85,7 @@ impl Action {
         match self {
             Action::Initialize { .. } => "Initialize",
             Action::Clone { .. } => "Clone",
+            Action::Receive { .. } => "Receive",
             Action::Lead { .. } => "Lead",
             Action::Follow { .. } => "Follow",
             Action::StandDown => "StandDown",

@@ -10,6 +10,8 @@ pub mod ports {
     pub const AGENT: u16 = 9443;
     /// The agent's HTTP port for the kubelet's probes: `/livez`, `/readyz`.
     pub const PROBE: u16 = 9080;
+    /// The HTTPS port of the container `donor` (client certificates of the cluster's instances required).
+    pub const DONOR: u16 = 9444;
 }
 
 /// Paths in the containers.
@@ -81,6 +83,10 @@ pub const CONTAINER_MYSQL: &str = "mysql";
 pub const CONTAINER_AGENT: &str = "agent";
 /// Name of the init container that sees to the data directory.
 pub const CONTAINER_PREPARE: &str = "prepare";
+/// Name of the init container, in the copy tool's image, that receives a copy; before [`CONTAINER_PREPARE`].
+pub const CONTAINER_RECEIVE: &str = "receive";
+/// Name of the container, in the copy tool's image, that gives copies.
+pub const CONTAINER_DONOR: &str = "donor";
 
 /// DNS name by which TLS knows the operator: the subject alternative name of its client certificate.
 pub const OPERATOR_SAN: &str = "operator.mysql.mainstay.dev";

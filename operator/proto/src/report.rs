@@ -74,6 +74,9 @@ pub struct Identity {
 /// Which of the pod's containers speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Stage {
+    /// The init container in the copy tool's image, before [`Stage::Prepare`]: takes [`crate::Action::Receive`], and
+    /// lets the next container take all else.
+    Receive,
     /// The init container that sees to the data directory.
     Prepare,
     /// The container that runs MySQL.

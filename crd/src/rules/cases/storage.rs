@@ -73,10 +73,52 @@ pub(super) fn cloning() -> Vec<Case> {
         ),
         field(
             "clone.method",
-            vec![(json!("Plugin"), Accepted), (json!("Dump"), Misshapen("Unsupported value"))],
+            vec![
+                (json!("Plugin"), Accepted),
+                (json!("XtraBackup"), Accepted),
+                (json!("Dump"), Misshapen("Unsupported value")),
+            ],
         ),
+        field(
+            "clone.compress",
+            vec![
+                (json!("None"), Accepted),
+                (json!("Zstd"), Refused("clone.compress is for the method XtraBackup")),
+                (json!("Gzip"), Misshapen("Unsupported value")),
+            ],
+        ),
+        field(
+            "clone.image",
+            vec![
+                (json!("percona/percona-xtrabackup:8.4"), Accepted),
+                (json!("not an image"), Refused("clone.image must be an image's name")),
+            ],
+        ),
+        tool_images(),
     ]
     .concat()
+}
+
+/// Whether the tool's image follows from the server's.
+fn tool_images() -> Vec<Case> {
+    let refused = Refused("clone.image must be given for the method XtraBackup");
+    let case = |image: &str, clone: Value, verdict| Case {
+        name: format!("spec.image {image} with spec.clone {clone}"),
+        object: object(&json!({"spec": {"image": image, "clone": clone}})),
+        verdict,
+    };
+    let digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let own = json!({"method": "XtraBackup", "image": "registry.example:5000/tool"});
+    vec![
+        case("mysql:9.7", json!({"method": "XtraBackup"}), Accepted),
+        case(&format!("host:5000/db/mysql:8.4.7-oracle{digest}"), json!({"method": "XtraBackup"}), Accepted),
+        case("mysql:lts", json!({"method": "XtraBackup"}), refused),
+        case("host:5000/mysql", json!({"method": "XtraBackup"}), refused),
+        case(&format!("mysql{digest}"), json!({"method": "XtraBackup"}), refused),
+        case("mysql:lts", json!({"method": "Plugin"}), Accepted),
+        case("mysql:lts", own, Accepted),
+        case("mysql:9.7", json!({"method": "XtraBackup", "compress": "Zstd"}), Accepted),
+    ]
 }
 
 /// Every case of change.

@@ -5,7 +5,7 @@
 
 use crate::credentials::{Credentials, Password};
 use crate::sql::quote::text;
-use crate::sql::{AGENT, CLONE, OPERATOR, REPLICATION};
+use crate::sql::{AGENT, BACKUP, CLONE, OPERATOR, REPLICATION};
 
 struct Account<'a> {
     /// `'user'@'host'`.
@@ -67,7 +67,18 @@ pub(crate) fn network(credentials: &Credentials) -> Vec<String> {
 }
 
 /// The init file: one statement a line, executed before anybody can connect.
-pub(crate) fn init_file(credentials: &Credentials, agent: &Password) -> String {
+pub(crate) fn init_file(credentials: &Credentials, agent: &Password, backup: &Password) -> String {
+    // What XtraBackup asks for: its manual, "Connection and privileges needed".
+    let tool = Account {
+        name: format!("'{BACKUP}'@'localhost'"),
+        password: backup,
+        require: "NONE",
+        grants: &[
+            "GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.* TO @",
+            "GRANT BACKUP_ADMIN ON *.* TO @",
+            "GRANT SELECT ON performance_schema.* TO @",
+        ],
+    };
     let own = Account {
         name: format!("'{AGENT}'@'localhost'"),
         password: agent,
@@ -80,6 +91,7 @@ pub(crate) fn init_file(credentials: &Credentials, agent: &Password) -> String {
         "SET GLOBAL super_read_only = OFF".to_owned(),
     ];
     statements.extend(statements_for(&own));
+    statements.extend(statements_for(&tool));
     statements.extend(network(credentials));
     // Made by --initialize-insecure, without a password.
     statements.push("DROP USER IF EXISTS 'root'@'localhost'".to_owned());
@@ -103,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_server_ends_read_only_and_nothing_is_logged() {
-        let text = init_file(&credentials("pw"), &Password::new("own"));
+        let text = init_file(&credentials("pw"), &Password::new("own"), &Password::new("tool"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "SET SESSION sql_mode = '';");
         assert_eq!(lines[1], "SET SESSION sql_log_bin = 0;");
@@ -112,8 +124,10 @@ mod tests {
 
     #[test]
     fn each_statement_is_one_line_whatever_the_password_is() {
-        let plain = init_file(&credentials("pw"), &Password::new("own")).lines().count();
-        let text = init_file(&credentials("a\nb'; DROP USER x;\\"), &Password::new("own"));
+        let plain =
+            init_file(&credentials("pw"), &Password::new("own"), &Password::new("tool")).lines().count();
+        let text =
+            init_file(&credentials("a\nb'; DROP USER x;\\"), &Password::new("own"), &Password::new("tool"));
         assert_eq!(text.lines().count(), plain);
         assert!(text.lines().all(|line| line.ends_with(';')));
     }

@@ -7,10 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::options::{ConfigFiles, Purpose, render};
-use super::{INIT_FILE, SOCKET, accounts};
+use super::{BACKUP_FILE, INIT_FILE, SOCKET, accounts};
 use crate::credentials::{Credentials, CredentialsError, Password};
 use crate::settings::Settings;
-use crate::sql::{AGENT, Access};
+use crate::sql::{AGENT, Access, BACKUP};
 
 /// Name of the option file in the run directory.
 const OPTIONS: &str = "my.cnf";
@@ -44,6 +44,8 @@ pub(crate) struct Files {
     pub(crate) access: Access,
     /// The passwords that the server's accounts have.
     pub(crate) credentials: Credentials,
+    /// The password of the copy tools' account.
+    backup: Password,
     /// mysqld's arguments.
     pub(crate) arguments: Vec<OsString>,
     init_file: PathBuf,
@@ -57,15 +59,15 @@ impl Files {
         let password = Password::random();
         let socket = settings.run.join(SOCKET);
         let init_file = settings.run.join(INIT_FILE);
-        write_private(&init_file, &accounts::init_file(&credentials, &password))
-            .map_err(io_error("write the init file"))?;
-        let client = format!(
-            "[client]\nuser={AGENT}\npassword=\"{}\"\nsocket={}\n",
-            password.reveal(),
-            socket.display()
-        );
-        write_private(&settings.run.join(CLIENT), &client).map_err(io_error("write client.cnf"))?;
-        Ok(Files { access: Access { socket, password }, credentials, arguments, init_file })
+        let backup = Access { socket: socket.clone(), password: Password::random() };
+        let access = Access { socket, password };
+        let text = accounts::init_file(&credentials, &access.password, &backup.password);
+        write_private(&init_file, &text).map_err(io_error("write the init file"))?;
+        write_private(&settings.run.join(CLIENT), &client_file(AGENT, &access))
+            .map_err(io_error("write client.cnf"))?;
+        write_private(&settings.run.join(BACKUP_FILE), &client_file(BACKUP, &backup))
+            .map_err(io_error("write backup.cnf"))?;
+        Ok(Files { access, backup: backup.password, credentials, arguments, init_file })
     }
 
     /// Removes the init file, once the server has executed it.
@@ -78,8 +80,14 @@ impl Files {
     /// Everything that must not appear in the log.
     pub(crate) fn secrets(&self) -> Vec<Password> {
         let Credentials { root, operator, replication, clone } = self.credentials.clone();
-        vec![root, operator, replication, clone, self.access.password.clone()]
+        vec![root, operator, replication, clone, self.access.password.clone(), self.backup.clone()]
     }
+}
+
+/// An option file for clients. The password is one of the agent's own, without characters that would need quoting.
+pub(crate) fn client_file(user: &str, access: &Access) -> String {
+    let (password, socket) = (access.password.reveal(), access.socket.display());
+    format!("[client]\nuser={user}\npassword=\"{password}\"\nsocket={socket}\n")
 }
 
 /// Writes the option file for `--initialize-insecure`.

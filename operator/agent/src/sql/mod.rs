@@ -16,6 +16,8 @@ use crate::credentials::Password;
 
 /// The agent's account.
 pub(crate) const AGENT: &str = "mainstay_agent";
+/// The account of copy tools, over the socket, made anew at every start.
+pub(crate) const BACKUP: &str = "mainstay_backup";
 /// The operator's account.
 pub(crate) const OPERATOR: &str = "mainstay_operator";
 /// The account of the replicas' receivers.

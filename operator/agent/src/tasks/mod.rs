@@ -2,22 +2,24 @@
 
 mod clone;
 mod demote;
+mod finish;
 mod follow;
 mod initialize;
 mod lead;
-mod progress;
+pub(crate) mod progress;
 mod roles;
 mod scratch;
 
 use std::io;
 
-use mainstay_proto::{Action, Fence, Order};
+use mainstay_proto::{Action, Fence, Order, Stage};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Session};
 use crate::credentials::CredentialsError;
 use crate::mysqld::{Exit, FilesError, ProcessError};
 use crate::sql::SqlError;
+use crate::stream;
 use crate::volume::VolumeError;
 
 pub(crate) use demote::make_read_only;
@@ -57,6 +59,9 @@ pub(crate) enum TaskError {
         /// How it ended.
         exit: Exit,
     },
+    /// A copy.
+    #[error(transparent)]
+    Stream(#[from] stream::StreamError),
     /// What came out is not what was wanted.
     #[error("{0}")]
     Outcome(String),
@@ -99,6 +104,10 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
         Action::Clone { operation, donor, max_mib_per_second } => {
             clone::clone(context, guard, operation, donor, *max_mib_per_second).await
         }
+        Action::Receive { .. } if context.board.report().stage == Stage::Receive => {
+            stream::take(context, guard, order).await
+        }
+        Action::Receive { operation, .. } => finish::finish(context, guard, operation).await,
         Action::Lead { alone } => lead::lead(context, &session(context)?, guard, *alone).await,
         Action::Follow { source } => follow::follow(context, &session(context)?, guard, source).await,
         Action::StandDown => follow::stand_down(context, &session(context)?, guard).await,

@@ -65,13 +65,14 @@ async fn reachable(donor: &Endpoint) -> bool {
 
 /// Turns bytes into a rate.
 #[derive(Default)]
-struct Meter {
+pub(crate) struct Meter {
     last: Option<(u64, Instant)>,
     moved: Option<Instant>,
 }
 
 impl Meter {
-    fn read(&mut self, bytes: u64, total: u64, now: Instant) -> Progress {
+    /// After so many bytes of so many.
+    pub(crate) fn read(&mut self, bytes: u64, total: u64, now: Instant) -> Progress {
         let rate = self.last.and_then(|(before, then)| {
             let milliseconds =
                 u64::try_from(now.duration_since(then).as_millis()).ok().filter(|&ms| ms > 0)?;

@@ -71,5 +71,6 @@ async fn spawn(
     secrets: Vec<crate::credentials::Password>,
 ) -> Result<Mysqld, TaskError> {
     let lock = context.store.with(|volume| volume.lock_for_server()).await?;
-    Ok(Mysqld::spawn(&context.binary, arguments, lock, secrets, &context.children)?)
+    let binary = context.binary.as_ref().ok_or(TaskError::NoServer)?;
+    Ok(Mysqld::spawn(binary, arguments, lock, secrets, &context.children)?)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Fence, Grant};
+use mainstay_proto::{Action, Fence, Grant};
 use serde::{Deserialize, Serialize};
 
 /// Name of the marker in the volume's root.
@@ -41,6 +41,27 @@ pub(crate) struct MarkerFile {
     /// The last start of mysqld.
     #[serde(default)]
     pub(crate) last_start: Option<Start>,
+    /// In a partial directory: a copy was received and made consistent, and waits for its first start.
+    #[serde(default)]
+    pub(crate) received: Option<Received>,
+}
+
+/// A copy that was received and made consistent by the copy tool. What is left to do needs the server's image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Received {
+    /// The GTID set that it holds, as the copy tool recorded it.
+    pub(crate) gtid_set: String,
+    /// The donor server's binary log file and position at the time of the copy, for people.
+    #[serde(default)]
+    pub(crate) position: Option<(String, u64)>,
+    /// The donor server's version.
+    pub(crate) server_version: String,
+    /// The order, so that the next container can go on with it.
+    pub(crate) order: Action,
+    /// How many times its first start was begun.
+    #[serde(default)]
+    pub(crate) starts: u32,
 }
 
 /// Whether a data directory holds anything of worth. There is nothing in between.
@@ -147,6 +168,7 @@ mod tests {
             highest: Fence { epoch: 3, revision: 9 },
             grant: None,
             last_start: None,
+            received: None,
         }
     }
 
@@ -156,6 +178,73 @@ mod tests {
         assert!(read(&root).unwrap().is_none());
         write(&root, &marker()).unwrap();
         assert_eq!(read(&root).unwrap(), Some(marker()));
+    }
+
+    fn received() -> MarkerFile {
+        let donor = mainstay_proto::Endpoint { host: "shop-1.shop.db.svc".into(), port: 9444 };
+        let order = Action::Receive {
+            operation: "op".into(),
+            donor,
+            donor_ordinal: 1,
+            compress: true,
+            max_mib_per_second: Some(7),
+            from_primary: false,
+        };
+        let received = Received {
+            gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".into(),
+            position: Some(("binlog.000002".into(), 4)),
+            server_version: "9.7.4".into(),
+            order,
+            starts: 1,
+        };
+        MarkerFile { received: Some(received), ..marker() }
+    }
+
+    #[test]
+    fn what_was_received_is_read_back_and_an_older_marker_has_none() {
+        let root = crate::testing::directory();
+        write(&root, &received()).unwrap();
+        assert_eq!(read(&root).unwrap(), Some(received()));
+        let old =
+            r#"{"version":1,"clusterId":"c","ordinal":1,"state":"partial","kind":"clone","operation":"op"}"#;
+        fs::write(root.join(MARKER), old).unwrap();
+        assert_eq!(read(&root).unwrap().unwrap().received, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_marker_is_an_error_or_says_the_same_of_what_is_there(
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            by in 1_u8..=255,
+            cut in proptest::prelude::any::<bool>(),
+        ) {
+            let root = crate::testing::directory();
+            write(&root, &received()).unwrap();
+            let mut bytes = fs::read(root.join(MARKER)).unwrap();
+            let at = at.index(bytes.trim_ascii_end().len());
+            if cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= by;
+            }
+            fs::write(root.join(MARKER), &bytes).unwrap();
+            // Never absent, which would be an empty volume; and never complete.
+            match read(&root) {
+                Ok(found) => {
+                    let found = found.unwrap();
+                    proptest::prop_assert!(!cut && found.state == State::Partial);
+                }
+                Err(MarkerError::Damaged(_) | MarkerError::TooNew(_)) => {}
+                Err(MarkerError::Io(error)) => return Err(proptest::test_runner::TestCaseError::fail(error.to_string())),
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_marker(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let root = crate::testing::directory();
+            fs::write(root.join(MARKER), bytes).unwrap();
+            proptest::prop_assert!(read(&root).is_err());
+        }
     }
 
     #[test]

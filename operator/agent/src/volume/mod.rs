@@ -14,11 +14,13 @@ use mainstay_proto::{Directory, Fence, Grant, Identity};
 
 pub(crate) use inspect::{Found, inspect};
 use lock::{Lock, LockError};
-pub(crate) use marker::{Kind, MarkerFile, Start, State};
+pub(crate) use marker::{Kind, MarkerFile, Received, Start, State, read as read_marker};
 pub(crate) use store::Store;
 
 /// Name of MySQL's data directory in the volume's root.
 pub(crate) const DATA: &str = "data";
+/// Name of the directory in the volume's root in which a copy is unpacked and made consistent.
+pub(crate) const INCOMING: &str = "incoming";
 /// Name of MySQL's directory for temporary files in the volume's root.
 pub(crate) const TEMPORARY: &str = "tmp";
 
@@ -134,6 +136,10 @@ impl Volume {
         if !allowed {
             return Err(VolumeError::Forbidden(format!("{:?}", self.found.directory)));
         }
+        if matches!(self.found.directory, Directory::Partial { .. }) {
+            // It is marked already; and on a volume that the last attempt has filled there is no room for a marker.
+            self.wipe()?;
+        }
         self.write(MarkerFile {
             version: marker::VERSION,
             cluster_id: self.identity.cluster_id.clone(),
@@ -145,8 +151,9 @@ impl Volume {
             highest: self.highest,
             grant: None,
             last_start: None,
+            received: None,
         })?;
-        remove(&self.root.join(DATA))?;
+        self.wipe()?;
         DirBuilder::new()
             .mode(0o750)
             .create(self.root.join(DATA))
@@ -165,9 +172,76 @@ impl Volume {
         };
         marker::sync_directory(&self.root.join(DATA)).map_err(io_error("sync the data directory"))?;
         let server_uuid = Some(server_uuid.to_owned());
-        self.write(MarkerFile { state: State::Complete, server_uuid, ..marker })?;
+        self.write(MarkerFile { state: State::Complete, server_uuid, received: None, ..marker })?;
         self.examine();
         Ok(())
+    }
+
+    /// The marker of a directory that `operation` has begun and not ended.
+    fn partial_by(&self, operation: &str) -> Result<MarkerFile, VolumeError> {
+        let marker = self.ours().filter(|m| m.state == State::Partial && m.operation == operation).cloned();
+        marker
+            .ok_or_else(|| VolumeError::Forbidden(format!("it is not partial by the operation {operation}")))
+    }
+
+    /// Makes the directory for a copy, empty. After [`Volume::begin`].
+    pub(crate) fn make_incoming(&mut self, operation: &str) -> Result<(), VolumeError> {
+        self.partial_by(operation)?;
+        let incoming = self.root.join(INCOMING);
+        remove(&incoming)?;
+        DirBuilder::new().mode(0o750).create(incoming).map_err(io_error("make the directory for the copy"))
+    }
+
+    /// Puts a copy in the place of the (empty) data directory, after all of it is on disk.
+    pub(crate) fn place(&mut self, operation: &str) -> Result<(), VolumeError> {
+        self.partial_by(operation)?;
+        let root = File::open(&self.root).map_err(io_error("open the volume"))?;
+        rustix::fs::syncfs(&root).map_err(|error| io_error("sync the volume")(error.into()))?;
+        fs::rename(self.root.join(INCOMING), self.root.join(DATA))
+            .map_err(io_error("put the copy in place"))?;
+        marker::sync_directory(&self.root).map_err(io_error("sync the volume"))
+    }
+
+    /// Writes down that the copy in the data directory is consistent, and what it holds.
+    pub(crate) fn received(&mut self, operation: &str, received: Received) -> Result<(), VolumeError> {
+        let marker = self.partial_by(operation)?;
+        self.write(MarkerFile { received: Some(received), ..marker })?;
+        self.examine();
+        Ok(())
+    }
+
+    /// Removes all that the operation has brought. The directory stays partial by it.
+    pub(crate) fn discard(&mut self, operation: &str) -> Result<(), VolumeError> {
+        let marker = self.partial_by(operation)?;
+        self.wipe()?;
+        if marker.received.is_some() {
+            self.write(MarkerFile { received: None, ..marker })?;
+        }
+        self.examine();
+        Ok(())
+    }
+
+    /// Removes what a partial directory holds. What was in the data directory's place leaves it at once, so that a
+    /// crash in the middle leaves nothing there that a server would start on.
+    fn wipe(&self) -> Result<(), VolumeError> {
+        let (data, incoming) = (self.root.join(DATA), self.root.join(INCOMING));
+        remove(&incoming)?;
+        match fs::rename(data, &incoming) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("take the data directory away")(error));
+            }
+            _ => {}
+        }
+        remove(&incoming)
+    }
+
+    /// Removes `auto.cnf` of a copy that is not complete, so that its server gets a UUID of its own.
+    pub(crate) fn forget_uuid(&mut self, operation: &str) -> Result<(), VolumeError> {
+        self.partial_by(operation)?;
+        match fs::remove_file(self.root.join(DATA).join("auto.cnf")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove auto.cnf")(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes down which role was ordered last.

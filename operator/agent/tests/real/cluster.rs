@@ -34,13 +34,18 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new() -> Cluster {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let root = std::env::var_os("MAINSTAY_MYSQL_ROOT").map(PathBuf::from).unwrap_or_default();
         assert!(
             root.join("usr/sbin/mysqld").exists(),
             "these tests run a real MySQL: `make test-tools` makes a directory with one, and MAINSTAY_MYSQL_ROOT \
              names it; they need root"
         );
+        Cluster::in_root(root)
+    }
+
+    /// A cluster in a root directory with a server.
+    pub(crate) fn in_root(root: PathBuf) -> Cluster {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let id = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("c{}", &id[..8]);
         let directory = root.join("t").join(&name);

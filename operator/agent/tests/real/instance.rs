@@ -30,30 +30,43 @@ use crate::pki::Pair;
 /// Nothing in these tests takes longer unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 pub(crate) struct Instance<'a> {
     cluster: &'a Cluster,
     pub(crate) ordinal: u32,
     pub(crate) pod_uid: String,
     pub(crate) agent: Option<Child>,
-    ports: [u16; 4],
+    /// Flags besides the usual ones, or in their place.
+    pub(crate) flags: Vec<(&'static str, String)>,
+    /// Searched before the root's own directories, as the agent sees it.
+    pub(crate) path: Option<String>,
+    ports: [u16; 5],
 }
 
 impl<'a> Instance<'a> {
     pub(crate) fn new(cluster: &'a Cluster, ordinal: u32) -> Self {
-        let ports = [free_port(), free_port(), free_port(), free_port()];
-        Instance { cluster, ordinal, pod_uid: uuid::Uuid::new_v4().to_string(), agent: None, ports }
+        let ports = [free_port(), free_port(), free_port(), free_port(), free_port()];
+        let pod_uid = uuid::Uuid::new_v4().to_string();
+        Instance { cluster, ordinal, pod_uid, agent: None, flags: Vec::new(), path: None, ports }
     }
 
     pub(crate) fn volume(&self) -> PathBuf {
         self.cluster.directory.join(format!("volume-{}", self.ordinal))
     }
 
-    fn run_directory(&self) -> PathBuf {
+    pub(crate) fn run_directory(&self) -> PathBuf {
         self.cluster.directory.join(format!("run-{}", self.ordinal))
     }
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.cluster.directory.join(format!("log-{}", self.ordinal))).unwrap()
+    }
+
+    /// MySQL's, the administrative, the agent's, the probes' and the donor's port.
+    #[allow(dead_code)]
+    pub(crate) fn ports(&self) -> [u16; 5] {
+        self.ports
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
@@ -63,7 +76,11 @@ impl<'a> Instance<'a> {
     /// Starts `prepare` or `serve`.
     pub(crate) fn start(&mut self, command: &str) {
         let c = self.cluster;
-        let flag = |name: &str, value: String| format!("--{name}={value}");
+        let flag = |name: &'static str, value: String| {
+            let other = self.flags.iter().find(|(other, _)| *other == name);
+            format!("--{name}={}", other.map_or(value, |(_, value)| value.clone()))
+        };
+        let more = self.flags.iter().filter(|(name, _)| !matches!(*name, "tls"));
         let inside = |name: &str| c.inside(&c.directory.join(name));
         let log = File::options()
             .create(true)
@@ -93,10 +110,12 @@ impl<'a> Instance<'a> {
                 flag("admin-port", self.ports[1].to_string()),
                 flag("agent-port", self.ports[2].to_string()),
                 flag("probe-port", self.ports[3].to_string()),
+                flag("donor-port", self.ports[4].to_string()),
                 flag("mounts-seconds", "1".into()),
             ])
+            .args(more.map(|(name, value)| format!("--{name}={value}")))
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", self.path.iter().map(|path| format!("{path}:")).collect::<String>() + PATH)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

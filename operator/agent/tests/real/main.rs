@@ -11,6 +11,7 @@ mod pki;
 mod clones;
 mod durability;
 mod ledger;
+mod received;
 mod roles;
 mod safety;
 mod serving;

@@ -32,6 +32,12 @@ impl Pki {
         }
     }
 
+    /// An instance's certificate whose time is over.
+    #[allow(dead_code)]
+    pub(crate) fn expired(&self, namespace: &str, cluster: &str) -> Pair {
+        pair(&self.issuer, &format!("*.{cluster}.{namespace}.svc"), 2001)
+    }
+
     /// The instances' certificate made anew, with another end.
     pub(crate) fn renewed(&self, namespace: &str, cluster: &str) -> Pair {
         pair(&self.issuer, &format!("*.{cluster}.{namespace}.svc"), 2101)

@@ -113,7 +113,7 @@ struct Taken {
 
 /// The same again. A clone that failed is announced under another id.
 fn alike(one: &Order, other: &Order) -> bool {
-    let copies = |order: &Order| matches!(order.action, Action::Clone { .. });
+    let copies = |order: &Order| matches!(order.action, Action::Clone { .. } | Action::Receive { .. });
     one == other || (copies(one) && copies(other))
 }
 
@@ -330,6 +330,7 @@ mod tests {
                     donor: None,
                     revision: 4,
                     failures: 0,
+                    not_before: None,
                     aside: None,
                 }],
                 ..ReplicationRecord::default()

@@ -88,7 +88,8 @@ fn still_instance(instance: &InstanceStatus) -> InstanceStatus {
         entry.seen_at = None;
     }
     if let Some(clone) = &mut still.clone {
-        (clone.bytes, clone.total_bytes, clone.bytes_per_second) = (0, None, None);
+        (clone.bytes, clone.total_bytes) = (0, None);
+        (clone.bytes_per_second, clone.remaining_seconds) = (None, None);
     }
     // What it says may count the seconds that it is behind.
     if still.state == InstanceState::Lagging {
@@ -171,6 +172,7 @@ mod tests {
             bytes: 1,
             total_bytes: None,
             bytes_per_second: None,
+            remaining_seconds: None,
             failures: 0,
             last_error: None,
         };

@@ -1,5 +1,5 @@
 //! Metrics, all of them, with their names. Labels have few values each: no cluster's or pod's name is one, but for
-//! the state of each cluster, without which nobody could be paged.
+//! the state of each cluster, without which nobody could be paged, and for what lasts only a while.
 
 use mainstay_crd::{ClusterPhase, InstanceStatus, Judgement};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::clones::Clones;
 use crate::watch::ClusterKey;
 
 /// What is counted, as a bounded name.
@@ -77,6 +78,8 @@ pub(crate) struct Metrics {
     pub(crate) states: Family<ClusterState, Gauge>,
     /// Instances of a cluster that came back with other data than left, by judgement. None of the others.
     pub(crate) verdicts: Family<ClusterVerdict, Gauge>,
+    /// Clones under way.
+    clones: Clones,
     /// Open streams of agents.
     pub(crate) streams: Gauge,
     /// Streams that ended, by why.
@@ -105,6 +108,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.001, 3.0, 10)),
             states: Family::default(),
             verdicts: Family::default(),
+            clones: Clones::default(),
             streams: Gauge::default(),
             stream_ends: Family::default(),
             steps: Family::default(),
@@ -134,6 +138,7 @@ impl Metrics {
             "Instances that came back with other data than left, by judgement",
             self.verdicts.clone(),
         );
+        self.clones.register(to);
         to.register("agent_streams", "Open streams of agents", self.streams.clone());
         to.register("agent_stream_ends", "Streams of agents that ended, by why", self.stream_ends.clone());
         to.register("steps", "Steps that were carried out, by kind", self.steps.clone());
@@ -178,9 +183,15 @@ impl Metrics {
         }
     }
 
+    /// Shows how far the clones of `cluster`'s instances are.
+    pub(crate) fn cloned(&self, cluster: &ClusterKey, instances: &[InstanceStatus]) {
+        self.clones.show(cluster, instances);
+    }
+
     /// Shows no state of `cluster`, whose object is gone.
     pub(crate) fn forget(&self, cluster: &ClusterKey) {
         self.judged(cluster, &[]);
+        self.cloned(cluster, &[]);
         for state in PHASES {
             self.states.remove(&ClusterState::new(cluster, state));
         }

@@ -1,5 +1,6 @@
 //! What the operator says about itself: logs, metrics, health.
 
+mod clones;
 mod http;
 mod logs;
 mod metrics;

@@ -23,6 +23,9 @@ struct Inputs<'a> {
     scheduling: Scheduling,
     pod_metadata: Metadata,
     pod_security: PodSecurity,
+    // Left out where there is none: the hashes of clusters without it stay what they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_tool_image: Option<String>,
 }
 
 /// Hash of all that needs a new pod when it changes: 16 hexadecimal digits.
@@ -40,6 +43,7 @@ pub fn template_hash(blueprint: &Blueprint<'_>) -> String {
         scheduling: spec.scheduling.clone().unwrap_or_default(),
         pod_metadata: spec.pod_metadata.clone().unwrap_or_default(),
         pod_security: spec.pod_security.clone().unwrap_or_default(),
+        copy_tool_image: spec.copy_tool_image(),
     };
     // Maps with text as keys, and no floats: there is nothing that JSON can't say. The order is that of the
     // fields, whichever features serde_json was built with.

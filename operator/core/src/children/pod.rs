@@ -12,7 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mainstay_crd::ImagePullPolicy;
 use mainstay_crd::names::ANNOTATION_TEMPLATE_HASH;
-use mainstay_proto::pod::{CONTAINER_AGENT, CONTAINER_MYSQL, CONTAINER_PREPARE, env, paths, ports};
+use mainstay_proto::pod::{
+    CONTAINER_AGENT, CONTAINER_DONOR, CONTAINER_MYSQL, CONTAINER_PREPARE, CONTAINER_RECEIVE, env, paths,
+    ports,
+};
 
 use super::{Blueprint, hash, meta, scheduling, stateful_set};
 
@@ -22,6 +25,12 @@ pub(super) const PORT_MYSQL: &str = "mysql";
 const PORT_ADMIN: &str = "admin";
 /// Name of the agent's port.
 pub(super) const PORT_AGENT: &str = "agent";
+/// Name of the port of the container that gives copies.
+const PORT_DONOR: &str = "donor";
+/// CPU of the container that gives copies; it bounds how fast.
+const DONOR_CPU: &str = "500m";
+/// Memory of the container that gives copies: 32 MiB for the agent, the rest for the tool.
+const DONOR_MEMORY: &str = "512Mi";
 /// Name of the port for the kubelet's probes.
 const PORT_PROBE: &str = "probe";
 
@@ -63,8 +72,13 @@ fn pod_spec(blueprint: &Blueprint<'_>) -> PodSpec {
         image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
         security_context: Some(pod_security(blueprint)),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        init_containers: Some(vec![agent(blueprint), prepare(blueprint)]),
-        containers: vec![mysql(blueprint)],
+        init_containers: Some(
+            [Some(agent(blueprint)), receive(blueprint), Some(prepare(blueprint))]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
+        containers: [Some(mysql(blueprint)), donor(blueprint)].into_iter().flatten().collect(),
         volumes: Some(volumes(blueprint)),
         ..Default::default()
     };
@@ -112,10 +126,46 @@ fn agent(blueprint: &Blueprint<'_>) -> Container {
 /// Limits equal to requests: so the pod is Guaranteed where the user's resources make it so, and is admitted where
 /// a quota asks for limits.
 fn agent_resources() -> ResourceRequirements {
-    let amounts = BTreeMap::from([("cpu", "100m"), ("memory", "64Mi")]);
+    resources("100m", "64Mi")
+}
+
+fn resources(cpu: &str, memory: &str) -> ResourceRequirements {
+    let amounts = BTreeMap::from([("cpu", cpu), ("memory", memory)]);
     let amounts: BTreeMap<String, Quantity> =
         amounts.into_iter().map(|(name, amount)| (name.into(), Quantity(amount.into()))).collect();
     ResourceRequirements { requests: Some(amounts.clone()), limits: Some(amounts), ..Default::default() }
+}
+
+/// Receives a copy where the spec asks for the copy tool; before it only an order could tell, and only the tool's
+/// image has the tool.
+fn receive(blueprint: &Blueprint<'_>) -> Option<Container> {
+    copy_tool(blueprint, CONTAINER_RECEIVE, "receive")
+}
+
+/// Gives copies, beside the server, where the spec asks for the copy tool. The data directory is not mounted
+/// read-only: XtraBackup asks for permission to write there (its manual, "Connection and privileges needed").
+fn donor(blueprint: &Blueprint<'_>) -> Option<Container> {
+    let port = ContainerPort {
+        name: Some(PORT_DONOR.into()),
+        container_port: i32::from(ports::DONOR),
+        protocol: Some("TCP".into()),
+        ..Default::default()
+    };
+    Some(Container {
+        ports: Some(vec![port]),
+        resources: Some(resources(DONOR_CPU, DONOR_MEMORY)),
+        ..copy_tool(blueprint, CONTAINER_DONOR, "donor")?
+    })
+}
+
+/// A container in the copy tool's image. It needs neither the accounts' passwords nor the server's configuration, and
+/// has neither.
+fn copy_tool(blueprint: &Blueprint<'_>, name: &str, subcommand: &str) -> Option<Container> {
+    let image = blueprint.spec.copy_tool_image()?;
+    let mut container = Container { image: Some(image), ..server(blueprint, name, subcommand) };
+    let needed = |mount: &VolumeMount| mount.name != VOLUME_CREDENTIALS && mount.name != VOLUME_CONFIG;
+    container.volume_mounts.iter_mut().for_each(|mounts| mounts.retain(needed));
+    Some(container)
 }
 
 /// Sees to the data directory: goes on with a complete one, else waits for an order.

@@ -145,7 +145,16 @@ impl Back {
 
 fn operation(id: &str) -> Operation {
     let kind = OperationKind::Clone;
-    Operation { id: id.into(), kind, ordinal: 1, donor: Some(0), revision: 1, failures: 0, aside: None }
+    Operation {
+        id: id.into(),
+        kind,
+        ordinal: 1,
+        donor: Some(0),
+        revision: 1,
+        failures: 0,
+        not_before: None,
+        aside: None,
+    }
 }
 
 #[test]

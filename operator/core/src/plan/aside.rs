@@ -66,6 +66,7 @@ pub(super) fn announce(view: &View<'_>, ordinal: u32, misfit: &Misfit) -> Option
         donor: None,
         revision,
         failures: 0,
+        not_before: None,
         aside: Some(aside),
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };

@@ -116,6 +116,7 @@ fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
             donor: None,
             revision,
             failures: 0,
+            not_before: None,
             aside: None,
         }],
         ..view.record.clone()

@@ -3,10 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
-use mainstay_proto::{Directory, Report, Server, ServerState, TaskState};
+use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState};
 
 use super::nodes;
-use super::replicas::misfit;
+use super::replicas::{COPIES, misfit};
 use super::storage;
 use super::view::{Seen, View};
 use crate::Instance;
@@ -145,7 +145,11 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
     let Some(task) = &report.task else {
         return (InstanceState::Waiting, Some("it holds no data and waits for an order".into()));
     };
-    let doing = if task.kind == "Clone" { InstanceState::Cloning } else { InstanceState::Initializing };
+    let doing = if COPIES.contains(&task.kind.as_str()) {
+        InstanceState::Cloning
+    } else {
+        InstanceState::Initializing
+    };
     match &task.state {
         TaskState::Failed { error } => (doing, Some(format!("the last try failed: {error}"))),
         TaskState::Running | TaskState::Done => (doing, None),
@@ -184,18 +188,30 @@ fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, 
 fn progress(view: &View<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
     let operation = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal)?;
     let donor = view.names.pod(operation.donor?.unsigned_abs());
-    let task = report.task.as_ref().filter(|task| task.kind == "Clone")?;
+    let task = report.task.as_ref().filter(|task| COPIES.contains(&task.kind.as_str()))?;
     let progress = task.progress.unwrap_or_default();
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    // What a failed try said stays until one ends well: the next is announced at once.
+    let name = view.names.pod(ordinal);
+    let before = view.o.cluster.status.instances.iter().find(|i| i.name == name);
+    let said = before.and_then(|i| i.clone.as_ref()).and_then(|clone| clone.last_error.clone());
     Some(CloneProgress {
         donor,
         bytes: signed(progress.bytes),
         total_bytes: progress.total_bytes.map(signed),
         bytes_per_second: progress.bytes_per_second.map(signed),
+        remaining_seconds: remaining(progress).map(signed),
         failures: operation.failures,
         last_error: match &task.state {
             TaskState::Failed { error } => Some(error.clone()),
-            TaskState::Running | TaskState::Done => None,
+            TaskState::Running | TaskState::Done => said.filter(|_| operation.failures > 0),
         },
     })
+}
+
+/// Whole seconds until all that is expected is here; none while nothing moves. The expectation is a little less or
+/// more than what comes.
+fn remaining(progress: Progress) -> Option<u64> {
+    let missing = progress.total_bytes?.saturating_sub(progress.bytes);
+    progress.bytes_per_second.filter(|&rate| rate > 0).map(|rate| missing.div_ceil(rate))
 }

@@ -7,7 +7,9 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
-use super::{Decision, Plan, Step, aside, candidates, deletion, instances, retention, storage, switchover};
+use super::{
+    Decision, Plan, Step, aside, candidates, deletion, instances, replicas, retention, storage, switchover,
+};
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -39,7 +41,8 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
 fn look_again(view: &View<'_>) -> Option<SignedDuration> {
     let near = view.target().map(|_| SignedDuration::from_secs(1));
-    [near, switchover::rested_in(view), retention::look_again(view)].into_iter().flatten().min()
+    let rested = [switchover::rested_in(view), retention::look_again(view), replicas::look_again(view)];
+    rested.into_iter().chain([near]).flatten().min()
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
@@ -143,7 +146,7 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
             let name = view.names.pod(*ordinal);
             match &order.action {
                 Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
-                Action::Clone { donor, .. } => {
+                Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
                     let donor = donor.host.split('.').next().unwrap_or_default();
                     (Reason::Cloning, format!("{name} is being cloned from {donor}"))
                 }

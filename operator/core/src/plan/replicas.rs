@@ -1,13 +1,23 @@
 //! Replicas: cloned when they hold nothing, told whom to follow when they hold data.
 
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
-use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
-use mainstay_proto::{Action, Directory, GrantedRole, Marker, Report, TaskState};
+use mainstay_crd::{CloneCompression, CloneMethod, Operation, OperationKind, ReplicationRecord};
+use mainstay_proto::pod::ports;
+use mainstay_proto::{Action, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, aside, record, send};
 use crate::GtidSet;
+
+/// Pause before the third try of a copy, and the longest, to which it doubles.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Kinds of the tasks that bring a copy of a donor's data.
+pub(super) const COPIES: [&str; 2] = ["Clone", "Receive"];
 
 /// The first replica that something can be done for; else what is being waited for.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -101,22 +111,78 @@ fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let announced = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
     let Some(operation) = announced else { return announce_clone(view, ordinal, 0) };
     let donor = operation.donor.map(i32::unsigned_abs)?;
-    let task = report.task("Clone", Some(&operation.id));
+    let task = COPIES.into_iter().find_map(|kind| report.task(kind, Some(&operation.id)));
     match task.map(|task| &task.state) {
         Some(TaskState::Running) => Some(Decision::Wait(
             Reason::Cloning,
             format!("{name} is being cloned from {}", view.names.pod(donor)),
         )),
+        // The pod's next container finishes it; until that has ended, no other may be announced in its place.
+        Some(TaskState::Done) => {
+            Some(Decision::Wait(Reason::Cloning, format!("{name} has its copy and is about to start on it")))
+        }
         Some(TaskState::Failed { .. }) => announce_clone(view, ordinal, operation.failures + 1),
+        _ if rests(view, operation).is_some() => {
+            let (tries, at) = (operation.failures, operation.not_before.as_ref()?.0);
+            let message = format!("{name}: {tries} copies in a row have failed; the next is tried at {at}");
+            Some(Decision::Wait(Reason::Cloning, message))
+        }
         _ if !can_give(view, donor) => announce_clone(view, ordinal, operation.failures),
+        _ if others(view, ordinal).any(|o| o.donor == operation.donor && o.revision > operation.revision) => {
+            Some(Decision::Wait(
+                Reason::Cloning,
+                format!("{name} waits for its donor, which gives to another"),
+            ))
+        }
         _ => {
-            let action = Action::Clone {
-                operation: operation.id.clone(),
-                donor: view.endpoint(donor),
-                max_mib_per_second: limit(view),
-            };
+            let action = copy(view, report, &operation.id, donor);
             Some(send(view, report, action, format!("{name} holds no data")))
         }
+    }
+}
+
+/// Pause before a try, after so many that failed: none before the second, which another donor may serve well.
+fn pause(failures: i32) -> Option<SignedDuration> {
+    let doublings = u32::try_from(failures.checked_sub(2)?).ok()?;
+    Some(FIRST_PAUSE.saturating_mul(1 << doublings.min(10)).min(LONGEST_PAUSE))
+}
+
+fn rests(view: &View<'_>, operation: &Operation) -> Option<SignedDuration> {
+    let at = operation.not_before.as_ref()?.0;
+    Some(at.duration_since(view.o.now)).filter(|left| left.is_positive())
+}
+
+/// What is announced for other instances and does not rest: a recipient whose copies fail again and again keeps no
+/// donor from the others meanwhile. It waits if another was announced for its donor then.
+fn others<'v>(view: &'v View<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
+    let theirs = view.record.operations.iter().filter(move |o| o.ordinal.unsigned_abs() != ordinal);
+    theirs.filter(|o| rests(view, o).is_none())
+}
+
+/// When the first copy that rests may be tried again.
+pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+    view.record.operations.iter().filter_map(|operation| rests(view, operation)).min()
+}
+
+/// By the copy tool where the spec asks for it and the pod's container for it waits; else by the plugin, which needs
+/// none: pods that are older than the spec have no such container, and a copy that could not be started was
+/// received by one that has ended.
+fn copy(view: &View<'_>, report: &Report, operation: &str, donor: u32) -> Action {
+    let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
+    let spec = view.o.cluster.spec.clone.as_ref();
+    let wanted = spec.is_some_and(|clone| clone.method == CloneMethod::XtraBackup);
+    let endpoint = view.endpoint(donor);
+    if !wanted || report.stage != Stage::Receive {
+        return Action::Clone { operation, donor: endpoint, max_mib_per_second };
+    }
+    Action::Receive {
+        operation,
+        donor: Endpoint { port: ports::DONOR, ..endpoint },
+        donor_ordinal: donor,
+        compress: spec.is_some_and(|clone| clone.compress == CloneCompression::Zstd),
+        max_mib_per_second,
+        // The plan knows who leads, and takes the primary only where nobody else can give.
+        from_primary: view.primary() == Some(donor),
     }
 }
 
@@ -132,16 +198,15 @@ fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decisi
     let name = view.names.pod(ordinal);
     let before = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
     let last_donor = before.filter(|_| failures > 0).and_then(|o| o.donor).map(i32::unsigned_abs);
-    let others: Vec<Operation> =
-        view.record.operations.iter().filter(|o| o.ordinal.unsigned_abs() != ordinal).cloned().collect();
-    let taken = |donor: u32| others.iter().any(|o| o.donor.map(i32::unsigned_abs) == Some(donor));
+    let taken = |donor: u32| others(view, ordinal).any(|o| o.donor.map(i32::unsigned_abs) == Some(donor));
     let free: Vec<u32> = donors(view).filter(|&d| d != ordinal && !taken(d)).collect();
     let another = free.iter().find(|&&donor| Some(donor) != last_donor);
     let Some(&donor) = another.or(free.first()) else {
         return Some(Decision::Wait(Reason::Cloning, format!("{name} waits for a donor that is free")));
     };
     let revision = view.record.revision + 1;
-    let mut operations = others;
+    let mut operations = view.record.operations.clone();
+    operations.retain(|o| o.ordinal.unsigned_abs() != ordinal);
     operations.push(Operation {
         id: view.o.fresh_id.clone(),
         kind: OperationKind::Clone,
@@ -149,6 +214,7 @@ fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decisi
         donor: i32::try_from(donor).ok(),
         revision,
         failures,
+        not_before: pause(failures).map(|pause| Time(view.o.now + pause)),
         aside: None,
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };

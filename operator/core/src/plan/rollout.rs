@@ -17,7 +17,7 @@ use crate::Pod;
 pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
     view.ordinals().find_map(|ordinal| {
         let pod = outdated(view.instance(ordinal)?.pod.as_ref()?, hash)?;
-        let cloning = view.live(ordinal).is_some_and(|r| r.stage == Stage::Prepare && r.busy());
+        let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
         let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
         (!serves && !cloning && !joining(view, ordinal))
             .then(|| replace(view, ordinal, pod, "it does not serve and the spec has changed"))

@@ -1,6 +1,7 @@
 //! The plan against a small world: instances that obey orders, or crash in the middle of them.
 
 mod aside;
+mod clones;
 mod deletion;
 mod retention;
 mod storage;

@@ -211,7 +211,7 @@ impl Seen for Report {
         }
     }
     fn vacant(&self) -> bool {
-        self.stage == Stage::Prepare && matches!(self.directory, Directory::Empty | Directory::Partial { .. })
+        self.stage != Stage::Serve && matches!(self.directory, Directory::Empty | Directory::Partial { .. })
     }
     fn task(&self, kind: &str, operation: Option<&str>) -> Option<&Task> {
         self.task.as_ref().filter(|task| task.kind == kind && task.operation.as_deref() == operation)

@@ -309,7 +309,16 @@ fn announce(view: &View<'_>, id: String, kind: OperationKind, ordinal: u32, mess
     let revision = view.record.revision + 1;
     let mut operations = view.record.operations.clone();
     let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
-    operations.push(Operation { id, kind, ordinal, donor: None, revision, failures: 0, aside: None });
+    operations.push(Operation {
+        id,
+        kind,
+        ordinal,
+        donor: None,
+        revision,
+        failures: 0,
+        not_before: None,
+        aside: None,
+    });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
     record(view, next, reason, message)

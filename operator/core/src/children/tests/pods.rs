@@ -315,3 +315,25 @@ fn scheduling_reaches_the_pod_and_spreading_means_this_cluster() {
     assert_eq!(first["labelSelector"]["matchLabels"]["mysql.mainstay.dev/cluster"], "shop");
     assert_eq!(second["labelSelector"], own["labelSelector"]);
 }
+
+#[test]
+fn with_the_copy_tool_a_pod_receives_before_it_prepares_and_gives_beside_its_server() {
+    let tool = json!({"clone": {"method": "XtraBackup"}, "image": "mysql:8.4.7"});
+    let pod = pod(tool);
+    let names = |containers: &[Container]| containers.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(pod.init_containers.as_ref().unwrap()), ["agent", "receive", "prepare"]);
+    assert_eq!(names(&pod.containers), ["mysql", "donor"]);
+    for container in containers(&pod).into_iter().filter(|c| ["receive", "donor"].contains(&c.name.as_str()))
+    {
+        assert_eq!(container.image.as_deref(), Some("docker.io/percona/percona-xtrabackup:8.4"));
+        let command = container.command.as_ref().unwrap();
+        assert_eq!(command, &[paths::AGENT.to_owned(), container.name.clone()]);
+        assert_eq!(container.security_context.as_ref().unwrap().read_only_root_filesystem, Some(true));
+        let mounts = container.volume_mounts.as_ref().unwrap();
+        assert!(mounts.iter().all(|mount| mount.mount_path != paths::CREDENTIALS), "{mounts:?}");
+        assert!(mounts.iter().any(|mount| mount.mount_path == paths::TLS), "{mounts:?}");
+    }
+    let donor = pod.containers.iter().find(|c| c.name == "donor").unwrap();
+    let ports = donor.ports.iter().flatten().map(|port| port.container_port).collect::<Vec<_>>();
+    assert_eq!(ports, [i32::from(ports::DONOR)]);
+}

@@ -82,6 +82,8 @@ fn whatever_changes_a_pod_or_its_configuration_replaces_it() {
         json!({"podMetadata": {"labels": {"team": "shop"}}}),
         json!({"podMetadata": {"annotations": {"team": "shop"}}}),
         json!({"podSecurity": {"runAsUser": 1000, "fsGroup": 1000}}),
+        json!({"clone": {"method": "XtraBackup"}}),
+        json!({"clone": {"method": "XtraBackup", "image": "tool:1"}}),
     ] {
         let changed = spec(change.clone());
         let after = template(&blueprint(&changed));
@@ -101,6 +103,7 @@ fn what_does_not_concern_pods_leaves_them_alone() {
         json!({"storage": {"size": "20Gi"}}),
         json!({"service": {"type": "LoadBalancer"}}),
         json!({"clone": {"limits": {"bytesPerSecond": "50Mi"}}}),
+        json!({"clone": {"method": "Plugin", "image": "tool:1"}}),
         json!({"paused": true}),
         // What is said is what was the case anyway.
         json!({"podSecurity": {"runAsUser": 999, "fsGroup": 999}}),

@@ -59,6 +59,8 @@ pub(super) struct Process {
     pub(super) started_at: Timestamp,
     /// Its replication waits for an order.
     pub(super) held: bool,
+    /// The container that receives copies has made way for the next.
+    pub(super) passed: bool,
 }
 
 pub(super) struct World {
@@ -233,7 +235,11 @@ impl World {
             proto: 1,
             agent_version: "0".into(),
             identity: Identity { ordinal, pod_uid: process.uid.clone(), ..Identity::default() },
-            stage: if complete { Stage::Serve } else { Stage::Prepare },
+            stage: match (complete, process.passed) {
+                (true, _) => Stage::Serve,
+                (false, false) if self.spec.copy_tool_image().is_some() => Stage::Receive,
+                (false, _) => Stage::Prepare,
+            },
             at: self.now,
             highest: volume.highest,
             directory,
@@ -354,6 +360,7 @@ impl World {
             at_start: self.volumes[&ordinal].gtids.clone(),
             started_at: self.now + SignedDuration::from_millis(123),
             held: true,
+            passed: false,
         };
         resume(&self.volumes[&ordinal], &mut process);
         process.held &= process.channel.is_some();
@@ -394,6 +401,9 @@ impl World {
         assert_eq!(process.uid, order.pod_uid, "an order must name the pod that it was decided for");
         assert!(fence >= volume.highest, "an order from the past");
         volume.highest = fence;
+        if passes(&order.action, self.spec.copy_tool_image().is_some(), process) {
+            return;
+        }
         let complete = |operation: &str| Directory::Complete {
             marker: Marker {
                 cluster_id: cluster_id.clone(),
@@ -409,7 +419,7 @@ impl World {
                 self.initialized += 1;
                 volume.directory = Some(complete(operation));
             }
-            Action::Clone { operation, .. } => {
+            Action::Clone { operation, .. } | Action::Receive { operation, .. } => {
                 assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
                 self.cloned += 1;
                 volume.gtids = donated.expect("a donor of this cluster");
@@ -436,10 +446,7 @@ impl World {
             }
             _ => {}
         }
-        let operation = match &order.action {
-            Action::Initialize { operation } | Action::Clone { operation, .. } => Some(operation.clone()),
-            _ => None,
-        };
+        let operation = operation_of(&order.action);
         let (kind, state) = (order.action.kind().into(), TaskState::Done);
         process.task = Some(Task { fence, kind, operation, state, progress: None });
         resume(volume, process);
@@ -447,7 +454,7 @@ impl World {
 
     /// What a donor has to give.
     fn donated(&self, action: &Action) -> Option<GtidSet> {
-        let Action::Clone { donor, .. } = action else { return None };
+        let (Action::Clone { donor, .. } | Action::Receive { donor, .. }) = action else { return None };
         self.ordinal_of(&donor.host).map(|donor| self.volumes[&donor].gtids.clone())
     }
 
@@ -498,6 +505,24 @@ pub(super) fn uuid(ordinal: u32) -> String {
 
 pub(super) fn node(ordinal: u32) -> String {
     format!("node-{ordinal}")
+}
+
+fn operation_of(action: &Action) -> Option<String> {
+    match action {
+        Action::Initialize { operation }
+        | Action::Clone { operation, .. }
+        | Action::Receive { operation, .. } => Some(operation.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a container that only receives copies refuses the order, for the next one to carry it out.
+fn passes(action: &Action, copy_tool: bool, process: &mut Process) -> bool {
+    let receives = copy_tool && !process.passed;
+    assert!(receives || !matches!(action, Action::Receive { .. }), "only one container has the tool");
+    let passes = receives && matches!(action, Action::Initialize { .. } | Action::Clone { .. });
+    process.passed |= passes;
+    passes
 }
 
 fn withdraw(volume: &mut Volume) {
