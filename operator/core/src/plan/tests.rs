@@ -3,6 +3,7 @@
 mod aside;
 mod deletion;
 mod retention;
+mod returning;
 mod storage;
 mod switchover;
 mod table;
