@@ -29,6 +29,9 @@ pub const ANNOTATION_FORMER_POLICY: &str = "mysql.mainstay.dev/former-reclaim-po
 pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
 /// Annotation on a claim or volume: since when it is kept without an instance, in RFC 3339.
 pub const ANNOTATION_KEPT_SINCE: &str = "mysql.mainstay.dev/kept-since";
+/// Annotation on a claim that is kept without an instance: the ledger's entry of that, as in
+/// `status.instances[].ledger`, in JSON. What comes back is held against it.
+pub const ANNOTATION_LEDGER: &str = "mysql.mainstay.dev/ledger";
 /// Annotation on a claim: the name of its VolumeSnapshot that is ready to use.
 pub const ANNOTATION_SNAPSHOT: &str = "mysql.mainstay.dev/snapshot-ready";
 /// Finalizer of a cluster whose claims are deleted or copied when it is deleted.

@@ -1,20 +1,21 @@
 //! The ledger: what each instance was when it was last well, and what is to be said of what came back (invariant I9).
 //!
 //! The entry lives in `status.instances[].ledger`. It moves on while all is well and stands still otherwise, so that
-//! every start of an instance is held against the last time that it was known to be right.
+//! every start of an instance is held against the last time that it was known to be right. An instance that is scaled
+//! away leaves its entry on its claim: `status` has none of it then, and a new object never had.
+
+mod words;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mainstay_crd::names::Names;
+use mainstay_crd::names::{ANNOTATION_LEDGER, Names};
 use mainstay_crd::{
     InstanceStatus, Judgement, LedgerEntry, Operation, OperationKind, ReplicationRecord, Verdict,
 };
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
+use words::{named, said, short, volume_of};
 
 use crate::{Claim, GtidSet, Instance, Observation, Pod, Volume};
-
-/// Longest GTID set in a message, in characters.
-const LONGEST: usize = 200;
 
 /// One instance with all that a judgement rests on.
 struct Case<'a> {
@@ -24,17 +25,18 @@ struct Case<'a> {
     ordinal: u32,
     before: Option<&'a InstanceStatus>,
     instance: &'a Instance,
+    /// What left: as status says, or the claim.
+    entry: Option<LedgerEntry>,
 }
 
 impl<'a> Case<'a> {
     fn of(o: &'a Observation, names: &'a Names, record: &'a ReplicationRecord, ordinal: u32) -> Option<Self> {
         let name = names.pod(ordinal);
         let before = o.cluster.status.instances.iter().find(|i| i.name == name);
-        Some(Case { o, names, record, ordinal, before, instance: o.instances.get(&ordinal)? })
-    }
-
-    fn entry(&self) -> Option<&'a LedgerEntry> {
-        self.before?.ledger.as_ref()
+        let instance = o.instances.get(&ordinal)?;
+        let told = before.and_then(|before| before.ledger.clone());
+        let entry = told.or_else(|| left_on(instance.claim.as_ref()?));
+        Some(Case { o, names, record, ordinal, before, instance, entry })
     }
 
     fn volume(&self) -> Option<&'a Volume> {
@@ -55,9 +57,22 @@ impl<'a> Case<'a> {
         })
     }
 
+    fn may_serve(&self, verdict: Option<&Verdict>) -> bool {
+        let pod = self.instance.pod.as_ref();
+        let of_this_pod = |verdict: &&Verdict| pod.is_some_and(|pod| pod.uid == verdict.pod_uid);
+        verdict.filter(of_this_pod).is_some_and(|v| v.judgement == Judgement::SameVolume)
+    }
+
     fn is_primary(&self) -> bool {
         self.record.primary.map(i32::unsigned_abs) == Some(self.ordinal)
     }
+}
+
+/// What an instance left on its claim. A claim that was made from a copy of another is not the one that it was
+/// written on.
+pub(crate) fn left_on(claim: &Claim) -> Option<LedgerEntry> {
+    let entry: LedgerEntry = serde_json::from_str(claim.annotations.get(ANNOTATION_LEDGER)?).ok()?;
+    (entry.claim_uid == claim.uid).then_some(entry)
 }
 
 /// What is to be said of the data that an instance has come back with. `None`: nothing was seen yet. What has no
@@ -84,7 +99,7 @@ pub(crate) fn judge(
     if let Some(kept) = kept.as_ref().filter(|verdict| final_word(verdict)) {
         return Some(kept.clone());
     }
-    let found = match case.entry() {
+    let found = match &case.entry {
         Some(entry) => find(&case, entry, pod, report),
         None => first_sight(&case, report),
     };
@@ -102,11 +117,15 @@ fn whole_seconds(at: Timestamp) -> Option<Time> {
 }
 
 /// Whether an instance may serve and lead: it is the one that left, or it was never seen before.
-pub(crate) fn trusted(o: &Observation, name: &str, ordinal: u32, verdict: Option<&Verdict>) -> bool {
-    let known = o.cluster.status.instances.iter().any(|i| i.name == name && i.ledger.is_some());
-    let pod = o.instances.get(&ordinal).and_then(|instance| instance.pod.as_ref());
-    let of_this_pod = |verdict: &&Verdict| pod.is_some_and(|pod| pod.uid == verdict.pod_uid);
-    !known || verdict.filter(of_this_pod).is_some_and(|v| v.judgement == Judgement::SameVolume)
+pub(crate) fn trusted(
+    o: &Observation,
+    names: &Names,
+    record: &ReplicationRecord,
+    ordinal: u32,
+    verdict: Option<&Verdict>,
+) -> bool {
+    let case = Case::of(o, names, record, ordinal);
+    case.is_none_or(|case| case.entry.is_none() || case.may_serve(verdict))
 }
 
 /// The entry as it is to be. It moves on only while the instance serves in its role, or came out of an announced
@@ -119,15 +138,12 @@ pub(crate) fn note(
     well: bool,
 ) -> Option<LedgerEntry> {
     let case = Case::of(o, names, record, ordinal)?;
-    let kept = case.entry().cloned();
+    let kept = case.entry.clone();
     let Some((marker, state)) = case.instance.agent.live().and_then(|r| Some((marker(r)?, serving(r)?)))
     else {
         return kept;
     };
-    let trusted = {
-        let verdict = judge(o, names, record, ordinal);
-        trusted(o, &names.pod(ordinal), ordinal, verdict.as_ref())
-    };
+    let trusted = kept.is_none() || case.may_serve(judge(o, names, record, ordinal).as_ref());
     let (Some(claim), true) =
         (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))
     else {
@@ -271,11 +287,6 @@ fn complete(
     Some((Judgement::SameVolume, message))
 }
 
-fn volume_of(entry: &LedgerEntry) -> String {
-    let volume = entry.volume.as_deref().unwrap_or("of unknown name");
-    format!("on the volume {volume} (claim UID {}), with all that it had", entry.claim_uid)
-}
-
 /// What the server came up with, before it replicated; an older agent says only what it holds now.
 fn at_start(state: &ServerState) -> Option<GtidSet> {
     if let Some(text) = &state.gtid_at_start {
@@ -315,49 +326,6 @@ fn other_volume(case: &Case<'_>, entry: &LedgerEntry) -> Option<String> {
         None => name.to_owned(),
     };
     Some(format!("the volume was {}, is {}", text(before, handles.0), text(now, handles.1.as_deref())))
-}
-
-fn named(node: &Option<String>) -> &str {
-    node.as_deref().unwrap_or("?")
-}
-
-/// What is wrong, the evidence, and the ways out.
-fn said(case: &Case<'_>, entry: &LedgerEntry, pod: &Pod, what: &str, differs: Option<String>) -> String {
-    let name = case.names.pod(case.ordinal);
-    let claim = case.instance.claim.as_ref().map_or("?", |claim| claim.uid.as_str());
-    let seen = entry.seen_at.as_ref().map(|at| at.0).unwrap_or(Timestamp::UNIX_EPOCH);
-    let evidence = [
-        (entry.claim_uid != claim).then(|| format!("claim UID was {}, is {claim}", entry.claim_uid)),
-        differs,
-        (entry.node != pod.node).then(|| format!("node was {}, is {}", named(&entry.node), named(&pod.node))),
-        Some(format!("server {} had executed {} at {seen}", entry.server_uuid, short(&entry.gtid_executed))),
-    ];
-    let evidence: Vec<String> = evidence.into_iter().flatten().collect();
-    format!("{name} {what} ({}). {}", evidence.join("; "), way_out(case))
-}
-
-fn way_out(case: &Case<'_>) -> String {
-    let (pod, claim) = (case.names.pod(case.ordinal), case.names.claim(case.ordinal));
-    if case.is_primary() {
-        format!(
-            "It neither serves nor leads. Put back the volume that left and delete the pod {pod}. Or, to lead with what \
-             a replica holds, delete {claim} and {pod}, then the object (claims are kept), and create it again. Or, to \
-             go on with what is on this volume, delete the object and create it again"
-        )
-    } else {
-        format!(
-            "It stays out. Put back the volume that left and delete the pod {pod}; or delete {claim} and {pod} to have \
-             it cloned anew"
-        )
-    }
-}
-
-fn short(set: &str) -> String {
-    let mut text: String = set.chars().take(LONGEST).collect();
-    if text.len() < set.len() {
-        text.push('…');
-    }
-    text
 }
 
 fn serving(report: &Report) -> Option<&ServerState> {

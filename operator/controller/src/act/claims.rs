@@ -5,8 +5,8 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use mainstay_core::Note;
 use mainstay_crd::names::{
-    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT, LABEL_CLUSTER_ID, LABEL_ORDINAL,
-    MANAGER_CLUSTER, Names,
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT, LABEL_CLUSTER_ID,
+    LABEL_ORDINAL, MANAGER_CLUSTER, Names,
 };
 use mainstay_crd::{MySQLCluster, RetentionPolicy};
 use serde_json::{Value, json};
@@ -43,9 +43,11 @@ impl Subject<'_> {
     /// Says on it what it holds, or takes that back.
     pub(super) async fn note(&self, cluster_id: &str, note: Option<&Note>) -> Result<Outcome, StepError> {
         let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: self.ordinal.to_string()});
+        let ledger = note.and_then(|note| note.ledger.as_ref()).map(serde_json::to_string).transpose()?;
         let annotations = json!({
             ANNOTATION_GTID_SET: note.map(|note| &note.gtid_set),
             ANNOTATION_KEPT_SINCE: note.map(|note| note.since.to_string()),
+            ANNOTATION_LEDGER: ledger,
             // A snapshot that was taken before is of what it held then.
             ANNOTATION_SNAPSHOT: Value::Null,
         });

@@ -1,8 +1,8 @@
 //! Claims on an API server in memory.
 
-use mainstay_core::Step;
-use mainstay_crd::MySQLCluster;
+use mainstay_core::{Note, Step};
 use mainstay_crd::names::Names;
+use mainstay_crd::{LedgerEntry, MySQLCluster};
 use serde_json::{Value, json};
 
 use super::ActError;
@@ -74,6 +74,26 @@ async fn a_claim_stays_when_anything_is_no_longer_as_it_was() {
         assert!(matches!(take(&rig, cluster, &step).await, Ok(Outcome::Outdated)), "{name}");
         assert!(rig.api.get(CLAIM).is_some(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_an_instance_left_is_on_its_claim_and_is_taken_back() {
+    let rig = rig();
+    let cluster = || rig.api.get(CLUSTER).unwrap();
+    let ledger = LedgerEntry { claim_uid: "u".into(), server_uuid: "s".into(), ..LedgerEntry::default() };
+    let since = "2026-01-01T00:00:00Z".parse().unwrap();
+    let kept = Note { gtid_set: String::new(), since, ledger: Some(Box::new(ledger.clone())) };
+    let note = |note: Option<Note>| {
+        let (claim, uid, cluster_id) = ("data-shop-2".into(), "u".into(), "id".into());
+        Step::NoteClaim { claim, uid, ordinal: 2, cluster_id, note }
+    };
+    take(&rig, cluster(), &note(Some(kept))).await.unwrap();
+    let annotation =
+        || rig.api.get(CLAIM).unwrap()["metadata"]["annotations"]["mysql.mainstay.dev/ledger"].clone();
+    let read: LedgerEntry = serde_json::from_str(annotation().as_str().unwrap()).unwrap();
+    assert_eq!(read, ledger);
+    take(&rig, cluster(), &note(None)).await.unwrap();
+    assert_eq!(annotation(), Value::Null);
 }
 
 fn snapshot() -> Step {

@@ -5,11 +5,10 @@
 
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
-use mainstay_proto::{Action, Directory, Fence, GrantedRole, Report, TaskState};
+use mainstay_proto::{Action, Directory, Report, TaskState};
 
-use super::view::{Seen, View, gtids};
-use super::{Decision, record, send};
-use crate::GtidSet;
+use super::view::{Seen, View};
+use super::{Decision, rebuild, record, send};
 
 /// `None`: the record names a primary.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -41,7 +40,7 @@ fn first_look(view: &View<'_>) -> Decision {
         view.o.instances.iter().find(|(_, i)| i.claim.as_ref().is_some_and(|c| c.cluster_id.is_some()));
     let aside = view.o.aside.keys().next();
     match (complete.is_empty(), labelled) {
-        (false, _) => rebuild(view, &complete),
+        (false, _) => rebuild::decide(view, &complete),
         (true, Some((ordinal, _))) => Decision::Blocked(
             Reason::DataWithoutRecord,
             format!(
@@ -159,90 +158,6 @@ fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
     }
 }
 
-/// The object was made anew over kept volumes. Every instance has been heard; those with data must all be up.
-fn rebuild(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
-    let mut sets = Vec::new();
-    for (ordinal, report) in complete {
-        let state = report.serving().map(|state| gtids(&state.gtid_executed));
-        match state {
-            Some(Some(set)) => sets.push((*ordinal, *report, set)),
-            _ => {
-                let message = format!("{} holds data; its server is not up yet", view.names.pod(*ordinal));
-                return Decision::Wait(Reason::WaitingForPods, message);
-            }
-        }
-    }
-    let Some(elected) = elect(&sets) else {
-        return Decision::Blocked(
-            Reason::DataWithoutRecord,
-            "the instances' GTID sets diverge and none says that it led last: keep the claim of the one whose \
-             data is right and delete the others' claims and pods, which are then cloned from it"
-                .into(),
-        );
-    };
-    if let Some(away) = last_primary_away(view, &sets) {
-        return Decision::Blocked(
-            Reason::DataWithoutRecord,
-            format!(
-                "the last primary was, or may have been, {}, whose claim is kept but has no instance: set \
-                 spec.replicas to at least {}",
-                view.names.pod(away),
-                away + 1
-            ),
-        );
-    }
-    let highest = sets.iter().map(|(_, report, _)| report.highest).max().unwrap_or_default();
-    let next = ReplicationRecord {
-        initialized: true,
-        epoch: next_epoch(view, highest),
-        revision: view.record.revision.max(i64::try_from(highest.revision).unwrap_or(i64::MAX - 1)) + 1,
-        primary: Some(signed(elected)),
-        ..ReplicationRecord::default()
-    };
-    let message = format!("kept volumes hold this cluster's data: {} leads again", view.names.pod(elected));
-    record(view, next, Reason::PrimaryConfirmed, message)
-}
-
-fn next_epoch(view: &View<'_>, highest: Fence) -> i64 {
-    view.record.epoch.max(i64::try_from(highest.epoch).unwrap_or(i64::MAX - 1)) + 1
-}
-
-/// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
-/// the others hold. `None`: nobody does.
-fn elect(sets: &[(u32, &Report, GtidSet)]) -> Option<u32> {
-    let last = sets.iter().filter_map(|(i, report, _)| Some((granted_lead(report)?, *i))).max();
-    let newest = sets.iter().filter_map(|(_, r, _)| Some(r.marker()?.grant.as_ref()?.fence.epoch)).max();
-    if let Some((fence, ordinal)) = last
-        && newest == Some(fence.epoch)
-    {
-        return Some(ordinal);
-    }
-    let holds_all = |set: &GtidSet| sets.iter().all(|(_, _, other)| set.contains(other));
-    sets.iter().find(|(_, _, set)| holds_all(set)).map(|(i, _, _)| *i)
-}
-
-fn granted_lead(report: &Report) -> Option<Fence> {
-    let grant = report.marker()?.grant.as_ref()?;
-    matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
-}
-
-/// An instance that may hold more than all that are here, because it may have led last: it is beyond what the spec
-/// asks for, its claim is kept, and the newest grants call it their source, or one of those that are here was told
-/// to stand down, so that nobody here can tell who was to lead.
-fn last_primary_away(view: &View<'_>, sets: &[(u32, &Report, GtidSet)]) -> Option<u32> {
-    let grants = || sets.iter().filter_map(|(_, r, _)| r.marker()?.grant.as_ref());
-    let stood = grants().count() < sets.len();
-    let source = match grants().max_by_key(|grant| grant.fence).map(|grant| &grant.role) {
-        Some(GrantedRole::Replica { source }) => Some(&source.host),
-        Some(GrantedRole::Primary { .. }) | None => None,
-    };
-    view.o.instances.iter().find_map(|(&i, instance)| {
-        let kept = instance.claim.as_ref().is_some_and(|claim| claim.cluster_id.is_some());
-        let led = stood || source == Some(&view.endpoint(i).host);
-        (i >= view.wanted() && kept && led).then_some(i)
-    })
-}
-
-fn signed(ordinal: u32) -> i32 {
+pub(super) fn signed(ordinal: u32) -> i32 {
     i32::try_from(ordinal).unwrap_or(i32::MAX)
 }

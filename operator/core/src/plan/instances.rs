@@ -48,13 +48,13 @@ fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static
     }
 }
 
-/// One entry for each ordinal that is to have a pod or has one.
+/// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
 pub(super) fn statuses(view: &View<'_>) -> Vec<InstanceStatus> {
     let ordinals = view.ordinals();
     view.o
         .instances
         .iter()
-        .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some())
+        .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some() || view.alone_in_status(**i))
         .map(|(&i, instance)| status(view, i, instance))
         .collect()
 }

@@ -3,6 +3,8 @@
 //! One that leaves stops receiving first, so that what it holds is final, and its claim is told: whoever decides
 //! later on the claim, be it to delete it or to use it again, has no pod to ask. Only then may its pod go.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::LedgerEntry;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE};
 use mainstay_proto::{Action, Report, Server, TaskState};
@@ -56,13 +58,25 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     }
 }
 
-/// A claim whose instance is in use again: what was noted of it is no longer so.
+/// A claim whose instance is in use again: what was noted of it is no longer so. Not before the status has its entry
+/// in the ledger: until then, only the claim tells what left.
 pub(super) fn forget_notes(view: &View<'_>) -> Option<Decision> {
     view.ordinals().find_map(|ordinal| {
         let claim = view.instance(ordinal)?.claim.as_ref()?;
         let told = claim.annotations.contains_key(ANNOTATION_GTID_SET);
-        (told && view.ready(ordinal)).then(|| note(view, ordinal, None)).flatten()
+        let entered = view.noted(ordinal).is_some_and(|entry| entry.claim_uid == claim.uid);
+        (told && entered && view.ready(ordinal)).then(|| note(view, ordinal, None)).flatten()
     })
+}
+
+/// The ledger's entry of an instance that leaves. Of one that is not trusted it says what it should have been.
+fn entry(view: &View<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
+    let entry = view.ledger(ordinal)?;
+    let executed = view.live(ordinal).and_then(Seen::serving).map(|state| state.gtid_executed.clone());
+    Some(Box::new(match executed.filter(|_| view.trusted(ordinal)) {
+        Some(gtid_executed) => LedgerEntry { gtid_executed, seen_at: Some(Time(view.o.now)), ..entry },
+        None => entry,
+    }))
 }
 
 fn note(view: &View<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision> {
@@ -73,7 +87,11 @@ fn note(view: &View<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision
         uid: claim.uid.clone(),
         ordinal,
         cluster_id: view.cluster_id?.into(),
-        note: set.map(|set| Note { gtid_set: set.to_string(), since: since.unwrap_or(view.o.now) }),
+        note: set.map(|set| Note {
+            gtid_set: set.to_string(),
+            since: since.unwrap_or(view.o.now),
+            ledger: entry(view, ordinal),
+        }),
     }))
 }
 

@@ -13,6 +13,7 @@ mod outlook;
 mod pending;
 mod primary;
 mod quarantine;
+mod rebuild;
 mod replicas;
 mod retention;
 mod rollout;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
-use mainstay_crd::{Aside, ClusterPhase, InstanceStatus, ReplicationRecord, rules};
+use mainstay_crd::{Aside, ClusterPhase, InstanceStatus, LedgerEntry, ReplicationRecord, rules};
 use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
 
@@ -310,6 +311,8 @@ pub struct Note {
     pub gtid_set: String,
     /// Since when it is kept without an instance.
     pub since: Timestamp,
+    /// What its instance was: what comes back is held against it.
+    pub ledger: Option<Box<LedgerEntry>>,
 }
 
 impl Step {

@@ -55,22 +55,22 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
     })
 }
 
-/// Clones that ended well, or whose instance is no longer asked for, leave the record.
+/// Clones that ended well leave the record; and those that nothing will come of, because their instance is no longer
+/// asked for, or has other data by now: its volume was put back, and what is complete is never copied over.
 fn outcomes(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal.unsigned_abs();
-        let done = view
-            .live(ordinal)
-            .and_then(Seen::marker)
-            .is_some_and(|marker| marker.operation == operation.id && is_noted(view, ordinal, marker));
-        operation.kind == OperationKind::Clone && (done || !view.ordinals().contains(&ordinal))
+        let marker = view.live(ordinal).and_then(Seen::marker);
+        let ended =
+            marker.is_some_and(|marker| marker.operation != operation.id || is_noted(view, ordinal, marker));
+        operation.kind == OperationKind::Clone && (ended || !view.ordinals().contains(&ordinal))
     };
     let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
     let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
     (!names.is_empty()).then(|| {
         let revision = view.record.revision + 1;
         let next = ReplicationRecord { revision, operations: going, ..view.record.clone() };
-        record(view, next, Reason::Cloning, format!("cloned: {}", names.join(", ")))
+        record(view, next, Reason::Cloning, format!("no longer being cloned: {}", names.join(", ")))
     })
 }
 

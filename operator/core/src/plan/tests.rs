@@ -4,6 +4,7 @@ mod aside;
 mod clones;
 mod deletion;
 mod retention;
+mod returning;
 mod storage;
 mod switchover;
 mod table;

@@ -42,7 +42,7 @@ impl<'a> View<'a> {
 
     /// It is the one that left, or was never seen before: only then it may serve or lead (invariant I9).
     pub(super) fn trusted(&self, ordinal: u32) -> bool {
-        ledger::trusted(self.o, &self.names.pod(ordinal), ordinal, self.verdict(ordinal))
+        ledger::trusted(self.o, &self.names, &self.record, ordinal, self.verdict(ordinal))
     }
 
     /// Why the data that it has may not be used, if it was judged so since its pod was made.
@@ -69,6 +69,16 @@ impl<'a> View<'a> {
     pub(super) fn noted(&self, ordinal: u32) -> Option<&'a LedgerEntry> {
         let name = self.names.pod(ordinal);
         self.o.cluster.status.instances.iter().find(|i| i.name == name)?.ledger.as_ref()
+    }
+
+    /// Only the status tells what it left: its claim is still there and does not.
+    pub(super) fn alone_in_status(&self, ordinal: u32) -> bool {
+        let claim = self.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+        let Some((entry, claim)) = self.noted(ordinal).zip(claim) else { return false };
+        let told = ledger::left_on(claim).is_some_and(|left| {
+            (&left.operation, &left.server_uuid) == (&entry.operation, &entry.server_uuid)
+        });
+        entry.claim_uid == claim.uid && !told
     }
 
     pub(super) fn wanted(&self) -> u32 {

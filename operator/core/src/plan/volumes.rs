@@ -175,6 +175,10 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     if !matches!(phase, Some("Released" | "Available")) {
         return Some(format!("volume {} is {}, not Released", volume.name, phase.unwrap_or("?")));
     }
+    let mut asides = view.record.operations.iter().filter_map(|operation| operation.aside.as_ref());
+    if let Some(aside) = asides.find(|aside| aside.volume == volume.name) {
+        return Some(format!("volume {} is being set aside as {}", volume.name, aside.claim));
+    }
     let claim = claim.filter(|claim| claim.phase.as_deref() != Some("Pending"))?;
     let pod = view.names.pod(ordinal);
     Some(format!("claim {} has another volume: delete it and the pod {pod} first", claim.name))

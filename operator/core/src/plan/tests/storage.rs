@@ -1,7 +1,9 @@
 //! The world's claims, volumes and nodes, and the steps on them.
 
 use mainstay_crd::RetentionPolicy;
-use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
+use mainstay_crd::names::{
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT,
+};
 
 use super::world::{NAME, NAMESPACE, World, node};
 use crate::{GtidSet, Node, Step, Surroundings};
@@ -51,6 +53,8 @@ impl World {
                 if let Some(note) = note {
                     volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
                     volume.annotations.insert(ANNOTATION_KEPT_SINCE.into(), note.since.to_string());
+                    let ledger = note.ledger.map(|ledger| serde_json::to_string(&ledger).unwrap());
+                    volume.annotations.extend(ledger.map(|ledger| (ANNOTATION_LEDGER.into(), ledger)));
                 }
             }
             Step::SnapshotClaim { uid, ordinal, snapshot, .. } => {

@@ -1,5 +1,7 @@
 //! Volumes that are changed behind the operator's back, and what is done to volumes.
 
+use mainstay_crd::LedgerEntry;
+use mainstay_crd::names::ANNOTATION_LEDGER;
 use mainstay_proto::{Directory, Fence, Marker};
 
 use super::world::{NAME, World, resume, uuid};
@@ -18,9 +20,7 @@ pub(super) enum Tampering {
 impl World {
     /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
     pub(super) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
-        let name = format!("{NAME}-{ordinal}");
-        let known = self.status.instances.iter().find(|i| i.name == name);
-        let Some(noted) = known.and_then(|i| i.ledger.clone()) else { return false };
+        let Some(noted) = self.ledger(ordinal) else { return false };
         let other = self.id("pv");
         let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| volume.original.is_none()) else {
             return false;
@@ -60,6 +60,14 @@ impl World {
         volume.original = original;
         self.pods.remove(&ordinal);
         true
+    }
+
+    /// What the ledger has of an instance, or its claim if that was scaled away.
+    fn ledger(&self, ordinal: u32) -> Option<LedgerEntry> {
+        let name = format!("{NAME}-{ordinal}");
+        let known = self.status.instances.iter().find(|i| i.name == name);
+        let left = || self.volumes.get(&ordinal)?.annotations.get(ANNOTATION_LEDGER);
+        known.and_then(|i| i.ledger.clone()).or_else(|| serde_json::from_str(left()?).ok())
     }
 
     /// Every volume is again what it was before it was changed, under a new pod.

@@ -1,7 +1,8 @@
 //! Volumes and nodes: what is said of them, and what is done.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
-use mainstay_crd::{InstanceState, Judgement, OperationKind};
+use mainstay_crd::{Aside, InstanceState, Judgement, Operation, OperationKind};
 use serde_json::json;
 
 use super::world::{NAME, NAMESPACE, World};
@@ -592,6 +593,39 @@ fn a_kept_volume_is_given_back_once_its_claim_is_free() {
     marker.operation = "an earlier clone".into();
     let verdict = plan(&o).instances[2].verdict.clone().unwrap();
     assert_eq!(verdict.judgement, Judgement::SameVolume, "{}", verdict.message);
+}
+
+#[test]
+fn what_is_being_set_aside_is_not_given_back() {
+    let mut o = asked_back();
+    pending(&mut o);
+    let aside = Aside {
+        claim_uid: "earlier".into(),
+        volume: "old".into(),
+        claim: "data-shop-2-aside-0".into(),
+        gtid_set: String::new(),
+        since: Time(o.now),
+    };
+    let kind = OperationKind::SetAside;
+    let operation = Operation { kind, aside: Some(aside), ..operation("aside") };
+    o.cluster.status.replication.as_mut().unwrap().operations.push(operation);
+    let told = storage_ready(&o);
+    assert_eq!(told.reason, Reason::GiveBackRefused, "{}", told.message);
+    assert!(told.message.contains("set aside as data-shop-2-aside-0"), "{}", told.message);
+    assert_ne!(recorded(&mut o), Some(OperationKind::GiveBack));
+}
+
+fn operation(id: &str) -> Operation {
+    let kind = OperationKind::Clone;
+    Operation { id: id.into(), kind, ordinal: 2, donor: Some(0), revision: 1, failures: 0, aside: None }
+}
+
+#[test]
+fn a_clone_of_what_was_given_back_leaves_the_record() {
+    let mut o = well();
+    o.cluster.status.replication.as_mut().unwrap().operations.push(operation("not ordered yet"));
+    let Some(Step::Record { record, .. }) = plan(&o).step else { panic!() };
+    assert!(record.operations.is_empty());
 }
 
 #[test]

@@ -126,6 +126,7 @@ enum Mischief {
     TimePasses,
     PutBack,
     Silence(u32),
+    Resize(i32),
 }
 
 fn mischief() -> impl Strategy<Value = Mischief> {
@@ -137,6 +138,7 @@ fn mischief() -> impl Strategy<Value = Mischief> {
         2 => Just(Mischief::TimePasses),
         1 => Just(Mischief::PutBack),
         1 => (0..3u32).prop_map(Mischief::Silence),
+        1 => (1..4i32).prop_map(Mischief::Resize),
     ]
 }
 
@@ -163,8 +165,10 @@ proptest! {
                 Mischief::TimePasses => world.time_passes(),
                 Mischief::PutBack => world.put_back(),
                 Mischief::Silence(i) => if let Some(p) = world.pods.get_mut(&i) { p.heard = false; },
+                Mischief::Resize(n) => world.spec.replicas = n,
             }
         }
+        world.spec.replicas = 3;
         world.pods.values_mut().for_each(|p| p.heard = true);
         world.settle();
         world.assert_quarantine();

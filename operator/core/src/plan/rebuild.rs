@@ -1,0 +1,162 @@
+//! From kept volumes to the primary that they had, when the object was made anew over them.
+
+use mainstay_crd::ReplicationRecord;
+use mainstay_crd::conditions::Reason;
+use mainstay_proto::{Fence, GrantedRole, Report};
+
+use super::bootstrap::signed;
+use super::leaving::noted;
+use super::quarantine;
+use super::view::{Seen, View, gtids};
+use super::{Decision, record};
+use crate::{Claim, GtidSet};
+
+/// An instance whose data may lead: its report, and all that it has executed and received.
+struct Kept<'a> {
+    ordinal: u32,
+    report: &'a Report,
+    executed: GtidSet,
+    held: GtidSet,
+}
+
+/// Every instance has been heard; those with data must all be up. Who leads is written down, unless what may be the
+/// newest data is not there.
+pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
+    let mut kept = Vec::new();
+    for &(ordinal, report) in complete {
+        match look(ordinal, report) {
+            Some(look) if view.distrusted(ordinal).is_none() => kept.push(look),
+            Some(_) => {}
+            None => {
+                let message = format!("{} holds data; its server is not up yet", view.names.pod(ordinal));
+                return Decision::Wait(Reason::WaitingForPods, message);
+            }
+        }
+    }
+    let Some(elected) = elect(&kept) else {
+        return complete.iter().find_map(|(i, _)| distrusted(view, *i)).unwrap_or_else(|| {
+            Decision::Blocked(
+                Reason::DataWithoutRecord,
+                "the instances' GTID sets diverge and none says that it led last: keep the claim of the one whose \
+                 data is right and delete the others' claims and pods, which are then cloned from it"
+                    .into(),
+            )
+        });
+    };
+    if let Some(blocked) = set_back(view, &kept, elected).or_else(|| missing(view, &kept, elected)) {
+        return blocked;
+    }
+    let highest = complete.iter().map(|(_, report)| report.highest).max().unwrap_or_default();
+    let next = ReplicationRecord {
+        initialized: true,
+        epoch: next_epoch(view, highest),
+        revision: view.record.revision.max(i64::try_from(highest.revision).unwrap_or(i64::MAX - 1)) + 1,
+        primary: Some(signed(elected.ordinal)),
+        ..ReplicationRecord::default()
+    };
+    let name = view.names.pod(elected.ordinal);
+    let message = format!("kept volumes hold this cluster's data: {name} leads again");
+    record(view, next, Reason::PrimaryConfirmed, message)
+}
+
+fn look(ordinal: u32, report: &Report) -> Option<Kept<'_>> {
+    let state = report.serving()?;
+    let executed = gtids(&state.gtid_executed)?;
+    let received = state.channel.as_ref().and_then(|channel| gtids(&channel.gtid_received));
+    let held = executed.union(&received.unwrap_or_default());
+    Some(Kept { ordinal, report, executed, held })
+}
+
+fn next_epoch(view: &View<'_>, highest: Fence) -> i64 {
+    view.record.epoch.max(i64::try_from(highest.epoch).unwrap_or(i64::MAX - 1)) + 1
+}
+
+/// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
+/// the others hold. `None`: nobody does.
+fn elect<'k, 'a>(kept: &'k [Kept<'a>]) -> Option<&'k Kept<'a>> {
+    let last = kept.iter().filter_map(|k| Some((granted_lead(k.report)?, k))).max_by_key(|(fence, _)| *fence);
+    let newest = kept.iter().filter_map(|k| Some(k.report.marker()?.grant.as_ref()?.fence.epoch)).max();
+    if let Some((fence, last)) = last
+        && newest == Some(fence.epoch)
+    {
+        return Some(last);
+    }
+    kept.iter().find(|k| kept.iter().all(|other| k.executed.contains(&other.executed)))
+}
+
+fn granted_lead(report: &Report) -> Option<Fence> {
+    let grant = report.marker()?.grant.as_ref()?;
+    matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
+}
+
+/// Others hold transactions that the elected was the first to commit and no longer has: a replica gets them only once
+/// they are on its source's disk (`sync_binlog=1`), so its volume was set back. One that is writable may just not have
+/// reported them yet.
+fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
+    let state = elected.report.serving().filter(|state| state.super_read_only)?;
+    let lacking = |other: &Kept<'_>| {
+        let lacks = other.held.subtract(&elected.held);
+        let own = lacks.subtract(&lacks.foreign_to(&state.server_uuid));
+        (!own.is_empty()).then_some(own)
+    };
+    let (other, own) = kept.iter().find_map(|other| Some((other.ordinal, lacking(other)?)))?;
+    let (name, other) = (view.names.pod(elected.ordinal), view.names.pod(other));
+    Some(Decision::Blocked(
+        Reason::RolledBack,
+        format!(
+            "{name} led last, but its volume was set back: {other} holds transactions of it that it lacks itself \
+             ({own}). Put back the volume that left and delete the pod {name}; or delete the claims and pods of those \
+             whose data is not to be used: they are cloned from the others then"
+        ),
+    ))
+}
+
+fn distrusted(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+    let verdict = view.distrusted(ordinal)?;
+    Some(Decision::Blocked(quarantine::reason(verdict.judgement), verdict.message.clone()))
+}
+
+/// A claim that held data of this cluster, has none to show that could be used, and may have held more than the
+/// elected: its instance may have led last.
+fn missing(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
+    let instances = view.o.instances.iter().filter(|(i, _)| !kept.iter().any(|k| k.ordinal == **i));
+    let claims = instances.filter_map(|(&i, instance)| Some((i, instance.claim.as_ref()?)));
+    let mut labelled = claims.filter(|(_, claim)| claim.cluster_id.is_some());
+    labelled.find_map(|(i, claim)| {
+        let led = may_have_led(view, kept, i);
+        if let Some(blocked) = distrusted(view, i).filter(|_| led || !holds_note(elected, claim)) {
+            return Some(blocked);
+        }
+        let why = if i >= view.wanted() {
+            format!("has no instance: set spec.replicas to at least {}", i + 1)
+        } else {
+            format!(
+                "has nothing on it that can be used: restore its volume, or delete {} and the pod",
+                claim.name
+            )
+        };
+        led.then(|| {
+            let name = view.names.pod(i);
+            let message =
+                format!("the last primary was, or may have been, {name}, whose claim is kept but {why}");
+            Decision::Blocked(Reason::DataWithoutRecord, message)
+        })
+    })
+}
+
+fn holds_note(elected: &Kept<'_>, claim: &Claim) -> bool {
+    noted(claim).is_some_and(|set| elected.held.contains(&set))
+}
+
+/// The newest grants call it their source, or its own says so; or one of those that are here was told to stand down,
+/// so that nobody here can tell who was to lead.
+fn may_have_led(view: &View<'_>, kept: &[Kept<'_>], ordinal: u32) -> bool {
+    let grants = || kept.iter().filter_map(|k| k.report.marker()?.grant.as_ref());
+    let stood = grants().count() < kept.len();
+    let source = match grants().max_by_key(|grant| grant.fence).map(|grant| &grant.role) {
+        Some(GrantedRole::Replica { source }) => Some(&source.host),
+        Some(GrantedRole::Primary { .. }) | None => None,
+    };
+    let own = view.live(ordinal).and_then(granted_lead).is_some();
+    stood || own || source == Some(&view.endpoint(ordinal).host)
+}
