@@ -53,6 +53,10 @@ e2e: setup cluster image ## Cluster tests; TEST=name runs one
 bench: setup cluster image ## Print figures; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench
 
+.PHONY: bench-storage
+bench-storage: setup cluster image ## Print figures of lost nodes and kept claims; asserts nothing
+	cargo run --release -p mainstay-e2e --bin bench_storage
+
 .PHONY: cluster
 cluster: ## Start the local cluster, or use the one of KUBECONFIG
 	@./e2e/cluster/up

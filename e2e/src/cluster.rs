@@ -82,10 +82,17 @@ impl Env {
             return Ok(false);
         }
         note!("add-on {name}");
-        // It is for the cluster of e2e/cluster/up, which KUBECONFIG may name by another path.
-        let run = move || here(script("addon").arg(name).env_remove("KUBECONFIG"));
-        tokio::task::spawn_blocking(run).await?.with_context(|| format!("add-on {name}"))?;
+        addon(vec![name]).await?;
         Ok(true)
+    }
+
+    /// Takes an add-on away again.
+    ///
+    /// # Errors
+    /// If something still uses it, or it does not go.
+    pub async fn addon_down(&self, name: &'static str) -> Result<()> {
+        note!("add-on {name} goes");
+        addon(vec![name, "down"]).await
     }
 
     /// Waits until the API server answers.
@@ -100,6 +107,14 @@ impl Env {
         .await
         .map(drop)
     }
+}
+
+async fn addon(arguments: Vec<&'static str>) -> Result<()> {
+    // It is for the cluster of e2e/cluster/up, which KUBECONFIG may name by another path.
+    let what = format!("add-on {}", arguments.join(" "));
+    let run = move || here(script("addon").args(arguments).env_remove("KUBECONFIG"));
+    tokio::task::spawn_blocking(run).await?.context(what)?;
+    Ok(())
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolume;
-use mainstay_crd::{InstanceStatus, MySQLClusterStatus};
-use mainstay_e2e::database::{Database, ordinal};
+use mainstay_crd::MySQLClusterStatus;
+use mainstay_e2e::database::{Database, instance, message};
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::static_volumes::{Place, StaticVolumes, on_only};
 use mainstay_e2e::writer::Writer;
@@ -95,18 +95,13 @@ fn volume(name: &str, node: &str, path: &str) -> Result<PersistentVolume> {
     Ok(volume)
 }
 
-fn third(status: &MySQLClusterStatus) -> Option<&InstanceStatus> {
-    status.instances.iter().find(|instance| ordinal(instance) == 2)
-}
-
 /// A person who reads the instance's message knows that it is the disk, and which instance.
 fn names_the_disk(status: &MySQLClusterStatus) -> bool {
-    let message = third(status).and_then(|instance| instance.message.as_deref()).unwrap_or_default();
-    ["full", "space"].iter().any(|word| message.contains(word))
+    ["full", "space"].iter().any(|word| message(status, 2).contains(word))
 }
 
 async fn told(database: &Database<'_>) -> Result<String> {
     let status = database.status().await?;
-    let instance = third(&status).context("no third instance in status")?;
+    let instance = instance(&status, 2).context("no third instance in status")?;
     Ok(format!("{} is {:?}: {}", instance.name, instance.state, instance.message.as_deref().unwrap_or("-")))
 }

@@ -91,7 +91,11 @@ pub(super) fn growth_problem(view: &View<'_>, claim: &Claim) -> Option<Problem> 
     if claim.phase.as_deref() != Some("Bound") {
         return None;
     }
-    if claim.requested.is_some_and(|requested| requested < wanted) && !may_grow(view, claim) {
+    let small = claim.requested.is_some_and(|requested| requested < wanted);
+    if small && may_grow(view, claim) {
+        return Some((Reason::Growing, format!("claim {name} is to grow to {}", size.0)));
+    }
+    if small {
         let class = claim.class.as_deref().filter(|class| !class.is_empty());
         let class = class.map_or("no class".to_owned(), |class| format!("the class {class}"));
         let text = format!(
