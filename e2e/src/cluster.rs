@@ -134,9 +134,14 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// A file that all tests on this machine share.
+/// Name of the local cluster: MAINSTAY_CLUSTER, or `mainstay`.
+pub(crate) fn name() -> String {
+    std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into())
+}
+
+/// A file that all tests on one cluster share. Those on another do not disturb them.
 pub(crate) fn shared(what: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("mainstay-e2e.{what}"))
+    std::env::temp_dir().join(format!("mainstay-e2e.{}.{what}", name()))
 }
 
 /// The program `name`: from the variable that is its name in capitals, from PATH, or from the local cluster's cache.

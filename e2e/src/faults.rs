@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::Api;
 
-use crate::cluster::{Env, script, shared};
+use crate::cluster::{self, Env, script, shared};
 use crate::exec::here;
 use crate::wait;
 
@@ -215,8 +215,7 @@ fn marker() -> PathBuf {
 }
 
 fn control_plane() -> Result<String> {
-    let cluster = std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into());
-    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let label = format!("label=io.x-k8s.kind.cluster={}", cluster::name());
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")

@@ -45,7 +45,7 @@ async fn a_deleted_node_lives_on() -> Result<(), Failed> {
         database
             .until("status to say who has the directory", wait::LONG, |status| {
                 let told = message(status, primary);
-                told.contains("in use") && told.contains(&node)
+                told.contains("in use") && told.contains("power it off") && told.contains(&node)
             })
             .await?;
         note!("status: {}", message(&database.status().await?, primary));
