@@ -30,7 +30,8 @@ async fn a_local_volumes_node_is_lost() -> Result<(), Failed> {
         database.healthy(3, wait::LONG).await?;
         let before = table::identities(&database, 3).await?;
         let writer = Writer::start(&database, "rooted", Duration::from_millis(10)).await?;
-        writer.acknowledged(50).await?;
+        // More than fit between two heartbeats of an agent: what was lost is known to have held some of them.
+        writer.acknowledged(500).await?;
 
         let primary = database.primary().await?;
         let replica = (primary + 1) % 3;

@@ -2,6 +2,7 @@
 
 mod aside;
 mod deletion;
+mod lost;
 mod retention;
 mod storage;
 mod switchover;
