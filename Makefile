@@ -59,6 +59,10 @@ bench: setup cluster image ## Print figures; asserts nothing
 bench-clone: setup test-tools ## Print figures of a streamed copy beside the limits of disk and network; asserts nothing
 	cargo test --release -p mainstay-agent --test streams -- --ignored --nocapture bench
 
+.PHONY: bench-storage
+bench-storage: setup cluster image ## Print figures of lost nodes and kept claims; asserts nothing
+	cargo run --release -p mainstay-e2e --bin bench_storage
+
 .PHONY: cluster
 cluster: ## Start the local cluster, or use the one of KUBECONFIG
 	@./e2e/cluster/up

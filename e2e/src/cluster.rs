@@ -82,10 +82,17 @@ impl Env {
             return Ok(false);
         }
         note!("add-on {name}");
-        // It is for the cluster of e2e/cluster/up, which KUBECONFIG may name by another path.
-        let run = move || here(script("addon").arg(name).env_remove("KUBECONFIG"));
-        tokio::task::spawn_blocking(run).await?.with_context(|| format!("add-on {name}"))?;
+        addon(vec![name]).await?;
         Ok(true)
+    }
+
+    /// Takes an add-on away again.
+    ///
+    /// # Errors
+    /// If something still uses it, or it does not go.
+    pub async fn addon_down(&self, name: &'static str) -> Result<()> {
+        note!("add-on {name} goes");
+        addon(vec![name, "down"]).await
     }
 
     /// Waits until the API server answers.
@@ -100,6 +107,14 @@ impl Env {
         .await
         .map(drop)
     }
+}
+
+async fn addon(arguments: Vec<&'static str>) -> Result<()> {
+    // It is for the cluster of e2e/cluster/up, which KUBECONFIG may name by another path.
+    let what = format!("add-on {}", arguments.join(" "));
+    let run = move || here(script("addon").args(arguments).env_remove("KUBECONFIG"));
+    tokio::task::spawn_blocking(run).await?.context(what)?;
+    Ok(())
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client> {
@@ -119,9 +134,14 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// A file that all tests on this machine share.
+/// Name of the local cluster: MAINSTAY_CLUSTER, or `mainstay`.
+pub(crate) fn name() -> String {
+    std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into())
+}
+
+/// A file that all tests on one cluster share. Those on another do not disturb them.
 pub(crate) fn shared(what: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("mainstay-e2e.{what}"))
+    std::env::temp_dir().join(format!("mainstay-e2e.{}.{what}", name()))
 }
 
 /// The program `name`: from the variable that is its name in capitals, from PATH, or from the local cluster's cache.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{LABEL_CLUSTER, Names};
 use mainstay_crd::{ClusterPhase, InstanceStatus, MySQLCluster, MySQLClusterStatus};
 use serde_json::{Value, json};
@@ -162,6 +164,21 @@ impl<'a> Database<'a> {
         Ok(healthy)
     }
 
+    /// Waits until a condition gives this reason, says which words, and returns them.
+    ///
+    /// # Errors
+    /// After `limit`.
+    pub async fn told(&self, type_: ConditionType, reason: Reason, limit: Duration) -> Result<String> {
+        let what = format!("{} to be {}", type_.as_str(), reason.as_str());
+        let gives = |condition: &Condition| condition.reason == reason.as_str();
+        let told =
+            self.until(&what, limit, |status| condition(status, type_).is_some_and(gives)).await?.status;
+        let message = told.as_ref().and_then(|status| condition(status, type_)).map(|c| c.message.clone());
+        let message = message.context("a condition without a message")?;
+        note!("{} is {}: {message}", type_.as_str(), reason.as_str());
+        Ok(message)
+    }
+
     /// Its instances' pods, by ordinal.
     ///
     /// # Errors
@@ -180,6 +197,15 @@ impl<'a> Database<'a> {
     /// If it does not exist.
     pub async fn pod(&self, ordinal: u32) -> Result<Pod> {
         Ok(self.scope.api::<Pod>().get(&self.names.pod(ordinal)).await?)
+    }
+
+    /// The node of an ordinal's pod.
+    ///
+    /// # Errors
+    /// If the pod does not exist or is not scheduled.
+    pub async fn node(&self, ordinal: u32) -> Result<String> {
+        let pod = self.pod(ordinal).await?;
+        pod.spec.and_then(|spec| spec.node_name).context("not scheduled")
     }
 
     /// Waits until the pod of an ordinal is another one than that with this UID, and Ready.
@@ -290,6 +316,21 @@ impl<'a> Database<'a> {
 /// The ordinal in an instance's status.
 pub fn ordinal(instance: &InstanceStatus) -> u32 {
     u32::try_from(instance.ordinal).unwrap_or(u32::MAX)
+}
+
+/// What a status says of an instance.
+pub fn instance(status: &MySQLClusterStatus, of: u32) -> Option<&InstanceStatus> {
+    status.instances.iter().find(|instance| ordinal(instance) == of)
+}
+
+/// What a status says about why an instance is not Ready; nothing is empty.
+pub fn message(status: &MySQLClusterStatus, of: u32) -> &str {
+    instance(status, of).and_then(|instance| instance.message.as_deref()).unwrap_or_default()
+}
+
+/// A condition of a status.
+pub fn condition(status: &MySQLClusterStatus, type_: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_.as_str())
 }
 
 /// Whether a pod has the condition Ready.

@@ -6,9 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use kube::api::Api;
 
-use crate::cluster::{Env, script, shared};
+use crate::cluster::{self, Env, script, shared};
 use crate::exec::here;
+use crate::wait;
 
 /// The container of the local cluster's control plane runs as root and holds the kubelet's manifests here.
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
@@ -76,6 +80,14 @@ impl Nodes {
         self.begin(node, &["cut", node, scope])
     }
 
+    /// Deletes the Node object. The machine and what runs on it know nothing of it.
+    ///
+    /// # Errors
+    /// If the node is not one of the local cluster, or the API server does not answer.
+    pub fn forget(&self, node: &str) -> Result<Fault> {
+        self.begin(node, &["forget", node])
+    }
+
     fn begin(&self, node: &str, arguments: &[&str]) -> Result<Fault> {
         let mut undo = script("node");
         undo.args(["heal", node]);
@@ -94,6 +106,36 @@ impl Nodes {
         let taint = format!("{OUT_OF_SERVICE}=nodeshutdown:NoExecute");
         here(Command::new("kubectl").args(["taint", "node", node, &taint]))?;
         Ok(fault)
+    }
+
+    /// Writes `KEY=VALUE` on a node's object, as a fencing tool does. It goes with the end of the fault, and so does a
+    /// taint for which somebody took it as a proof.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn fence(&self, node: &str, annotation: &str) -> Result<Fault> {
+        let key = annotation.split_once('=').map_or(annotation, |(key, _)| key);
+        let mut erase = Command::new("kubectl");
+        erase.args(["annotate", "node", node, &format!("{key}-")]);
+        let fault =
+            Fault::begin(format!("annotate {node} with {annotation}"), vec![erase, untaint(&[node])])?;
+        here(Command::new("kubectl").args(["annotate", "--overwrite", "node", node, annotation]))?;
+        Ok(fault)
+    }
+
+    /// Waits until a node is Ready.
+    ///
+    /// # Errors
+    /// If it does not become so.
+    pub async fn ready(client: Client, node: &str) -> Result<()> {
+        let nodes: Api<Node> = Api::all(client);
+        wait::object(&nodes, node, &format!("{node} to be Ready"), wait::LONG, |node| {
+            let status = node.status.as_ref();
+            let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+            conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+        })
+        .await
+        .map(drop)
     }
 
     /// Takes the API server away: its process is killed and its manifest hidden from the kubelet.
@@ -173,8 +215,7 @@ fn marker() -> PathBuf {
 }
 
 fn control_plane() -> Result<String> {
-    let cluster = std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into());
-    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let label = format!("label=io.x-k8s.kind.cluster={}", cluster::name());
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")

@@ -10,6 +10,7 @@ macro_rules! note {
     ($($argument:tt)*) => { $crate::clock::note(format_args!($($argument)*)) };
 }
 
+pub mod audit;
 pub mod checksum;
 pub mod clock;
 pub mod cluster;
@@ -17,10 +18,12 @@ pub mod database;
 mod diagnose;
 pub mod exec;
 pub mod faults;
+pub mod figures;
 pub mod load;
 pub mod operator;
 pub mod rollout;
 pub mod scope;
+pub mod shell;
 pub mod sql;
 pub mod static_volumes;
 pub mod table;

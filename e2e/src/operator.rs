@@ -26,6 +26,8 @@ pub const RELEASE: &str = "mainstay";
 pub const PROCESS: &str = "mainstay-controller";
 /// The lease of the one that acts.
 const LEASE: &str = "mainstay-controller";
+/// The chart's values in tests: one operator for all namespaces, with every right that a test needs.
+const SETTINGS: &str = "clusterWide=true,storage.taintNodes=true";
 /// Annotation on the operator's pods: what image and charts they were made of.
 const BUILD: &str = "mainstay.dev/e2e-build";
 /// Charts and image are installed anew in less than this, or not at all.
@@ -73,11 +75,12 @@ pub(crate) async fn ensure(env: &Env) -> Result<()> {
     .await
 }
 
-/// A hash of all that decides what runs: image and charts.
+/// A hash of all that decides what runs: image, values and charts.
 fn build(image: &str) -> Result<String> {
     let id = here(Command::new("docker").args(["image", "inspect", "-f", "{{.Id}}", image]));
     let mut hash = Sha256::new();
     hash.update(id.unwrap_or_else(|_| image.into()));
+    hash.update(SETTINGS);
     let mut files = BTreeMap::new();
     collect(&root().join("charts"), &mut files)?;
     for (path, content) in files {
@@ -135,7 +138,7 @@ fn install(kubeconfig: &Path, image: &str, build: &str) -> Result<()> {
             ["--set-string".into(), format!("image.repository={repository}")],
             ["--set-string".into(), format!("image.tag={tag}")],
             ["--set-string".into(), format!("podAnnotations.{}={build}", BUILD.replace('.', "\\."))],
-            ["--set".into(), "clusterWide=true".into()],
+            ["--set".into(), SETTINGS.into()],
         ],
     )
 }

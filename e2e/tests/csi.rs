@@ -1,11 +1,11 @@
 //! The add-on `csi` itself: tests of growth, attachment and snapshots build on it.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use mainstay_e2e::scope::{self, Failed, Scope};
-use mainstay_e2e::{exec, note, tools, wait};
-use serde_json::{Value, json};
+use mainstay_e2e::{note, shell, wait};
+use serde_json::json;
 
 /// What is written.
 const WORDS: &str = "written before the snapshot";
@@ -17,18 +17,16 @@ async fn csi_addon() -> Result<(), Failed> {
         if !scope.env.addon("csi").await? {
             return Ok(());
         }
-        claim(scope, "first", json!({"storageClassName": "csi"})).await?;
-        pod(scope, "first").await?;
-        in_pod(scope, "first", &format!("echo '{WORDS}' >/data/words; sync")).await?;
+        shell::claim(scope, "first", json!({"storageClassName": "csi"})).await?;
+        shell::pod(scope, "first").await?;
+        shell::run(scope, "first", &format!("echo '{WORDS}' >/data/words; sync")).await?;
         has_its_size(scope, "first", 320).await?;
         snapshot(scope, "first").await?;
-        in_pod(scope, "first", "echo later >/data/words").await?;
+        shell::run(scope, "first", "echo later >/data/words").await?;
         grows(scope, "first", 640).await?;
-        let source =
-            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "first"});
-        claim(scope, "second", json!({"storageClassName": "csi", "dataSource": source})).await?;
-        pod(scope, "second").await?;
-        let read = in_pod(scope, "second", "cat /data/words").await?;
+        shell::claim(scope, "second", shell::copy_of("csi", "first")).await?;
+        shell::pod(scope, "second").await?;
+        let read = shell::run(scope, "second", "cat /data/words").await?;
         ensure!(read.trim() == WORDS, "the restored claim has {read:?}");
         fixed_class_refuses(scope).await
     })
@@ -37,7 +35,7 @@ async fn csi_addon() -> Result<(), Failed> {
 
 /// The file system is as large as the claim says and no larger, so the disk can be filled.
 async fn has_its_size(scope: &Scope, name: &str, mebibytes: u64) -> Result<()> {
-    let said = in_pod(scope, name, "df --output=size --block-size=1M /data | tail -n 1").await?;
+    let said = shell::run(scope, name, "df --output=size --block-size=1M /data | tail -n 1").await?;
     let size: u64 = said.trim().parse()?;
     // Its own tables take some of it.
     ensure!(
@@ -63,8 +61,8 @@ async fn grows(scope: &Scope, name: &str, mebibytes: u64) -> Result<()> {
 }
 
 async fn fixed_class_refuses(scope: &Scope) -> Result<()> {
-    claim(scope, "fixed", json!({"storageClassName": "csi-fixed"})).await?;
-    pod(scope, "fixed").await?;
+    shell::claim(scope, "fixed", json!({"storageClassName": "csi-fixed"})).await?;
+    shell::pod(scope, "fixed").await?;
     let more = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": "640Mi"}}}}));
     let refused = scope.api::<PersistentVolumeClaim>().patch("fixed", &PatchParams::default(), &more).await;
     let refused = refused.err().context("a claim of csi-fixed was grown")?;
@@ -72,63 +70,9 @@ async fn fixed_class_refuses(scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-async fn claim(scope: &Scope, name: &str, spec: Value) -> Result<()> {
-    let mut claim = json!({
-        "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "320Mi"}}},
-    });
-    for (key, value) in spec.as_object().into_iter().flatten() {
-        claim["spec"][key] = value.clone();
-    }
-    let claim = serde_json::from_value(claim)?;
-    scope.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await?;
-    Ok(())
-}
-
-/// A pod, as confined as an instance's, that has the claim of its name.
-async fn pod(scope: &Scope, name: &str) -> Result<()> {
-    let pod = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": false,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 999,
-                "runAsGroup": 999,
-                "fsGroup": 999,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [{
-                "name": "shell",
-                "image": tools::image(),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["sleep", "infinity"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            }],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],
-        },
-    });
-    let pods = scope.api::<Pod>();
-    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-    let what = format!("pod {name} to run");
-    wait::object(&pods, name, &what, wait::LONG, |pod| {
-        pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-    })
-    .await?;
-    Ok(())
-}
-
-async fn in_pod(scope: &Scope, name: &str, script: &str) -> Result<String> {
-    exec::in_pod(&scope.api(), name, "shell", &["bash", "-euc", script]).await
-}
-
 /// Takes a snapshot of the claim of this name and waits until it can be used.
 async fn snapshot(scope: &Scope, name: &str) -> Result<()> {
-    let kind =
-        ApiResource::from_gvk(&GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshot"));
-    let snapshots: Api<DynamicObject> = Api::namespaced_with(scope.client(), &scope.namespace, &kind);
+    let (snapshots, kind) = (shell::snapshots(scope), shell::snapshot_kind());
     let spec = json!({"source": {"persistentVolumeClaimName": name}});
     let snapshot = DynamicObject::new(name, &kind).data(json!({"spec": spec}));
     snapshots.create(&PostParams::default(), &snapshot).await?;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolume;
-use mainstay_crd::{InstanceStatus, MySQLClusterStatus};
-use mainstay_e2e::database::{Database, ordinal};
+use mainstay_crd::MySQLClusterStatus;
+use mainstay_crd::conditions::ConditionType;
+use mainstay_e2e::database::{Database, condition, instance, is_healthy, message};
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::static_volumes::{Place, StaticVolumes, on_only};
 use mainstay_e2e::writer::Writer;
@@ -70,11 +71,12 @@ async fn full_disk_of_a_replica() -> Result<(), Failed> {
         writer.acknowledged(100).await?;
 
         volumes.reserve(&nodes[2], &small, 0)?;
-        database.healthy(3, TOLD).await?;
-        writer.verify().await?;
-        let mut replica = database.sql(2).await?;
+        // It may have been Ready all the time: what it can't write yet is only seconds old.
         let written = database.sql_through(&database.names.primary_service()).await?.gtid_executed().await?;
-        ensure!(replica.has_executed(&written, wait::LONG).await?, "the replica does not follow");
+        let mut replica = database.sql(2).await?;
+        ensure!(replica.has_executed(&written, TOLD).await?, "the replica does not follow");
+        database.until("the disk to be well, and all to be Healthy", TOLD, is_well).await?;
+        writer.verify().await?;
         Ok(())
     })
     .await
@@ -95,18 +97,18 @@ fn volume(name: &str, node: &str, path: &str) -> Result<PersistentVolume> {
     Ok(volume)
 }
 
-fn third(status: &MySQLClusterStatus) -> Option<&InstanceStatus> {
-    status.instances.iter().find(|instance| ordinal(instance) == 2)
-}
-
 /// A person who reads the instance's message knows that it is the disk, and which instance.
 fn names_the_disk(status: &MySQLClusterStatus) -> bool {
-    let message = third(status).and_then(|instance| instance.message.as_deref()).unwrap_or_default();
-    ["full", "space"].iter().any(|word| message.contains(word))
+    ["full", "space"].iter().any(|word| message(status, 2).contains(word))
+}
+
+fn is_well(status: &MySQLClusterStatus) -> bool {
+    let storage = condition(status, ConditionType::StorageReady);
+    is_healthy(status, 3) && storage.is_some_and(|storage| storage.status == "True")
 }
 
 async fn told(database: &Database<'_>) -> Result<String> {
     let status = database.status().await?;
-    let instance = third(&status).context("no third instance in status")?;
+    let instance = instance(&status, 2).context("no third instance in status")?;
     Ok(format!("{} is {:?}: {}", instance.name, instance.state, instance.message.as_deref().unwrap_or("-")))
 }

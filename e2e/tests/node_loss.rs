@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
 use mainstay_crd::Judgement;
-use mainstay_e2e::database::{Database, is_healthy};
+use mainstay_e2e::database::{Database, instance, is_healthy, message};
 use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::writer::Writer;
@@ -39,7 +37,7 @@ async fn lose(scope: &Scope, replicas: i32, whose: fn(u32) -> u32) -> Result<()>
     database.start(replicas).await?;
     let ordinal = whose(database.primary().await?);
     let before = table::identity(&database, ordinal).await?;
-    let node = node_of(&database, ordinal).await?;
+    let node = database.node(ordinal).await?;
     let writer = Writer::start(&database, "moved", Duration::from_millis(5)).await?;
     writer.acknowledged(50).await?;
     note!("before:\n{}", table::of(scope, &database.names.cluster).await?);
@@ -48,20 +46,19 @@ async fn lose(scope: &Scope, replicas: i32, whose: fn(u32) -> u32) -> Result<()>
     let fault = nodes.lose(&node)?;
     database
         .until("status to name the lost node", wait::LONG, |status| {
-            let instance = status.instances.iter().find(|i| i.ordinal.unsigned_abs() == ordinal);
-            instance.is_some_and(|i| !i.ready && i.message.as_deref().is_some_and(|m| m.contains(&node)))
+            instance(status, ordinal).is_some_and(|i| !i.ready) && message(status, ordinal).contains(&node)
         })
         .await?;
     note!("{node} lost; status names it after {:.1} s", began.elapsed().as_secs_f64());
     ensure!(
-        node_of(&database, ordinal).await? == node,
+        database.node(ordinal).await? == node,
         "the pod was moved before anybody had vouched that its node is gone"
     );
 
     let vouched = Instant::now();
     let vouch = nodes.vouch(&node)?;
     wait::poll("the pod to run on another node", wait::LONG, || async {
-        let now = node_of(&database, ordinal).await.ok();
+        let now = database.node(ordinal).await.ok();
         Ok(now.filter(|now| *now != node))
     })
     .await?;
@@ -74,7 +71,7 @@ async fn lose(scope: &Scope, replicas: i32, whose: fn(u32) -> u32) -> Result<()>
     said(&database, ordinal, &node).await?;
 
     fault.end();
-    ready(scope, &node).await?;
+    Nodes::ready(scope.client(), &node).await?;
     vouch.end();
     writer.acknowledged(50).await?;
     database.until("all to be Healthy still", wait::LONG, |status| is_healthy(status, replicas)).await?;
@@ -84,30 +81,14 @@ async fn lose(scope: &Scope, replicas: i32, whose: fn(u32) -> u32) -> Result<()>
     Ok(())
 }
 
-async fn node_of(database: &Database<'_>, ordinal: u32) -> Result<String> {
-    database.pod(ordinal).await?.spec.and_then(|spec| spec.node_name).context("not scheduled")
-}
-
 /// The verdict is in status, and an event names the old node and the new one.
 async fn said(database: &Database<'_>, ordinal: u32, old: &str) -> Result<()> {
-    let new = node_of(database, ordinal).await?;
+    let new = database.node(ordinal).await?;
     let said = database.scope.event("VolumeRebound", wait::SHORT).await?;
     ensure!(said.contains(old) && said.contains(&new), "the event does not name {old} and {new}: {said}");
     note!("{said}");
     let status = database.status().await?;
-    let instance = status.instances.iter().find(|i| i.ordinal.unsigned_abs() == ordinal);
-    let verdict = instance.and_then(|i| i.verdict.as_ref()).context("no verdict")?;
+    let verdict = instance(&status, ordinal).and_then(|i| i.verdict.as_ref()).context("no verdict")?;
     ensure!(verdict.judgement == Judgement::SameVolume, "{verdict:?}");
-    Ok(())
-}
-
-async fn ready(scope: &Scope, node: &str) -> Result<()> {
-    let nodes: Api<Node> = Api::all(scope.client());
-    wait::object(&nodes, node, "the node to be Ready", wait::LONG, |node| {
-        let conditions =
-            node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-    })
-    .await?;
     Ok(())
 }

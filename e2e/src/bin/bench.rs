@@ -1,21 +1,17 @@
 //! Prints figures of the operator on a real cluster. Asserts nothing.
 
-#![allow(clippy::print_stdout, reason = "the table is what this is for")]
-
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use mainstay_e2e::cluster::script;
+use mainstay_e2e::audit::{self, Audit};
 use mainstay_e2e::database::Database;
-use mainstay_e2e::exec::here;
 use mainstay_e2e::faults::{on_node, processes};
+use mainstay_e2e::figures::{self, Figure, rate, seconds};
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::{load, note, operator, wait};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Tries of which the median is told.
 const TRIES: usize = 3;
@@ -26,9 +22,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// In which all of it is done.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// A line of the table.
-type Figure = (String, String);
-
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     scope::run("bench", LIMIT, async |scope| {
@@ -38,10 +31,7 @@ async fn main() -> Result<(), Failed> {
         }
         figures.extend(idle(scope).await?);
         figures.extend(clone(scope).await?);
-        println!();
-        for (what, figure) in figures {
-            println!("{what:<52} {figure}");
-        }
+        figures::print(&figures);
         Ok(())
     })
     .await
@@ -69,14 +59,12 @@ async fn idle(scope: &Scope) -> Result<Vec<Figure>> {
         return Ok(Vec::new());
     }
     let pods = operator::pods(&scope.env.client).await?;
-    let pod = pods.first().context("no operator")?;
-    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_default();
-    let user = format!("system:serviceaccount:{}:{account}", operator::NAMESPACE);
-    let mut log = File::open(here(&mut script("audit-log"))?)?;
-    log.seek(SeekFrom::End(0))?;
+    let user = audit::operator(&scope.env.client).await?;
+    let audit = Audit::begin()?;
     note!("idle for {} s", IDLE.as_secs());
     tokio::time::sleep(IDLE).await;
-    let requests = requests(log, &user)?;
+    let requests = audit.requests(&user)?;
+    let requests: Vec<String> = requests.iter().map(|r| format!("{} {}", r.verb, r.resource)).collect();
     let mut figures = Vec::new();
     for pod in &pods {
         let part = if operator::leads(&scope.env.client, pod).await? { "leads" } else { "stands by" };
@@ -91,20 +79,6 @@ async fn idle(scope: &Scope) -> Result<Vec<Figure>> {
         ("  the others".into(), others(&requests)),
     ]);
     Ok(figures)
-}
-
-/// `VERB RESOURCE` of each request that `user` made since the log was positioned.
-fn requests(log: File, user: &str) -> Result<Vec<String>> {
-    let mut requests = Vec::new();
-    for line in BufReader::new(log).lines() {
-        let Ok(event) = serde_json::from_str::<Value>(&line?) else { continue };
-        // A watch is told of twice: when it begins and when it ends.
-        if event["user"]["username"] == user && event["stage"] == "ResponseComplete" {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            requests.push(format!("{} {}", text(&event["verb"]), text(&event["objectRef"]["resource"])));
-        }
-    }
-    Ok(requests)
 }
 
 fn others(requests: &[String]) -> String {
@@ -187,13 +161,4 @@ async fn plain_copy(database: &Database<'_>) -> Result<Figure> {
     sending.await.context("send")??;
     let bytes: u64 = receiving.await.context("receive")??.trim().parse()?;
     Ok(("plain copy of the same table between the same pods".into(), rate(bytes, began.elapsed())))
-}
-
-fn rate(bytes: u64, took: Duration) -> String {
-    let mib = bytes as f64 / 1024.0 / 1024.0;
-    format!("{:.0} MiB/s ({mib:.0} MiB in {})", mib / took.as_secs_f64(), seconds(took))
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }

@@ -9,7 +9,7 @@ use super::nodes;
 use super::replicas::{COPIES, misfit};
 use super::storage;
 use super::view::{Seen, View};
-use crate::Instance;
+use crate::{Agent, Instance};
 
 /// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
 /// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`.
@@ -83,9 +83,10 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
         volume: claim.and_then(|claim| claim.volume.clone()),
         server_uuid: known(server, |s| s.server_uuid.clone()).or_else(|| before?.server_uuid.clone()),
         gtid_executed: server.map(|s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
-        seen_at: match server {
-            Some(_) => Some(Time(view.o.now)),
-            None => before.and_then(|b| b.seen_at.clone()),
+        seen_at: match (server, &instance.agent) {
+            (Some(_), Agent::Broken { since, .. }) => Some(Time(*since)),
+            (Some(_), _) => Some(Time(view.o.now)),
+            (None, _) => before.and_then(|b| b.seen_at.clone()),
         },
         lag_seconds: server
             .and_then(|s| s.channel.as_ref()?.lag_seconds)
@@ -134,11 +135,16 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
             (InstanceState::Quarantined, Some(message.clone()))
         }
-        Directory::Locked { holder } => {
-            (InstanceState::Waiting, Some(format!("its data directory is in use by {holder}")))
-        }
+        Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
         Directory::Empty | Directory::Partial { .. } => without_data(report),
     }
+}
+
+fn locked(holder: &str) -> String {
+    format!(
+        "its data directory is in use by {holder}; it starts once that has ended. If that does not end by itself, its node \
+         has not heard that the pod is gone: let it reach the API server again, or power it off"
+    )
 }
 
 fn without_data(report: &Report) -> (InstanceState, Option<String>) {

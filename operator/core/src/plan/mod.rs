@@ -412,12 +412,12 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         aside::decide(view),
         leaving::forget_notes(view),
         replicas::decide(view),
+        nodes::taint(view),
         // What a class or a missing right may refuse comes late: it is tried again and again, and keeps back only
         // what stands behind it.
         volumes::grow(view),
         rollout::roll(view, &hash),
         retention::decide(view),
-        nodes::taint(view),
         volumes::mark(view),
     ];
     weigh(decisions)

@@ -53,7 +53,8 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32) -> Option<Problem> {
     }
     // Its pod waits for a node that does not come.
     let bound = stranded(view, ordinal)?;
-    (pod.node.is_none()).then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(view))))
+    (pod.node.is_none())
+        .then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(view, ordinal))))
 }
 
 fn since(node: &Node) -> String {
@@ -61,10 +62,13 @@ fn since(node: &Node) -> String {
 }
 
 fn pinned(view: &View<'_>, ordinal: u32) -> String {
-    stranded(view, ordinal).map(|bound| format!("; {bound}{}", choice(view))).unwrap_or_default()
+    stranded(view, ordinal).map(|bound| format!("; {bound}{}", choice(view, ordinal))).unwrap_or_default()
 }
 
-fn choice(view: &View<'_>) -> String {
+fn choice(view: &View<'_>, ordinal: u32) -> String {
+    if view.primary() == Some(ordinal) {
+        return "; it leads, so it gets no other volume: bring the node back".into();
+    }
     let local = view.o.cluster.spec.storage.local.as_ref();
     match local.and_then(|local| local.replace_after.as_deref()) {
         Some(after) => format!("; a replica gets a new volume {after} after it was seen last"),
@@ -99,17 +103,31 @@ pub(super) fn stranded(view: &View<'_>, ordinal: u32) -> Option<String> {
 /// Why the pod's node can no longer run its mysqld, or why that is not proven and what would prove it.
 pub(super) fn proven_gone(view: &View<'_>, ordinal: u32) -> Result<String, String> {
     let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_deref()).unwrap_or("?");
-    let taint = format!(
-        "that nothing runs there any more is not proven. If the machine is off: kubectl taint nodes {node} \
-         node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
-    );
     match away(view, node) {
         Some(Away::NotReady(found)) if found.out_of_service => {
             Ok(format!("node {node} has the taint node.kubernetes.io/out-of-service"))
         }
         Some(Away::Gone) => object_gone(view, ordinal, node),
-        _ => Err(taint),
+        _ => Err(unproven(view, node)),
     }
+}
+
+fn unproven(view: &View<'_>, node: &str) -> String {
+    let mut text = format!(
+        "that nothing runs there any more is not proven. If the machine is off: kubectl taint nodes {node} \
+         node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    );
+    let proof = view.o.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
+    if let Some((proof, (key, value))) = proof.and_then(|proof| Some((proof, proof.annotation()?))) {
+        let says = view.o.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
+        let says = match says {
+            Some(says) if says == value => format!("counts once it was silent for {}", proof.after),
+            Some(says) => format!("would prove it, but it says '{says}'"),
+            None => "would prove it, but is not there".into(),
+        };
+        text.push_str(&format!("; its annotation {key}={value} {says}"));
+    }
+    text
 }
 
 /// A deleted Node object stops no container: only where a volume can't be mounted twice is it proof enough.

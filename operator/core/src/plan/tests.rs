@@ -3,6 +3,7 @@
 mod aside;
 mod clones;
 mod deletion;
+mod lost;
 mod retention;
 mod returning;
 mod storage;

@@ -14,7 +14,7 @@ use super::nodes;
 use super::storage::Problem;
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, StorageStep, record};
-use crate::{Claim, Volume};
+use crate::{Claim, GtidSet, Volume};
 
 fn volume_of<'a>(view: &View<'a>, claim: &Claim) -> Option<&'a Volume> {
     let volume = view.o.surroundings.volumes.get(claim.volume.as_deref()?)?;
@@ -91,7 +91,11 @@ pub(super) fn growth_problem(view: &View<'_>, claim: &Claim) -> Option<Problem> 
     if claim.phase.as_deref() != Some("Bound") {
         return None;
     }
-    if claim.requested.is_some_and(|requested| requested < wanted) && !may_grow(view, claim) {
+    let small = claim.requested.is_some_and(|requested| requested < wanted);
+    if small && may_grow(view, claim) {
+        return Some((Reason::Growing, format!("claim {name} is to grow to {}", size.0)));
+    }
+    if small {
         let class = claim.class.as_deref().filter(|class| !class.is_empty());
         let class = class.map_or("no class".to_owned(), |class| format!("the class {class}"));
         let text = format!(
@@ -243,11 +247,21 @@ fn may_be_replaced(view: &View<'_>, ordinal: u32) -> bool {
 
 /// Another instance that serves holds everything that this one was seen to hold.
 fn held_elsewhere(view: &View<'_>, ordinal: u32) -> bool {
-    let Some(left) = view.noted(ordinal).and_then(|entry| gtids(&entry.gtid_executed)) else { return false };
+    let Some(left) = last_held(view, ordinal) else { return false };
     view.ordinals().filter(|&other| other != ordinal && view.ready(other)).any(|other| {
         let state = view.live(other).and_then(Seen::serving);
         state.and_then(|state| gtids(&state.gtid_executed)).is_some_and(|held| held.contains(&left))
     })
+}
+
+/// The most that it was ever heard to hold. The ledger's set can be a minute old, and has nothing of what was heard
+/// after the instance was well; what status says of it is from its agent's last word.
+fn last_held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
+    let noted = gtids(&view.noted(ordinal)?.gtid_executed)?;
+    let name = view.names.pod(ordinal);
+    let said = view.o.cluster.status.instances.iter().find(|instance| instance.name == name);
+    let said = said.and_then(|instance| gtids(instance.gtid_executed.as_deref()?));
+    Some(said.map_or_else(|| noted.clone(), |said| noted.union(&said)))
 }
 
 /// The next step of a replacement: volume kept and marked, then the claim, then the pod.
@@ -294,7 +308,8 @@ fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
 fn keep(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<StorageStep> {
     let left = view.noted(ordinal)?;
     let seen = left.seen_at.as_ref().map(|at| at.0.to_string()).unwrap_or_default();
-    let annotations = [(ANNOTATION_GTID_SET, left.gtid_executed.clone()), (ANNOTATION_KEPT_SINCE, seen)];
+    let held = last_held(view, ordinal)?.to_string();
+    let annotations = [(ANNOTATION_GTID_SET, held), (ANNOTATION_KEPT_SINCE, seen)];
     let annotations: BTreeMap<String, String> =
         annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let labels = labels(view.cluster_id?, ordinal);

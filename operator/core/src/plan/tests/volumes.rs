@@ -8,12 +8,12 @@ use serde_json::json;
 use super::world::{NAME, NAMESPACE, World};
 use crate::{Agent, Class, Node, Observation, Plan, Step, StorageStep, Volume, plan};
 
-fn ready_node() -> Node {
+pub(super) fn ready_node() -> Node {
     Node { uid: "n".into(), ready: Some("True".into()), ..Node::default() }
 }
 
 /// A cluster of three that is well, on three nodes; instance 2 is a replica.
-fn well() -> Observation {
+pub(super) fn well() -> Observation {
     let mut world = World::new(3);
     world.settle();
     for _ in 0..10 {
@@ -38,11 +38,11 @@ fn well() -> Observation {
     o
 }
 
-fn storage_ready(o: &Observation) -> Wanted {
+pub(super) fn storage_ready(o: &Observation) -> Wanted {
     plan(o).conditions.into_iter().find(|c| c.type_ == ConditionType::StorageReady).unwrap()
 }
 
-fn volume_of(o: &mut Observation, ordinal: u32) -> &mut Volume {
+pub(super) fn volume_of(o: &mut Observation, ordinal: u32) -> &mut Volume {
     let name = o.instances[&ordinal].claim.as_ref().unwrap().volume.clone().unwrap();
     o.surroundings.volumes.get_mut(&name).unwrap()
 }
@@ -347,7 +347,7 @@ fn when_all_is_well_that_is_said_and_what_cannot_be_seen_too() {
     assert_eq!(plan(&o).step, None, "what can't be seen is no reason to act");
 }
 
-fn storage_step(plan: &Plan) -> Option<&StorageStep> {
+pub(super) fn storage_step(plan: &Plan) -> Option<&StorageStep> {
     match &plan.step {
         Some(Step::Storage { step, .. }) => Some(step),
         _ => None,
@@ -355,7 +355,7 @@ fn storage_step(plan: &Plan) -> Option<&StorageStep> {
 }
 
 /// Instance 2 is away, and its node as `node` says.
-fn lost(node: Option<Node>) -> Observation {
+pub(super) fn lost(node: Option<Node>) -> Observation {
     let mut o = well();
     away(&mut o, 2);
     match node {
@@ -365,7 +365,7 @@ fn lost(node: Option<Node>) -> Observation {
     o
 }
 
-fn silent_node() -> Node {
+pub(super) fn silent_node() -> Node {
     Node { ready: Some("Unknown".into()), ready_since: Some(jiff::Timestamp::UNIX_EPOCH), ..ready_node() }
 }
 
@@ -438,7 +438,7 @@ fn a_node_is_tainted_only_with_the_proof_that_the_user_named_and_after_its_time(
 }
 
 /// Instance 2 is stranded on a lost node for an hour, and replicas are replaced after half of that.
-fn stranded() -> Observation {
+pub(super) fn stranded() -> Observation {
     let mut o = lost(None);
     o.now = "1970-01-01T01:00:00Z".parse().unwrap();
     o.cluster.spec.storage.local = serde_json::from_value(json!({"replaceAfter": "30m"})).unwrap();
@@ -450,7 +450,7 @@ fn stranded() -> Observation {
     o
 }
 
-fn recorded(o: &mut Observation) -> Option<OperationKind> {
+pub(super) fn recorded(o: &mut Observation) -> Option<OperationKind> {
     let Some(Step::Record { record, .. }) = plan(o).step else { return None };
     let kind = record.operations.first().map(|o| o.kind);
     o.cluster.status.replication = Some(record);

@@ -1,0 +1,68 @@
+//! What is said and noted of what is lost, or is not as it is to be yet.
+
+use mainstay_crd::conditions::Reason;
+use serde_json::json;
+
+use super::volumes::{lost, recorded, silent_node, storage_ready, storage_step, stranded, well};
+use crate::{Agent, Node, StorageStep, plan};
+
+#[test]
+fn a_replaced_volume_says_the_most_that_was_heard() {
+    let mut o = stranded();
+    let status = &mut o.cluster.status.instances[2];
+    let ledger = status.ledger.as_mut().unwrap();
+    status.gtid_executed = Some(std::mem::take(&mut ledger.gtid_executed));
+    let heard = status.gtid_executed.clone().unwrap();
+    recorded(&mut o);
+    let Some(StorageStep::MarkVolume { annotations, .. }) = storage_step(&plan(&o)).cloned() else {
+        panic!("{:?}", plan(&o).step)
+    };
+    assert_eq!(annotations["mysql.mainstay.dev/gtid-set"], heard);
+    o.cluster.status.instances[2].gtid_executed = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-11".into());
+    assert_eq!(storage_step(&plan(&o)), None, "nobody else holds all that was heard");
+}
+
+#[test]
+fn what_broke_off_was_not_seen_now() {
+    let mut o = well();
+    let since = "1969-12-31T00:00:00Z".parse().unwrap();
+    let instance = o.instances.get_mut(&2).unwrap();
+    let Agent::Live { report } = instance.agent.clone() else { panic!() };
+    instance.agent = Agent::Broken { report, since, error: "gone".into() };
+    assert_eq!(plan(&o).instances[2].seen_at.as_ref().unwrap().0, since);
+}
+
+#[test]
+fn a_claim_that_is_about_to_grow_is_said_to() {
+    let mut o = well();
+    o.cluster.spec.storage.size.0 = "2Gi".into();
+    let told = storage_ready(&o);
+    assert_eq!(told.reason, Reason::Growing);
+    assert!(told.message.contains("data-shop-0 is to grow to 2Gi"), "{}", told.message);
+}
+
+#[test]
+fn the_proof_that_is_awaited_is_named_and_taken_before_claims_grow() {
+    let after = |proof: Option<&str>| {
+        let mut o = lost(Some(Node { proof: proof.map(Into::into), ..silent_node() }));
+        o.now = "1970-01-01T00:05:00Z".parse().unwrap();
+        o.cluster.spec.storage.size.0 = "2Gi".into();
+        o.cluster.spec.node_loss =
+            serde_json::from_value(json!({"whenProven": {"nodeAnnotation": "f/state=off", "after": "5m"}}))
+                .unwrap();
+        plan(&o)
+    };
+    let says = |proof| after(proof).instances[2].message.clone().unwrap();
+    assert!(says(None).contains("f/state=off would prove it, but is not there"), "{}", says(None));
+    assert!(says(Some("on")).contains("f/state=off would prove it, but it says 'on'"));
+    assert!(matches!(storage_step(&after(Some("on"))), Some(StorageStep::GrowClaim { .. })));
+    assert!(matches!(storage_step(&after(Some("off"))), Some(StorageStep::TaintNode { .. })));
+}
+
+#[test]
+fn a_stranded_primary_is_not_told_of_a_new_volume() {
+    let mut o = stranded();
+    assert!(storage_ready(&o).message.contains("a replica gets a new volume 30m"));
+    o.cluster.status.replication.as_mut().unwrap().primary = Some(2);
+    assert!(storage_ready(&o).message.contains("it leads, so it gets no other volume"));
+}
