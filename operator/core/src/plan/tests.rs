@@ -2,6 +2,7 @@
 
 mod aside;
 mod deletion;
+mod pending;
 mod retention;
 mod storage;
 mod switchover;
