@@ -108,7 +108,7 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Holds a file's lock, the same one for all checkouts on this machine; blocks until whoever has it is done.
+/// Holds the cluster's lock, the same one for all checkouts on this machine; blocks until whoever has it is done.
 fn lock() -> Result<File> {
     let path = shared("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
@@ -119,9 +119,15 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// A file that all tests on this machine share.
+/// A file that all tests of this machine on the same cluster share. A cluster that is not local counts as the default
+/// one.
 pub(crate) fn shared(what: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("mainstay-e2e.{what}"))
+    std::env::temp_dir().join(format!("mainstay-e2e.{}.{what}", name()))
+}
+
+/// The local cluster's name, as in `e2e/cluster/lib.sh`.
+pub(crate) fn name() -> String {
+    std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into())
 }
 
 /// The program `name`: from the variable that is its name in capitals, from PATH, or from the local cluster's cache.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::{Env, script, shared};
+use crate::cluster::{Env, name, script, shared};
 use crate::exec::here;
 
 /// The container of the local cluster's control plane runs as root and holds the kubelet's manifests here.
@@ -49,6 +49,7 @@ impl Nodes {
         here(script("node").arg("heal-all"))?;
         here(&mut api_back(&control_plane()?))?;
         here(&mut untaint(&["--all"]))?;
+        here(&mut default_class(true))?;
         Ok(std::fs::remove_file(marker())?)
     }
 
@@ -93,6 +94,16 @@ impl Nodes {
         let fault = Fault::begin(format!("vouch that nothing runs on {node}"), vec![untaint(&[node])])?;
         let taint = format!("{OUT_OF_SERVICE}=nodeshutdown:NoExecute");
         here(Command::new("kubectl").args(["taint", "node", node, &taint]))?;
+        Ok(fault)
+    }
+
+    /// Leaves the cluster without a default storage class.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub fn without_default_class(&self) -> Result<Fault> {
+        let fault = Fault::begin("no default storage class".into(), vec![default_class(true)])?;
+        here(&mut default_class(false))?;
         Ok(fault)
     }
 
@@ -173,11 +184,18 @@ fn marker() -> PathBuf {
 }
 
 fn control_plane() -> Result<String> {
-    let cluster = std::env::var("MAINSTAY_CLUSTER").unwrap_or_else(|_| "mainstay".into());
-    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let label = format!("label=io.x-k8s.kind.cluster={}", name());
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")
+}
+
+/// Whether the local cluster's default storage class is one.
+fn default_class(is: bool) -> Command {
+    let mut command = Command::new("kubectl");
+    let annotation = format!("storageclass.kubernetes.io/is-default-class={is}");
+    command.args(["annotate", "--overwrite", "storageclass", "network", &annotation]);
+    command
 }
 
 /// It is no error if a node has no such taint.
