@@ -116,8 +116,8 @@ has '^            - --all-namespaces$'
 lacks '- --namespace='
 
 render "deletion protection" --set clusterWide=true
-count 1 '^kind: ValidatingAdmissionPolicy$'
-count 1 '^kind: ValidatingAdmissionPolicyBinding$'
+count 2 '^kind: ValidatingAdmissionPolicy$'
+count 2 '^kind: ValidatingAdmissionPolicyBinding$'
 has 'operations: \[DELETE\]'
 lacks 'matchConditions'
 render "no deletion protection" --set clusterWide=true --set admission.deletionProtection=false

@@ -38,6 +38,8 @@ pub const ANNOTATION_SNAPSHOT: &str = "mysql.mainstay.dev/snapshot-ready";
 pub const FINALIZER_RETENTION: &str = "mysql.mainstay.dev/retention";
 /// Finalizer of a cluster whose `spec.deletionProtection` is set.
 pub const FINALIZER_PROTECTION: &str = "mysql.mainstay.dev/deletion-protection";
+/// Label on a namespace, set by a person to `true`: the chart's admission policy refuses its deletion.
+pub const LABEL_PROTECTED: &str = "mysql.mainstay.dev/deletion-protection";
 /// Annotation on a `MySQLCluster`: a person asks that this volume, which was kept, be given back to its ordinal.
 pub const ANNOTATION_GIVE_BACK: &str = "mysql.mainstay.dev/give-back";
 /// Value of [`LABEL_ROLE`] on the primary.

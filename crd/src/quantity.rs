@@ -39,6 +39,14 @@ pub fn at_least(quantity: &Quantity, least: &str) -> bool {
     }
 }
 
+/// Bytes as a quantity, in the largest binary unit of which they are a whole number.
+pub fn of_bytes(bytes: u64) -> String {
+    let units = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    let fits = |unit: &usize| bytes.is_multiple_of(1 << (10 * unit));
+    let unit = (0..units.len()).rev().find(fits).filter(|_| bytes > 0).unwrap_or_default();
+    format!("{}{}", bytes >> (10 * unit), units[unit])
+}
+
 /// A factor as numerator and denominator, in nanos.
 struct Scale {
     multiply: i128,
@@ -127,6 +135,14 @@ mod tests {
             "1e99", "--1", "ten", "1e",
         ] {
             assert_eq!(whole(&q(text)), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_shown_in_the_unit_that_fits() {
+        for (bytes, text) in [(0, "0"), (1, "1"), (1536, "1536"), (512 << 20, "512Mi"), (3 << 40, "3Ti")] {
+            assert_eq!(of_bytes(bytes), text);
+            assert_eq!(whole(&q(text)), Some(bytes));
         }
     }
 

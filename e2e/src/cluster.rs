@@ -123,7 +123,7 @@ async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Holds a file's lock, the same one for all checkouts on this machine; blocks until whoever has it is done.
+/// Holds the cluster's lock, the same one for all checkouts on this machine; blocks until whoever has it is done.
 fn lock() -> Result<File> {
     let path = shared("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_crd::names::{LABEL_CLUSTER, Names};
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, LABEL_CLUSTER, Names};
 use mainstay_crd::{ClusterPhase, InstanceStatus, MySQLCluster, MySQLClusterStatus};
 use serde_json::{Value, json};
 
@@ -120,6 +120,43 @@ impl<'a> Database<'a> {
     pub async fn patch(&self, spec: Value) -> Result<MySQLCluster> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.api().patch(&self.names.cluster, &PatchParams::default(), &patch).await?)
+    }
+
+    /// Asks for this many instances, as `kubectl scale` does, and waits until they are Healthy and the others gone.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub async fn scale(&self, replicas: i32) -> Result<()> {
+        self.ask_for(replicas).await?;
+        let what = format!("{replicas} instances to be Healthy and the others to be gone");
+        self.until(&what, wait::LONG, |s| is_healthy(s, replicas) && s.replicas == replicas).await?;
+        note!("{replicas} instances");
+        Ok(())
+    }
+
+    /// Asks for this many instances, as `kubectl scale` does.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn ask_for(&self, replicas: i32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.api().patch_scale(&self.names.cluster, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Asks for this instance to lead, and waits until it does and all are Healthy.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub async fn hand_over_to(&self, ordinal: u32) -> Result<()> {
+        let pod = self.names.pod(ordinal);
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: pod}}}));
+        let replicas =
+            self.api().patch(&self.names.cluster, &PatchParams::default(), &patch).await?.spec.replicas;
+        let what = format!("{pod} to lead");
+        self.until(&what, wait::LONG, |s| is_healthy(s, replicas) && s.primary.as_ref() == Some(&pod))
+            .await?;
+        Ok(())
     }
 
     /// Deletes it and waits until it and its pods are gone.

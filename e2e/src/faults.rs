@@ -53,6 +53,7 @@ impl Nodes {
         here(script("node").arg("heal-all"))?;
         here(&mut api_back(&control_plane()?))?;
         here(&mut untaint(&["--all"]))?;
+        here(&mut default_class(true))?;
         Ok(std::fs::remove_file(marker())?)
     }
 
@@ -138,6 +139,16 @@ impl Nodes {
         .map(drop)
     }
 
+    /// Leaves the cluster without a default storage class.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub fn without_default_class(&self) -> Result<Fault> {
+        let fault = Fault::begin("no default storage class".into(), vec![default_class(true)])?;
+        here(&mut default_class(false))?;
+        Ok(fault)
+    }
+
     /// Takes the API server away: its process is killed and its manifest hidden from the kubelet.
     ///
     /// # Errors
@@ -219,6 +230,14 @@ fn control_plane() -> Result<String> {
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")
+}
+
+/// Whether the local cluster's default storage class is one.
+fn default_class(is: bool) -> Command {
+    let mut command = Command::new("kubectl");
+    let annotation = format!("storageclass.kubernetes.io/is-default-class={is}");
+    command.args(["annotate", "--overwrite", "storageclass", "network", &annotation]);
+    command
 }
 
 /// It is no error if a node has no such taint.

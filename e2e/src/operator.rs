@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::{Env, program, root, script};
 use crate::exec::here;
-use crate::faults::Nodes;
+use crate::faults::{Nodes, processes};
 use crate::wait;
 
 /// The namespace of the operator.
@@ -164,20 +164,26 @@ pub async fn leads(client: &Client, pod: &Pod) -> Result<bool> {
 }
 
 /// Ends every operator process with SIGKILL where nodes can be reached, and deletes its pod without grace, so that
-/// another one starts at once and finds what the killed one left.
+/// another one starts at once and finds what the killed one left. A pod whose process does not run yet is left alone.
+/// Returns how many were ended.
 ///
 /// # Errors
-/// If there is none to kill.
-pub async fn kill(env: &Env) -> Result<()> {
+/// If there is none to kill, or one can't be.
+pub async fn kill(env: &Env) -> Result<usize> {
     let pods = pods(&env.client).await?;
     ensure!(!pods.is_empty(), "no operator to kill");
     let api: Api<Pod> = Api::namespaced(env.client.clone(), NAMESPACE);
+    let mut killed = 0;
     for pod in pods {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         if let (true, Some(node), Some(uid)) = (env.local, node, pod.metadata.uid.as_deref()) {
+            if processes(node, uid, PROCESS)?.is_empty() {
+                continue;
+            }
             Nodes::kill_in_pod(node, uid, PROCESS)?;
         }
         api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+        killed += 1;
     }
-    Ok(())
+    Ok(killed)
 }

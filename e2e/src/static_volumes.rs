@@ -202,6 +202,17 @@ impl<'a> StaticVolumes<'a> {
     }
 }
 
+/// The directory that a volume is.
+///
+/// # Errors
+/// If it is none.
+pub fn directory_of(volume: &PersistentVolume) -> Result<String> {
+    let spec = volume.spec.as_ref().context("a volume without a spec")?;
+    let host_path = spec.host_path.as_ref().map(|source| &source.path);
+    let path = host_path.or_else(|| spec.local.as_ref().map(|source| &source.path));
+    path.cloned().with_context(|| format!("{} is no directory", volume.name_any()))
+}
+
 /// Puts a directory of one node in the place of a volume's source.
 ///
 /// # Errors

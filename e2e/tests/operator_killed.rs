@@ -55,7 +55,9 @@ async fn operator_killed() -> Result<(), Failed> {
 
 async fn kill(database: &Database<'_>, when: &str) -> Result<()> {
     note!("killing the operator: {when}");
-    operator::kill(&database.scope.env).await
+    let killed = operator::kill(&database.scope.env).await?;
+    ensure!(killed > 0, "no operator was running");
+    Ok(())
 }
 
 fn operations(status: &MySQLClusterStatus, kind: OperationKind) -> Vec<&Operation> {

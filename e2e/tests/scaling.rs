@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams};
-use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_SWITCHOVER_TO, LABEL_ASIDE};
-use mainstay_e2e::database::{Database, is_healthy};
+use kube::api::ListParams;
+use mainstay_crd::names::{ANNOTATION_GTID_SET, LABEL_ASIDE};
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{checksum, note, table, wait};
@@ -22,7 +21,7 @@ async fn scale_down_and_up() -> Result<(), Failed> {
         let before = table::identities(&database, 5).await?;
         let writer = Writer::start(&database, "tide", Duration::from_millis(5)).await?;
         writer.acknowledged(50).await?;
-        scale(&database, 3).await?;
+        database.scale(3).await?;
         for ordinal in [3, 4] {
             let claim = database.claim(ordinal).await?;
             ensure!(
@@ -32,7 +31,7 @@ async fn scale_down_and_up() -> Result<(), Failed> {
             );
         }
         writer.acknowledged(50).await?;
-        scale(&database, 5).await?;
+        database.scale(5).await?;
         let after = table::identities(&database, 5).await?;
         ensure!(after == before, "what was kept was not used again: {before:?}, {after:?}");
         writer.acknowledged(50).await?;
@@ -52,17 +51,17 @@ async fn scale_below_the_primary() -> Result<(), Failed> {
         let database = scope.database("ebb");
         database.start(3).await?;
         let before = table::identities(&database, 3).await?;
-        ask_to_lead(&database, 2).await?;
+        database.hand_over_to(2).await?;
         let writer = Writer::start(&database, "ebb", Duration::from_millis(5)).await?;
         writer.acknowledged(50).await?;
-        scale(&database, 1).await?;
+        database.scale(1).await?;
         ensure!(database.primary().await? == 0, "instance {} leads", database.primary().await?);
         writer.acknowledged(50).await?;
         let mut primary = database.sql(0).await?;
         primary.exec("FLUSH BINARY LOGS").await?;
         primary.exec("PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY").await?;
         writer.acknowledged(50).await?;
-        scale(&database, 3).await?;
+        database.scale(3).await?;
         writer.acknowledged(50).await?;
         writer.verify().await?;
         checksum::compare(&database, &[0, 1, 2]).await?;
@@ -96,10 +95,10 @@ async fn claims_are_deleted_as_asked() -> Result<(), Failed> {
         database.create(3, delete).await?;
         database.healthy(3, wait::LONG).await?;
         let claims = scope.api::<PersistentVolumeClaim>();
-        scale(&database, 2).await?;
+        database.scale(2).await?;
         wait::gone(&claims, &database.names.claim(2), None, wait::LONG).await?;
         let kept = table::identities(&database, 2).await?;
-        scale(&database, 3).await?;
+        database.scale(3).await?;
         ensure!(table::identities(&database, 2).await? == kept, "a claim that was in use is another one now");
         database.delete().await?;
         for ordinal in 0..3 {
@@ -108,23 +107,4 @@ async fn claims_are_deleted_as_asked() -> Result<(), Failed> {
         Ok(())
     })
     .await
-}
-
-async fn scale(database: &Database<'_>, replicas: i32) -> Result<()> {
-    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    database.api().patch_scale(&database.names.cluster, &PatchParams::default(), &patch).await?;
-    let what = format!("{replicas} instances to be Healthy and the others to be gone");
-    database.until(&what, wait::LONG, |s| is_healthy(s, replicas) && s.replicas == replicas).await?;
-    note!("{replicas} instances");
-    Ok(())
-}
-
-async fn ask_to_lead(database: &Database<'_>, ordinal: u32) -> Result<()> {
-    let pod = database.names.pod(ordinal);
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: pod}}}));
-    database.api().patch(&database.names.cluster, &PatchParams::default(), &patch).await?;
-    database
-        .until("another primary", wait::LONG, |s| is_healthy(s, 3) && s.primary.as_ref() == Some(&pod))
-        .await?;
-    Ok(())
 }

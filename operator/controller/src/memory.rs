@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, Sent};
+use crate::act::{Applied, Missed, Sent};
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;
@@ -32,6 +32,8 @@ pub(crate) struct Kept {
     pub(crate) applied: Applied,
     /// Which Secrets were looked into.
     pub(crate) checked: Checked,
+    /// Pods whose claims were not seen.
+    pub(crate) missed: Missed,
     /// Orders that were accepted.
     pub(crate) sent: Sent,
     /// The state of the object in which it was told to be malformed.

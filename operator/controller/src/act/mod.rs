@@ -1,5 +1,6 @@
 //! Writes: Secrets, children, role labels, and the one step.
 
+mod adopt;
 mod api_error;
 mod applied;
 mod aside;
@@ -22,6 +23,7 @@ use mainstay_crd::names::Names;
 use crate::context::Scope;
 use crate::memory::Kept;
 use crate::secrets::{self, SecretError};
+pub(crate) use adopt::Missed;
 pub(crate) use api_error::{is_conflict, is_final, said};
 pub(crate) use applied::{Applied, By, Version, digest};
 use children::ChildError;
@@ -135,6 +137,7 @@ pub(crate) async fn act(
         Some(id) => make(scope, observation, plan, id, kept).await,
         None => Ok(()),
     };
+    adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
     match take_step(scope, names, cluster, observation, plan, kept).await {
         Ok(outcome) => (outcome, made.err()),
         Err(error) => (Outcome::Told, Some(error)),

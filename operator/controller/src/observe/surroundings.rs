@@ -36,26 +36,31 @@ fn volumes(
     let status = cluster.status.as_ref();
     let noted = status.iter().flat_map(|s| &s.instances).filter_map(|i| i.volume.clone());
     let named: BTreeSet<String> = claims().filter_map(|claim| claim.volume.clone()).chain(noted).collect();
-    let waiting = claims().any(|claim| claim.phase.as_deref() == Some("Pending"));
-    let class = cluster.spec.storage.class.as_deref();
+    let waiting: Vec<&str> = claims()
+        .filter(|claim| claim.phase.as_deref() == Some("Pending"))
+        .map(|claim| claim.class.as_deref().unwrap_or_default())
+        .collect();
     let id = status.and_then(|status| status.cluster_id.as_deref());
-    let mut found = BTreeMap::new();
-    let mut free = 0;
+    let (mut found, mut free) = (BTreeMap::new(), BTreeMap::new());
+    let mut take = |name: &str, volume: &Volume| {
+        let attached_to = context.survey.attached_to(name);
+        found.insert(name.to_owned(), Volume { attached_to, ..volume.clone() });
+    };
     context.survey.volumes.each(|name, volume| {
         let for_us = volume
             .claim
             .as_ref()
             .is_some_and(|(ns, claim)| *ns == names.namespace && names.ordinal_of_claim(claim).is_some());
         let labelled = id.is_some() && volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == id;
-        let candidate = waiting && volume.claim.is_none() && free < FREE && {
-            class.is_none() || volume.class.as_deref() == class
-        };
-        if for_us || labelled || candidate || named.contains(name) {
-            free += usize::from(candidate);
-            let attached_to = context.survey.attached_to(name);
-            found.insert(name.to_owned(), Volume { attached_to, ..(**volume).clone() });
+        if for_us || labelled || named.contains(name) {
+            take(name, volume);
+        } else if !waiting.is_empty() && volume.phase.as_deref() == Some("Available") {
+            let other = !waiting.contains(&volume.class.as_deref().unwrap_or_default());
+            free.insert((other, name.to_owned()), volume.clone());
         }
     });
+    // What a claim waits for is most likely of its class; but that may be what is wrong with it.
+    free.iter().take(FREE).for_each(|((_, name), volume)| take(name, volume));
     found
 }
 

@@ -133,7 +133,9 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
     match &report.directory {
         Directory::Complete { .. } => with_data(view, ordinal, report),
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
-            (InstanceState::Quarantined, Some(message.clone()))
+            // What was judged has the ways out.
+            let judged = view.distrusted(ordinal).map(|verdict| verdict.message.clone());
+            (InstanceState::Quarantined, judged.or_else(|| Some(message.clone())))
         }
         Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
         Directory::Empty | Directory::Partial { .. } => without_data(report),

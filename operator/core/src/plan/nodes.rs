@@ -85,6 +85,11 @@ fn volume<'a>(view: &View<'a>, ordinal: u32) -> Option<&'a Volume> {
 /// The volume and the nodes that alone can mount it, if all of them are gone or not Ready.
 pub(super) fn stranded(view: &View<'_>, ordinal: u32) -> Option<String> {
     let volume = volume(view, ordinal)?;
+    Some(format!("its volume {} {}", volume.name, out_of_reach(view, volume)?))
+}
+
+/// Which nodes alone can mount a volume, if all of them are gone or not Ready.
+pub(super) fn out_of_reach(view: &View<'_>, volume: &Volume) -> Option<String> {
     let hosts = volume.hosts.as_ref()?;
     let nodes = &view.o.surroundings.nodes;
     let node_of = |host: &String| {
@@ -97,7 +102,7 @@ pub(super) fn stranded(view: &View<'_>, ordinal: u32) -> Option<String> {
         return None;
     }
     let there = if hosts.iter().any(|host| node_of(host).is_some()) { "is not Ready" } else { "is gone" };
-    Some(format!("its volume {} can only be mounted on {}, which {there}", volume.name, hosts.join(", ")))
+    Some(format!("can only be mounted on {}, which {there}", hosts.join(", ")))
 }
 
 /// Why the pod's node can no longer run its mysqld, or why that is not proven and what would prove it.

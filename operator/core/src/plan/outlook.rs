@@ -1,9 +1,8 @@
 //! The plan around the step: the cluster's state in one word, its conditions, its instances.
 
 use jiff::SignedDuration;
-use mainstay_crd::ClusterPhase;
-use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::{ClusterPhase, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
@@ -14,8 +13,7 @@ use super::{
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
     let instances = instances::statuses(view);
-    let ready = instances.iter().filter(|i| i.ready).count();
-    let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+    let ready = ready(&instances);
     let version = view
         .primary()
         .and_then(|p| Some(view.live(p)?.serving()?.version.clone()))
@@ -25,7 +23,7 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
         cluster_id: view.cluster_id.map(String::from),
         stateful_set_replicas: view.stateful_set_replicas(),
         roles: instances::roles(view),
-        conditions: conditions(view, primary, ready, decision.as_ref()),
+        conditions: conditions(view, primary, &instances, decision.as_ref()),
         instances,
         primary: primary.map(|p| view.names.pod(p)),
         version,
@@ -104,7 +102,12 @@ fn said_before(view: &View<'_>, type_: ConditionType) -> Option<Wanted> {
     })
 }
 
-fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&Decision>) -> Vec<Wanted> {
+fn conditions(
+    view: &View<'_>,
+    primary: Option<u32>,
+    instances: &[InstanceStatus],
+    decision: Option<&Decision>,
+) -> Vec<Wanted> {
     let handing_over = handing_over(view);
     let told = match decision {
         None => None,
@@ -115,7 +118,7 @@ fn conditions(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Optio
     };
     let told = handing_over.clone().or(told);
     let mut wanted = vec![
-        ready_condition(view, primary, ready, told.as_ref()),
+        ready_condition(view, primary, instances, told.as_ref()),
         available(view, primary, told.as_ref()),
         progressing(decision, told.as_ref()),
         spec_valid(view, decision),
@@ -174,19 +177,30 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
 fn ready_condition(
     view: &View<'_>,
     primary: Option<u32>,
-    ready: u32,
+    instances: &[InstanceStatus],
     told: Option<&(Reason, String)>,
 ) -> Wanted {
-    let wanted = view.wanted();
+    let (wanted, ready) = (view.wanted(), ready(instances));
     let all = primary.is_some() && ready >= wanted;
     let (reason, message) = if all {
         (Reason::AllReady, format!("{ready} of {wanted} instances serve"))
     } else {
         let fallback = if primary.is_none() { Reason::NoPrimary } else { Reason::ReplicasMissing };
-        let (reason, why) = told.cloned().unwrap_or((fallback, "waiting for the instances".into()));
+        let (reason, why) = told.cloned().unwrap_or_else(|| (fallback, missing(instances)));
         (reason, format!("{ready} of {wanted} instances serve: {why}"))
     };
     Wanted { type_: ConditionType::Ready, status: Some(all), reason, message }
+}
+
+fn ready(instances: &[InstanceStatus]) -> u32 {
+    u32::try_from(instances.iter().filter(|i| i.ready).count()).unwrap_or(u32::MAX)
+}
+
+/// Where nothing is done or awaited: the first instance that does not serve, and why.
+fn missing(instances: &[InstanceStatus]) -> String {
+    let missing = instances.iter().filter(|instance| !instance.ready);
+    let mut told = missing.filter_map(|i| Some(format!("{}: {}", i.name, i.message.as_ref()?)));
+    told.next().unwrap_or_else(|| "waiting for the instances".into())
 }
 
 fn available(view: &View<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> Wanted {

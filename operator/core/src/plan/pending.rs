@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use mainstay_crd::AccessMode;
 use mainstay_crd::conditions::Reason;
+use mainstay_crd::{AccessMode, quantity};
 
+use super::nodes;
 use super::storage::Problem;
 use super::view::View;
 use crate::{Claim, Pod, Volume};
@@ -22,16 +23,15 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<
     if let Some(problem) = taken(view, claim) {
         return problem;
     }
-    if let Some(words) = &claim.warning {
-        let text = format!("claim {name} gets no volume: {words}");
-        return (Reason::ProvisioningFailed, text);
-    }
     let class = claim.class.as_deref().filter(|class| !class.is_empty());
     match class.map(|class| (class, surroundings.classes.get(class))) {
-        _ if !surroundings.known => {
-            let text = format!("claim {name} is Pending; the operator may not read why");
-            (Reason::Provisioning, text)
-        }
+        _ if !surroundings.known => match &claim.warning {
+            Some(words) => failed(claim, words),
+            None => {
+                let text = format!("claim {name} is Pending; the operator may not read why");
+                (Reason::Provisioning, text)
+            }
+        },
         None if claim.class.is_none() && !surroundings.classes.values().any(|class| class.default) => {
             let text = format!(
                 "claim {name} names no class, and there is no default: make a StorageClass the default{}",
@@ -44,6 +44,10 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<
             let why = format!("there is no StorageClass {class}");
             (Reason::NoMatchingVolume, by_hand(view, claim, &why))
         }
+        // Of a class that nobody makes volumes of, the words are only that nobody does.
+        Some((_, Some(found))) if found.provisioner != BY_HAND && claim.warning.is_some() => {
+            failed(claim, claim.warning.as_deref().unwrap_or_default())
+        }
         Some((class, Some(found)))
             if found.waits_for_consumer && pod.is_none_or(|pod| pod.node.is_none()) =>
         {
@@ -54,11 +58,22 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<
             (Reason::NoMatchingVolume, by_hand(view, claim, &why))
         }
         Some((class, Some(found))) => {
-            let text =
-                format!("claim {name} waits for {} to make a volume of the class {class}", found.provisioner);
+            let text = format!(
+                "claim {name} waits for {provisioner} to make a volume of the class {class}; should that last, see \
+                 whether {provisioner} runs",
+                provisioner = found.provisioner
+            );
             (Reason::Provisioning, text)
         }
     }
+}
+
+fn failed(claim: &Claim, words: &str) -> Problem {
+    let text = format!(
+        "claim {} gets no volume: {words}. It is tried again: mend what these words name",
+        claim.name
+    );
+    (Reason::ProvisioningFailed, text)
 }
 
 /// A volume of this claim's name is another's, or was its predecessor's.
@@ -75,24 +90,33 @@ fn taken(view: &View<'_>, claim: &Claim) -> Option<Problem> {
         );
         return Some((Reason::VolumeTaken, text));
     }
-    let released = volumes.values().find(|volume| {
+    let left = volumes.values().find(|volume| {
         volume.claim.as_ref() == Some(&ours)
-            && volume.phase.as_deref() == Some("Released")
+            && matches!(volume.phase.as_deref(), Some("Released" | "Failed"))
             && volume.claim_uid.as_deref() != Some(claim.uid.as_str())
     })?;
     // Where a class makes a new one, the old one is nobody's trouble.
     let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
-    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| {
-        let text = format!(
-            "claim {} is Pending, and the volume {} that an earlier claim of this name had is Released: annotate the \
-             MySQLCluster with {}={} to give its data back, or make another volume",
-            claim.name,
-            released.name,
-            mainstay_crd::names::ANNOTATION_GIVE_BACK,
-            released.name
-        );
-        (Reason::VolumeReleased, text)
-    })
+    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(claim, left))
+}
+
+fn earlier(claim: &Claim, left: &Volume) -> Problem {
+    let (reason, what) = match left.phase.as_deref() {
+        Some("Failed") => (
+            Reason::VolumeFailed,
+            "has Failed: it was to be reclaimed, and could not be. To keep it, annotate",
+        ),
+        _ => (Reason::VolumeReleased, "is Released: annotate"),
+    };
+    let text = format!(
+        "claim {} is Pending, and the volume {} that an earlier claim of this name had {what} the MySQLCluster with \
+         {}={} to give its data back, or make another volume",
+        claim.name,
+        left.name,
+        mainstay_crd::names::ANNOTATION_GIVE_BACK,
+        left.name
+    );
+    (reason, text)
 }
 
 fn waits(
@@ -104,24 +128,40 @@ fn waits(
     by_hand_only: bool,
 ) -> Problem {
     let name = view.names.pod(ordinal);
-    match pod.and_then(|pod| pod.trouble.as_deref()) {
-        Some(words) if by_hand_only => {
+    let Some(pod) = pod else {
+        let text = format!(
+            "claim {} of the class {class} is bound once {name} is scheduled, and that is not there: should that last, \
+             the events of StatefulSet {} say why",
+            claim.name,
+            view.names.base()
+        );
+        return (Reason::WaitsForConsumer, text);
+    };
+    let one_fits = || free(view, claim).iter().any(|(_, lacks)| lacks.is_empty());
+    match &pod.trouble {
+        Some(words) if by_hand_only && !one_fits() => {
             let text = format!(
-                "claim {} has no volume that {name} could use: {words}{}",
+                "claim {} has no volume that {name} could use: {words}{}. Make one",
                 claim.name,
                 candidates(view, claim)
             );
             (Reason::NoMatchingVolume, text)
         }
-        Some(words) => (
-            Reason::Unschedulable,
-            format!("claim {} waits for {name}, which no node takes: {words}", claim.name),
-        ),
+        Some(words) => {
+            let why = format!("claim {} waits for {name}, which no node takes: {words}", claim.name);
+            (Reason::Unschedulable, unschedulable(&why))
+        }
         None => {
             let text = format!("claim {} of the class {class} is bound once {name} is scheduled", claim.name);
             (Reason::WaitsForConsumer, text)
         }
     }
+}
+
+/// What is to be done about a pod that no node takes.
+pub(super) fn unschedulable(why: &str) -> String {
+    let why = why.trim_end_matches('.');
+    format!("{why}. It is tried again: make room, or change spec.scheduling or spec.resources")
 }
 
 fn by_hand(view: &View<'_>, claim: &Claim, why: &str) -> String {
@@ -132,16 +172,26 @@ fn by_hand(view: &View<'_>, claim: &Claim, why: &str) -> String {
     )
 }
 
-/// The free volumes, each with what it lacks.
+/// The free volumes, each with what it lacks; the nearest first.
 fn candidates(view: &View<'_>, claim: &Claim) -> String {
+    let said = |(name, lacks): &(&str, Vec<String>)| match lacks.is_empty() {
+        true => format!("{name} fits, and is not bound yet"),
+        false => format!("{name} {}", lacks.join(" and ")),
+    };
+    let nearest: Vec<String> = free(view, claim).iter().take(NAMED).map(said).collect();
+    if nearest.is_empty() { " (there is none)".into() } else { format!(" ({})", nearest.join("; ")) }
+}
+
+/// The free volumes with what each lacks; the nearest first, and of two as near the one of its class.
+fn free<'v>(view: &'v View<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
     let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
-    let free =
-        view.o.surroundings.volumes.values().filter(|volume| volume.phase.as_deref() == Some("Available"));
-    let lacks: Vec<String> = free
-        .map(|volume| format!("{} {}", volume.name, lacks(view, claim, volume, &ours).join(" and ")))
-        .take(NAMED)
-        .collect();
-    if lacks.is_empty() { " (there is none)".into() } else { format!(" ({})", lacks.join("; ")) }
+    let wants = claim.class.as_deref().unwrap_or_default();
+    let other_class = |volume: &Volume| volume.class.as_deref().unwrap_or_default() != wants;
+    let volumes = view.o.surroundings.volumes.values();
+    let free = volumes.filter(|volume| volume.phase.as_deref() == Some("Available"));
+    let mut free: Vec<_> = free.map(|volume| (lacks(view, claim, volume, &ours), volume)).collect();
+    free.sort_by_key(|(lacks, volume)| (lacks.len(), other_class(volume)));
+    free.into_iter().map(|(lacks, volume)| (volume.name.as_str(), lacks)).collect()
 }
 
 /// In what a free volume does not fit a claim. Source: Kubernetes, "Persistent Volumes", "Binding" and the fields
@@ -160,19 +210,19 @@ fn lacks(view: &View<'_>, claim: &Claim, volume: &Volume, ours: &(String, String
     if let (Some(has), Some(wants)) = (volume.capacity, claim.requested)
         && has < wants
     {
-        lacks.push(format!("has {has} bytes of {wants}"));
+        lacks.push(format!("has {}, not {}", quantity::of_bytes(has), quantity::of_bytes(wants)));
     }
     for mode in storage.access_modes.iter().map(|mode| mode_name(*mode)) {
         if !volume.access_modes.iter().any(|has| has == mode) {
             lacks.push(format!("can't be mounted {mode}"));
         }
     }
-    if storage.selector.as_ref().is_some_and(|selector| !selects(selector, &volume.labels)) {
+    // The labels of one that is reserved are not kept, and not asked for either.
+    let selects = |selector: &LabelSelector| volume.claim.is_some() || selects(selector, &volume.labels);
+    if !storage.selector.as_ref().is_none_or(selects) {
         lacks.push("has not the labels that spec.storage.selector asks for".into());
     }
-    if lacks.is_empty() {
-        lacks.push("fits, and is not bound yet".into());
-    }
+    lacks.extend(nodes::out_of_reach(view, volume));
     lacks
 }
 

@@ -148,12 +148,15 @@ fn of_pod(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem>
         return Some((Reason::AttachedElsewhere, text));
     }
     if let Some(words) = &pod.warning {
-        let text = format!("the volume of {name} can't be mounted on node {}: {words}", node_of(pod));
+        let text = format!(
+            "the volume of {name} can't be mounted on node {}: {words}. It is tried again: mend what these words name",
+            node_of(pod)
+        );
         return Some((Reason::MountFailed, text));
     }
     let words =
         pod.trouble.as_deref().filter(|words| pod.node.is_none() && words.contains("Unschedulable"))?;
-    Some((Reason::Unschedulable, format!("no node takes {name}: {words}")))
+    Some((Reason::Unschedulable, pending::unschedulable(&format!("no node takes {name}: {words}"))))
 }
 
 fn node_of(pod: &Pod) -> &str {

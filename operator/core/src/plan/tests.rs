@@ -4,6 +4,7 @@ mod aside;
 mod clones;
 mod deletion;
 mod lost;
+mod pending;
 mod retention;
 mod returning;
 mod storage;

@@ -152,14 +152,19 @@ pub(super) fn give_back(view: &View<'_>) -> Option<Decision> {
     Some(storage(StorageStep::ReserveVolume { volume, uid, namespace, claim }, message))
 }
 
-/// Once the ledger has the volume, or it is gone, or nobody asks any more, the operation is over.
+/// Once the ledger has the volume under the claim that there is now, or nobody asks any more and it is not bound, the
+/// operation is over. That the ledger has it of an earlier claim says nothing: that is how it left.
 fn given_back(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
-        let noted = view.noted(operation.ordinal.unsigned_abs()).and_then(|entry| entry.volume.as_deref());
+        let ordinal = operation.ordinal.unsigned_abs();
+        let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+        let entered = view.noted(ordinal).zip(claim).is_some_and(|(entry, claim)| {
+            entry.volume.as_ref() == Some(&operation.id) && entry.claim_uid == claim.uid && !claim.deleting
+        });
         let there = view.o.surroundings.volumes.get(&operation.id);
         let bound = there.is_some_and(|volume| volume.phase.as_deref() == Some("Bound"));
         let asked = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
-        noted == Some(operation.id.as_str()) || (view.o.surroundings.known && !asked && !bound)
+        entered || (view.o.surroundings.known && !asked && !bound)
     };
     end(view, OperationKind::GiveBack, over, "the volume was given back")
 }
@@ -176,14 +181,16 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     if is_reserved(view, ordinal, volume) {
         return None;
     }
-    if !matches!(phase, Some("Released" | "Available")) {
+    if !matches!(phase, Some("Released" | "Available" | "Failed")) {
         return Some(format!("volume {} is {}, not Released", volume.name, phase.unwrap_or("?")));
     }
     let mut asides = view.record.operations.iter().filter_map(|operation| operation.aside.as_ref());
     if let Some(aside) = asides.find(|aside| aside.volume == volume.name) {
         return Some(format!("volume {} is being set aside as {}", volume.name, aside.claim));
     }
-    let claim = claim.filter(|claim| claim.phase.as_deref() != Some("Pending"))?;
+    // One that is being deleted makes room: the volume must be reserved before the next of its name comes, or that
+    // one gets another.
+    let claim = claim.filter(|claim| claim.phase.as_deref() != Some("Pending") && !claim.deleting)?;
     let pod = view.names.pod(ordinal);
     Some(format!("claim {} has another volume: delete it and the pod {pod} first", claim.name))
 }

@@ -152,7 +152,7 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
             "too small",
             |o| free(o, |volume| volume.capacity = Some(1)),
             Reason::NoMatchingVolume,
-            &["pv-free has 1 bytes of 1073741824"],
+            &["pv-free has 1, not 1Gi"],
         ),
         (
             "of another class",

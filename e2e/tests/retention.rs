@@ -1,0 +1,158 @@
+//! What becomes of claims whose instances are no longer asked for.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::ResourceExt;
+use kube::api::Api;
+use mainstay_crd::MySQLClusterStatus;
+use mainstay_crd::conditions::{ConditionType, Reason};
+use mainstay_e2e::database::{Database, is_healthy};
+use mainstay_e2e::exec::here;
+use mainstay_e2e::faults::{Nodes, on_node};
+use mainstay_e2e::scope::{self, Failed};
+use mainstay_e2e::static_volumes::directory_of;
+use mainstay_e2e::writer::Writer;
+use mainstay_e2e::{note, table, wait};
+use serde_json::{Value, json};
+
+/// How long a claim is kept.
+const AFTER: Duration = Duration::from_secs(20);
+
+/// Importance 1: `DeleteAfter` keeps a claim for its time, through `kubectl scale`; the next instance is cloned anew.
+#[tokio::test]
+async fn claims_are_kept_for_their_time() -> Result<(), Failed> {
+    scope::run("claims_kept_for_a_time", wait::LONG * 2, async |scope| {
+        let database = scope.database("brief");
+        let after = format!("{}s", AFTER.as_secs());
+        create(&database, json!({"policy": "DeleteAfter", "after": after})).await?;
+        let writer = Writer::start(&database, "brief", Duration::from_millis(10)).await?;
+        let before = table::identities(&database, 2).await?;
+        kubectl_scale(&database, 1).await?;
+        let kept = database
+            .until("the claim to be kept for its time", wait::LONG, |status| {
+                let said = said(status, ConditionType::RetentionApplied);
+                said.is_some_and(|(reason, text)| {
+                    reason == Reason::ClaimKept.as_str() && text.contains("until")
+                })
+            })
+            .await?;
+        note!("{:?}", kept.status.as_ref().and_then(|s| said(s, ConditionType::RetentionApplied)));
+        let claim = database.claim(1).await?;
+        ensure!(claim.uid().as_ref() == Some(&before[1].claim_uid), "the claim is another one");
+        let claims = scope.api::<PersistentVolumeClaim>();
+        wait::gone(&claims, &database.names.claim(1), None, wait::LONG).await?;
+        let volumes: Api<PersistentVolume> = Api::all(scope.client());
+        wait::gone(&volumes, &before[1].volume, None, wait::LONG).await?;
+        writer.acknowledged(50).await?;
+        kubectl_scale(&database, 2).await?;
+        database.healthy(2, wait::LONG).await?;
+        let after = table::identities(&database, 2).await?;
+        ensure!(after[0] == before[0] && after[1].server_uuid != before[1].server_uuid, "{after:?}");
+        writer.verify().await.map(drop)
+    })
+    .await
+}
+
+/// Importance 1 (I5): the primary's instance is to go, and the one that stays lacks what it holds: it stays until it
+/// does not.
+#[tokio::test]
+async fn the_last_copy_is_kept() -> Result<(), Failed> {
+    scope::run("the_last_copy_is_kept", wait::LONG * 2, async |scope| {
+        let database = scope.database("last");
+        create(&database, json!({"policy": "Delete"})).await?;
+        database.hand_over_to(1).await?;
+        let before = table::identities(&database, 2).await?;
+        let mut replica = database.sql(0).await?;
+        replica.exec("STOP REPLICA SQL_THREAD").await?;
+        let writer = Writer::start(&database, "last", Duration::from_millis(10)).await?;
+        writer.acknowledged(50).await?;
+        kubectl_scale(&database, 1).await?;
+        let told = database
+            .until("status to say who is in the way", wait::LONG, |status| {
+                said(status, ConditionType::SpecValid)
+                    .is_some_and(|(reason, _)| reason == Reason::PrimaryInTheWay.as_str())
+            })
+            .await?;
+        note!("{:?}", told.status.as_ref().and_then(|s| said(s, ConditionType::SpecValid)));
+        writer.acknowledged(50).await?;
+        ensure!(table::identity(&database, 1).await? == before[1], "the last copy is another one now");
+        replica.exec("START REPLICA SQL_THREAD").await?;
+        database.until("one instance", wait::LONG, |s| is_healthy(s, 1) && s.replicas == 1).await?;
+        let claims = scope.api::<PersistentVolumeClaim>();
+        wait::gone(&claims, &database.names.claim(1), None, wait::LONG).await?;
+        ensure!(table::identity(&database, 0).await? == before[0], "the one that stays is another one now");
+        writer.acknowledged(50).await?;
+        writer.verify().await.map(drop)
+    })
+    .await
+}
+
+/// Importance 1 (I5): an instance that could not say what it holds leaves its claim, whatever the policy, and is the
+/// same when it is asked for again.
+#[tokio::test]
+async fn what_is_not_known_is_kept() -> Result<(), Failed> {
+    scope::run("unknown_is_kept", wait::LONG * 2, async |scope| {
+        let Some(_) = Nodes::of(&scope.env) else { return Ok(()) };
+        let database = scope.database("dumb");
+        create(&database, json!({"policy": "Delete"})).await?;
+        ensure!(database.primary().await? == 0, "instance 1 leads");
+        let writer = Writer::start(&database, "dumb", Duration::from_millis(10)).await?;
+        writer.acknowledged(50).await?;
+        let before = table::identities(&database, 2).await?;
+        let volumes: Api<PersistentVolume> = Api::all(scope.client());
+        let directory = directory_of(&volumes.get(&before[1].volume).await?)?;
+        let pod = database.pod(1).await?;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).context("not scheduled")?;
+        on_node(&node, r#"mv "$1/data/ibdata1" "$1/ibdata1""#, &[&directory])?;
+        Nodes::kill_in_pod(&node, &pod.uid().unwrap_or_default(), "mysqld")?;
+        database.until("the server to be down", wait::LONG, |s| s.ready_replicas == 1).await?;
+        kubectl_scale(&database, 1).await?;
+        let told = database
+            .until("the claim to be kept", wait::LONG, |status| {
+                let said = said(status, ConditionType::RetentionApplied);
+                status.replicas == 1
+                    && said.is_some_and(|(_, text)| text.contains("not known which transactions"))
+            })
+            .await?;
+        note!("{:?}", told.status.as_ref().and_then(|s| said(s, ConditionType::RetentionApplied)));
+        writer.acknowledged(50).await?;
+        on_node(&node, r#"mv "$1/ibdata1" "$1/data/ibdata1""#, &[&directory])?;
+        kubectl_scale(&database, 2).await?;
+        database.healthy(2, wait::LONG).await?;
+        ensure!(table::identities(&database, 2).await? == before, "an instance is another one now");
+        writer.verify().await.map(drop)
+    })
+    .await
+}
+
+/// Two instances, whose claims go as `when_scaled` says.
+async fn create(database: &Database<'_>, when_scaled: Value) -> Result<()> {
+    let storage = json!({"size": "2Gi", "retention": {"whenScaled": when_scaled}});
+    database.create(2, json!({"storage": storage})).await?;
+    database.healthy(2, wait::LONG).await?;
+    Ok(())
+}
+
+/// Reason and message of a condition that is not True.
+fn said(status: &MySQLClusterStatus, type_: ConditionType) -> Option<(&str, &str)> {
+    let condition = status.conditions.iter().find(|c| c.type_ == type_.as_str() && c.status != "True")?;
+    Some((&condition.reason, &condition.message))
+}
+
+async fn kubectl_scale(database: &Database<'_>, replicas: u32) -> Result<()> {
+    let mut command = Command::new("kubectl");
+    command.arg("--kubeconfig").arg(&database.scope.env.kubeconfig);
+    command.args([
+        "--namespace",
+        &database.names.namespace,
+        "scale",
+        "mysqlcluster",
+        &database.names.cluster,
+    ]);
+    command.arg(format!("--replicas={replicas}"));
+    note!("{}", tokio::task::spawn_blocking(move || here(&mut command)).await??);
+    Ok(())
+}

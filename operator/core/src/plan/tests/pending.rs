@@ -1,0 +1,152 @@
+//! What is said of claims that get no volume.
+
+use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+
+use super::world::{NAME, NAMESPACE, World};
+use crate::{Agent, Class, Node, Observation, Step, StorageStep, Volume, plan};
+
+/// A cluster of three that was well; the claim of instance 2 waits for a volume that a person makes.
+fn waiting() -> Observation {
+    let mut world = World::new(3);
+    world.settle();
+    let mut o = world.observe();
+    let instance = o.instances.get_mut(&2).unwrap();
+    instance.agent = Agent::Unheard;
+    let pod = instance.pod.as_mut().unwrap();
+    (pod.ready, pod.started, pod.role, pod.node) = (false, false, None, None);
+    let claim = instance.claim.as_mut().unwrap();
+    (claim.phase, claim.volume, claim.class) = (Some("Pending".into()), None, Some("by-hand".into()));
+    claim.requested = Some(1 << 30);
+    let class = Class { provisioner: "kubernetes.io/no-provisioner".into(), ..Class::default() };
+    o.surroundings.classes.insert("by-hand".into(), class);
+    o
+}
+
+fn add(o: &mut Observation, name: &str, change: impl FnOnce(&mut Volume)) {
+    let mut volume = Volume {
+        name: name.into(),
+        phase: Some("Available".into()),
+        class: Some("by-hand".into()),
+        capacity: Some(1 << 30),
+        access_modes: vec!["ReadWriteOnce".into()],
+        ..Volume::default()
+    };
+    change(&mut volume);
+    o.surroundings.volumes.insert(name.into(), volume);
+}
+
+fn said(o: &Observation) -> Wanted {
+    plan(o).conditions.into_iter().find(|c| c.type_ == ConditionType::StorageReady).unwrap()
+}
+
+#[test]
+fn the_nearest_volumes_are_named_first() {
+    let mut o = waiting();
+    for name in ["a", "b", "c"] {
+        add(&mut o, name, |volume| {
+            volume.class = None;
+            volume.capacity = Some(1);
+        });
+    }
+    add(&mut o, "z", |volume| volume.capacity = Some(512 << 20));
+    let said = said(&o);
+    assert!(
+        said.message.contains("(z has 512Mi, not 1Gi; a has the class '', not 'by-hand' and has 1"),
+        "{said:?}"
+    );
+    assert!(!said.message.contains("; c has"), "{said:?}");
+}
+
+/// As the controller of volumes says of every class that has no provisioner.
+#[test]
+fn that_nobody_makes_volumes_of_a_class_is_no_news_where_people_make_them() {
+    let mut o = waiting();
+    let warning = "ProvisioningFailed: no volume plugin matched name: kubernetes.io/no-provisioner";
+    o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().warning = Some(warning.into());
+    add(&mut o, "small", |volume| volume.capacity = Some(1));
+    let said = said(&o);
+    assert_eq!(said.reason, Reason::NoMatchingVolume, "{said:?}");
+    assert!(said.message.contains("small has 1, not 1Gi"), "{said:?}");
+}
+
+#[test]
+fn where_a_volume_fits_it_is_the_pod_that_finds_no_node() {
+    let mut o = waiting();
+    o.surroundings.classes.get_mut("by-hand").unwrap().waits_for_consumer = true;
+    o.instances.get_mut(&2).unwrap().pod.as_mut().unwrap().trouble = Some("Unschedulable: no cpu".into());
+    add(&mut o, "it", |volume| volume.hosts = Some(vec!["gone".into()]));
+    let gone = said(&o);
+    assert_eq!(gone.reason, Reason::NoMatchingVolume, "{gone:?}");
+    assert!(gone.message.contains("it can only be mounted on gone, which is gone"), "{gone:?}");
+    o.surroundings.nodes.insert("gone".into(), Node { ready: Some("True".into()), ..Node::default() });
+    let fits = said(&o);
+    assert_eq!(fits.reason, Reason::Unschedulable, "{fits:?}");
+    assert!(fits.message.contains("no cpu"), "{fits:?}");
+}
+
+#[test]
+fn a_volume_that_could_not_be_reclaimed_can_be_given_back() {
+    let mut o = waiting();
+    add(&mut o, "old", |volume| {
+        volume.phase = Some("Failed".into());
+        volume.claim = Some((NAMESPACE.into(), format!("data-{NAME}-2")));
+        volume.claim_uid = Some("earlier".into());
+    });
+    let said = said(&o);
+    assert_eq!(said.reason, Reason::VolumeFailed, "{said:?}");
+    assert!(said.message.contains("mysql.mainstay.dev/give-back=old"), "{said:?}");
+}
+
+/// The claim of instance 2 was deleted, and there is another of its name, or it goes; the ledger has its volume still.
+fn asked_back(o: &mut Observation) -> String {
+    let left = o.cluster.status.instances[2].ledger.clone().unwrap();
+    let name = left.volume.unwrap();
+    let labels = [("cluster-id", o.cluster.status.cluster_id.clone().unwrap()), ("ordinal", "2".into())];
+    add(o, &name, |volume| {
+        volume.phase = Some("Released".into());
+        volume.claim = Some((NAMESPACE.into(), format!("data-{NAME}-2")));
+        volume.claim_uid = Some(left.claim_uid);
+        volume.labels = labels.map(|(key, value)| (format!("mysql.mainstay.dev/{key}"), value)).into();
+    });
+    o.cluster.annotations.insert("mysql.mainstay.dev/give-back".into(), name.clone());
+    name
+}
+
+/// What is done next, and is written down at once where it is the record.
+fn next(o: &mut Observation) -> Option<Step> {
+    let step = plan(o).step;
+    if let Some(Step::Record { record, .. }) = &step {
+        o.cluster.status.replication = Some(record.clone());
+    }
+    step
+}
+
+#[test]
+fn the_volume_that_left_last_is_given_back_to_the_next_claim_of_the_name() {
+    let mut o = waiting();
+    o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().uid = "the next".into();
+    let name = asked_back(&mut o);
+    assert!(matches!(next(&mut o), Some(Step::Record { .. })), "announced");
+    let reserved = next(&mut o);
+    let Some(Step::Storage { step: StorageStep::ReserveVolume { volume, .. }, .. }) = &reserved else {
+        panic!("the ledger has it of the claim that is gone, so it is not back yet: {reserved:?}")
+    };
+    assert_eq!(*volume, name);
+    let volume = o.surroundings.volumes.get_mut(&name).unwrap();
+    (volume.phase, volume.claim_uid) = (Some("Available".into()), None);
+    assert_eq!(next(&mut o), None, "it is reserved");
+    assert_eq!(o.cluster.status.replication.unwrap().operations.len(), 1, "and announced still");
+}
+
+#[test]
+fn a_volume_is_reserved_before_the_next_claim_can_get_another() {
+    let mut o = waiting();
+    asked_back(&mut o);
+    let claim = o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap();
+    (claim.uid, claim.phase, claim.volume) = ("other".into(), Some("Bound".into()), Some("new".into()));
+    assert_eq!(said(&o).reason, Reason::GiveBackRefused);
+    o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().deleting = true;
+    assert!(matches!(next(&mut o), Some(Step::Record { .. })));
+    let next = next(&mut o);
+    assert!(matches!(next, Some(Step::Storage { step: StorageStep::ReserveVolume { .. }, .. })), "{next:?}");
+}
