@@ -69,12 +69,18 @@ async fn idle(scope: &Scope) -> Result<Vec<Figure>> {
     for pod in &pods {
         let part = if operator::leads(&scope.env.client, pod).await? { "leads" } else { "stands by" };
         let (resident, peak) = memory(pod)?;
-        figures.push((format!("memory of the operator that {part}, now / peak"), format!("{resident} / {peak}")));
+        figures.push((
+            format!("memory of the operator that {part}, now / peak"),
+            format!("{resident} / {peak}"),
+        ));
     }
     database.delete().await?;
     let leases = requests.iter().filter(|request| request.contains("leases")).count();
     figures.extend([
-        (format!("API requests a minute, one idle cluster, {} operators", pods.len()), requests.len().to_string()),
+        (
+            format!("API requests a minute, one idle cluster, {} operators", pods.len()),
+            requests.len().to_string(),
+        ),
         ("  of these for the lease".into(), leases.to_string()),
         ("  the others".into(), others(&requests)),
     ]);

@@ -617,7 +617,16 @@ fn what_is_being_set_aside_is_not_given_back() {
 
 fn operation(id: &str) -> Operation {
     let kind = OperationKind::Clone;
-    Operation { id: id.into(), kind, ordinal: 2, donor: Some(0), revision: 1, failures: 0, aside: None }
+    Operation {
+        id: id.into(),
+        kind,
+        ordinal: 2,
+        donor: Some(0),
+        revision: 1,
+        failures: 0,
+        aside: None,
+        not_before: None,
+    }
 }
 
 #[test]
