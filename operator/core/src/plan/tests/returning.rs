@@ -122,9 +122,9 @@ fn a_last_primary_that_was_set_back_does_not_lead_a_new_object() {
     let mut world = written();
     world.recreate();
     let whole = world.volumes[&0].clone();
-    let own = |to: u64| format!("{}:1-{to}", uuid(0)).parse().unwrap();
-    world.volumes.get_mut(&0).unwrap().gtids = own(3);
-    world.volumes.get_mut(&0).unwrap().original = Some(Box::new(whole));
+    let volume = world.volumes.get_mut(&0).unwrap();
+    volume.gtids = format!("{}:1-3", uuid(0)).parse().unwrap();
+    volume.original = Some(Box::new(whole));
     let plan = world.settle();
     assert_eq!(blocked(&plan), Some(Reason::RolledBack), "{plan:?}");
     assert!(world.pods.values().all(|pod| !pod.writable));
