@@ -1,6 +1,6 @@
 //! Claims on an API server in memory.
 
-use mainstay_core::{Note, Step};
+use mainstay_core::{Note, Step, StorageStep};
 use mainstay_crd::names::Names;
 use mainstay_crd::{LedgerEntry, MySQLCluster};
 use serde_json::{Value, json};
@@ -152,4 +152,36 @@ async fn a_snapshot_that_failed_or_is_another_claims_is_never_taken_for_a_copy()
     });
     assert!(take(&rig, cluster, &snapshot()).await.is_err());
     assert_eq!(rig.api.get(CLAIM).unwrap()["metadata"]["annotations"], Value::Null);
+}
+
+const VOLUME: &str = "/api/v1/persistentvolumes/pv";
+
+#[tokio::test]
+async fn a_volume_is_reserved_unless_its_next_claim_is_being_bound_to_it() {
+    let step = || Step::Storage {
+        step: StorageStep::ReserveVolume {
+            volume: "pv".into(),
+            uid: "v".into(),
+            namespace: "db".into(),
+            claim: "data-shop-2".into(),
+        },
+        message: String::new(),
+    };
+    let of = |rig: &Rig, claim: &str| {
+        let reference = json!({"namespace": "db", "name": "data-shop-2", "uid": claim});
+        rig.api.put(
+            VOLUME,
+            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv", "uid": "v"},
+                "spec": {"claimRef": reference}}),
+        );
+    };
+    let rig = rig();
+    let cluster = || rig.api.get(CLUSTER).unwrap();
+    let uid = || rig.api.get(VOLUME).unwrap()["spec"]["claimRef"]["uid"].clone();
+    of(&rig, "u");
+    assert!(matches!(take(&rig, cluster(), &step()).await, Ok(Outcome::Outdated)));
+    assert_eq!(uid(), json!("u"));
+    of(&rig, "an earlier one");
+    assert!(matches!(take(&rig, cluster(), &step()).await, Ok(Outcome::Told)));
+    assert_eq!(uid(), json!(null));
 }

@@ -48,11 +48,7 @@ pub(super) async fn carry_out(
             }
         }
         StorageStep::ReserveVolume { volume, uid, namespace, claim } => {
-            // Without a UID it is a reservation: the claim of this name is bound to it, whenever it comes.
-            let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace,
-                "name": claim, "uid": null, "resourceVersion": null});
-            let change = json!({"spec": {"claimRef": reference}});
-            patch(&Api::<PersistentVolume>::all(client()), step, volume, uid, change).await
+            reserve(context, step, (volume, uid), (namespace, claim)).await
         }
         StorageStep::GrowClaim { claim, uid, size } => {
             let claims = Api::<PersistentVolumeClaim>::namespaced(client(), &names.namespace);
@@ -69,6 +65,31 @@ pub(super) async fn carry_out(
         }
         StorageStep::TaintNode { node, uid } => taint(&Api::all(client()), step, node, uid).await,
     }
+}
+
+/// Takes the UID out of a volume's reference: then the next claim of this name is bound to it, whenever it comes. One
+/// that is being bound to it already must keep its UID, or it is Lost: the watches may not have brought that claim yet,
+/// so that both are looked at afresh, the volume first.
+async fn reserve(
+    context: &Context,
+    step: &StorageStep,
+    (volume, uid): (&str, &str),
+    (namespace, claim): (&str, &str),
+) -> Result<Outcome, StepError> {
+    let failed = |error| StepError::Storage(step.kind(), volume.to_owned(), error);
+    let volumes = Api::<PersistentVolume>::all(context.client.clone());
+    let claims = Api::<PersistentVolumeClaim>::namespaced(context.client.clone(), namespace);
+    let Some(now) = volumes.get_opt(volume).await.map_err(failed)? else { return Ok(Outcome::Outdated) };
+    let bound_to = now.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()?.uid.clone());
+    let there = claims.get_metadata_opt(claim).await.map_err(failed)?.and_then(|claim| claim.metadata.uid);
+    if bound_to.is_some() && bound_to == there {
+        return Ok(Outcome::Outdated);
+    }
+    let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace,
+        "name": claim, "uid": null, "resourceVersion": null});
+    let version = json!({"resourceVersion": now.metadata.resource_version});
+    let change = json!({"metadata": version, "spec": {"claimRef": reference}});
+    patch(&volumes, step, volume, uid, change).await
 }
 
 /// The UID makes it a precondition: another object of this name is left alone.

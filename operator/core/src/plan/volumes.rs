@@ -169,10 +169,13 @@ fn given_back(view: &View<'_>) -> Option<Decision> {
     end(view, OperationKind::GiveBack, over, "the volume was given back")
 }
 
+/// The claim has it, or gets it: the binder first writes the claim's UID, and the phase later.
 fn is_reserved(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
-    let claim = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
-    let bound = volume.phase.as_deref() == Some("Bound");
-    volume.claim.as_ref() == Some(&claim) && (bound || volume.claim_uid.is_none())
+    let name = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
+    let settled = matches!(volume.phase.as_deref(), Some("Bound" | "Available"));
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let has = claim.is_some_and(|claim| volume.claim_uid.as_ref() == Some(&claim.uid));
+    volume.claim.as_ref() == Some(&name) && (settled || has || volume.claim_uid.is_none())
 }
 
 fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
