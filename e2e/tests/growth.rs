@@ -168,5 +168,5 @@ async fn room(database: &Database<'_>, ordinal: u32) -> Result<u64> {
     let ask = ["stat", "--file-system", "--format", "%b %S", "/var/lib/mysql"];
     let said = exec::in_pod(&database.scope.api(), &database.names.pod(ordinal), "mysql", &ask).await?;
     let (blocks, size) = said.trim().split_once(' ').context("stat says something else")?;
-    Ok(blocks.parse::<u64>()? * size.parse::<u64>()? >> 20)
+    Ok((blocks.parse::<u64>()? * size.parse::<u64>()?) >> 20)
 }
