@@ -125,16 +125,19 @@ async fn a_snapshot_counts_once_it_is_ready_to_use() {
 
 #[tokio::test]
 async fn a_cluster_without_snapshots_is_told_so() {
-    let rig = rig();
-    rig.api.refuse("volumesnapshots", 404);
-    let error = take(&rig, rig.api.get(CLUSTER).unwrap(), &snapshot()).await.unwrap_err();
-    let error = ActError::from(error);
-    assert!(
-        error.is_final() && error.said().contains("no snapshot.storage.k8s.io/v1 API"),
-        "{}",
-        error.said()
-    );
-    assert!(rig.api.get(CLAIM).is_some());
+    let (group, kind) = (rig(), rig());
+    group.api.without("snapshot.storage.k8s.io");
+    kind.api.refuse("volumesnapshots", 404);
+    for rig in [group, kind] {
+        let error = take(&rig, rig.api.get(CLUSTER).unwrap(), &snapshot()).await.unwrap_err();
+        let error = ActError::from(error);
+        assert!(
+            error.is_final() && error.said().contains("no snapshot.storage.k8s.io/v1 API"),
+            "{}",
+            error.said()
+        );
+        assert!(rig.api.get(CLAIM).is_some());
+    }
 }
 
 #[tokio::test]

@@ -24,15 +24,16 @@ impl Subject<'_> {
         let resource = ApiResource::from_gvk(&kind);
         let client = self.context.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.names.namespace, &resource);
-        let failed = |error| StepError::SnapshotApi(self.claim.into(), error);
+        // An object that there is not is no error, so it is the kind: without its API group the answer is no status,
+        // but a line of text; without the kind alone it comes when one is created.
+        let failed = |error| match error {
+            kube::Error::Api(status) if status.code == 404 => StepError::NoSnapshotApi(self.claim.into()),
+            error => StepError::SnapshotApi(self.claim.into(), error),
+        };
         let Some(snapshot) = api.get_opt(name).await.map_err(failed)? else {
             let params = PostParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PostParams::default() };
             return match api.create(&params, &self.wanted(name, cluster_id, &resource)).await {
                 Ok(_) => Ok(Outcome::Later(LOOK)),
-                // The object was looked for before: it is its kind that there is not.
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    Err(StepError::NoSnapshotApi(self.claim.into()))
-                }
                 Err(error) if is_conflict(&error) => Ok(Outcome::Outdated),
                 Err(error) => Err(failed(error)),
             };

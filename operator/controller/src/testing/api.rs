@@ -30,6 +30,7 @@ struct World {
     requests: Vec<Request>,
     /// Answers with this status to writes of what ends like this.
     refused: Option<(String, u16)>,
+    absent: Option<String>,
 }
 
 impl Api {
@@ -85,6 +86,11 @@ impl Api {
         self.world().refused = Some((what.into(), status));
     }
 
+    /// There is no such API group.
+    pub(crate) fn without(&self, group: &str) {
+        self.world().absent = Some(format!("/apis/{group}/"));
+    }
+
     fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.0.lock().unwrap()
     }
@@ -103,6 +109,10 @@ async fn answer(
     let event = what.starts_with("events");
     if !event {
         world.requests.push(Request { method: method.clone(), what: what.clone() });
+    }
+    if world.absent.as_ref().is_some_and(|group| path.starts_with(group)) {
+        // No status, as an API server answers then.
+        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
     }
     if let Some((refused, status)) = &world.refused
         && method != Method::GET
