@@ -81,9 +81,9 @@ lacks_delete() { ! grep -A1 -E "resources: .*$1" "$rendered" | grep -q 'verbs:.*
 for resource in secrets configmaps services mysqlclusters volumesnapshots persistentvolumes; do
   lacks_delete "$resource"
 done
-# Each rule has its reason above it.
+# Each rule of a role has its reason above it.
 test="reasons of the rules"
-awk '/^ *- apiGroups:/ && previous !~ /^ *#/ { print; bad = 1 } { previous = $0 } END { exit bad }' "$rendered" >"$said" ||
+awk '/^kind:/ { role = $2 ~ /Role$/ } role && /^ *- apiGroups:/ && previous !~ /^ *#/ { print; bad = 1 } { previous = $0 } END { exit bad }' "$rendered" >"$said" ||
   fail "no reason above: $(<"$said")"
 
 render "namespaces" --set 'watchNamespaces={shop,blog}'
