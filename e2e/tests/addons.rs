@@ -42,6 +42,22 @@ async fn csi_leaves_nothing() -> Result<(), Failed> {
     .await
 }
 
+/// Importance 3.
+#[tokio::test]
+async fn gluster_leaves_nothing() -> Result<(), Failed> {
+    scope::run("gluster_leaves_nothing", wait::LONG * 5, async |scope| {
+        if !scope.env.addon("gluster").await? {
+            return Ok(());
+        }
+        scope.env.addon_down("gluster").await?;
+        leaves(&["mainstay-gluster"])?;
+        let find = "findmnt --noheadings --output TARGET --types fuse.glusterfs; \
+                    find /var/lib/mainstay-gluster /mnt/gluster -mindepth 1 2>/dev/null || true";
+        nothing_on_nodes(scope, find).await
+    })
+    .await
+}
+
 /// Nothing in the API server has one of these in its name.
 fn leaves(names: &[&str]) -> Result<()> {
     let all = here(Command::new("kubectl").args(["get", KINDS, "-o", "name"]))?;
