@@ -10,7 +10,7 @@ CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
 # The cluster tests that `make test` runs; `make e2e` runs all.
-CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single
+CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
 export MAINSTAY_MARIADB_ROOT ?= $(CACHE)/mariadb-root
