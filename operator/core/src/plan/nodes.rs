@@ -144,12 +144,8 @@ fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, Stri
     let Some(volume) = volume(view, ordinal) else {
         return Err(format!("its volume can't be seen; {recreate}"));
     };
-    if volume.access_modes == ["ReadWriteOncePod"] {
-        return Ok(format!(
-            "node {node} no longer exists, and {} is mounted by one pod at a time",
-            volume.name
-        ));
-    }
+    // `ReadWriteOncePod` is no proof: scheduler and kubelet count pods for it (KEP-2485), and the pod that is deleted by
+    // force no longer counts, whether its containers ended or not. An attachment is counted by the storage.
     let csi = volume.source.as_deref() == Some("csi");
     let was_attached = view.noted(ordinal).is_some_and(|entry| entry.attached);
     let shared = volume.access_modes.iter().any(|mode| mode == "ReadWriteMany");

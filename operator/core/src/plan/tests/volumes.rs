@@ -402,7 +402,11 @@ fn a_deleted_node_proves_something_only_where_a_volume_cannot_be_mounted_twice()
     assert!(!forced(&gone(|_| (), false)), "never seen attached");
     assert!(!forced(&gone(|v| v.attached_to = vec!["node-2".into()], true)), "still attached");
     assert!(!forced(&gone(|v| v.access_modes = vec!["ReadWriteMany".into()], true)));
-    assert!(forced(&gone(|v| v.access_modes = vec!["ReadWriteOncePod".into()], false)));
+    assert!(
+        !forced(&gone(|v| v.access_modes = vec!["ReadWriteOncePod".into()], false)),
+        "nothing is attached"
+    );
+    assert!(forced(&gone(|v| v.access_modes = vec!["ReadWriteOncePod".into()], true)), "detached");
     for source in ["nfs", "hostPath", "local"] {
         let mut o = gone(|_| (), true);
         volume_of(&mut o, 2).source = Some(source.into());
