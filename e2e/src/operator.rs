@@ -160,7 +160,9 @@ pub async fn pods(client: &Client) -> Result<Vec<Pod>> {
 pub async fn leads(client: &Client, pod: &Pod) -> Result<bool> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let lease = leases.get(LEASE).await.context("the operator's lease")?;
-    Ok(lease.spec.and_then(|spec| spec.holder_identity) == Some(pod.name_any()))
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    // POD_PROCESS: a process that restarts in the pod holds it anew.
+    Ok(holder.split('_').next() == Some(pod.name_any().as_str()))
 }
 
 /// Ends every operator process with SIGKILL where nodes can be reached, and deletes its pod without grace, so that
