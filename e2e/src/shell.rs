@@ -35,19 +35,13 @@ pub async fn pod(scope: &Scope, name: &str) -> Result<()> {
         "spec": {
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": false,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 999,
-                "runAsGroup": 999,
-                "fsGroup": 999,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": tools::confined_pod(),
             "containers": [{
                 "name": "shell",
                 "image": tools::image(),
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["sleep", "infinity"],
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                "securityContext": tools::confined_container(),
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             }],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],

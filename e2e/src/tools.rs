@@ -175,25 +175,35 @@ fn manifest(name: &str, script: &str, variables: &[(&str, String)]) -> Value {
             "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
                 {"weight": 100, "preference": control_plane},
             ]}},
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 999,
-                "runAsGroup": 999,
-                "fsGroup": 999,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": confined_pod(),
             "containers": [{
                 "name": CONTAINER,
                 "image": image(),
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["bash", "-c", script],
                 "env": variables,
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                "securityContext": confined_container(),
                 "volumeMounts": [{"name": "work", "mountPath": "/work"}],
             }],
             "volumes": [{"name": "work", "emptyDir": {}}],
         },
     })
+}
+
+/// The security context of a pod that is as confined as an instance's.
+pub(crate) fn confined_pod() -> Value {
+    json!({
+        "runAsNonRoot": true,
+        "runAsUser": 999,
+        "runAsGroup": 999,
+        "fsGroup": 999,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    })
+}
+
+/// The security context of a container in such a pod.
+pub(crate) fn confined_container() -> Value {
+    json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}})
 }
 
 fn push(pod: &mut Value, list: &str, item: Value) {
