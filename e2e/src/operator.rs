@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -166,17 +166,23 @@ pub async fn leads(client: &Client, pod: &Pod) -> Result<bool> {
 }
 
 /// Ends every operator process with SIGKILL where nodes can be reached, and deletes its pod without grace, so that
-/// another one starts at once and finds what the killed one left. A pod whose process does not run yet is left alone.
-/// Returns how many were ended.
+/// another one starts at once and finds what the killed one left. A pod whose process does not run yet is left alone;
+/// while none runs, as just after an earlier kill, the first one is waited for. Returns how many were ended.
 ///
 /// # Errors
-/// If there is none to kill, or one can't be.
+/// If none starts, or one can't be ended.
 pub async fn kill(env: &Env) -> Result<usize> {
-    let pods = pods(&env.client).await?;
-    ensure!(!pods.is_empty(), "no operator to kill");
+    wait::poll("an operator to kill", INSTALL, || async {
+        let killed = kill_running(env).await?;
+        Ok((killed > 0).then_some(killed))
+    })
+    .await
+}
+
+async fn kill_running(env: &Env) -> Result<usize> {
     let api: Api<Pod> = Api::namespaced(env.client.clone(), NAMESPACE);
     let mut killed = 0;
-    for pod in pods {
+    for pod in pods(&env.client).await? {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         if let (true, Some(node), Some(uid)) = (env.local, node, pod.metadata.uid.as_deref()) {
             if processes(node, uid, PROCESS)?.is_empty() {
