@@ -49,8 +49,9 @@ done
 
 render "defaults"
 count 1 '^kind: Deployment$'
-count 2 '^kind: Role$'
-count 2 '^kind: RoleBinding$'
+count 3 '^kind: Role$'
+count 3 '^kind: RoleBinding$'
+count 2 '^  namespace: kube-node-lease$'
 # Volumes and nodes are in no namespace; nothing else is read outside of the watched ones.
 count 1 '^kind: ClusterRole$'
 count 1 '^kind: ClusterRoleBinding$'
@@ -87,8 +88,8 @@ awk '/^kind:/ { role = $2 ~ /Role$/ } role && /^ *- apiGroups:/ && previous !~ /
   fail "no reason above: $(<"$said")"
 
 render "namespaces" --set 'watchNamespaces={shop,blog}'
-count 3 '^kind: Role$'
-count 3 '^kind: RoleBinding$'
+count 4 '^kind: Role$'
+count 4 '^kind: RoleBinding$'
 count 2 '^  namespace: shop$'
 count 2 '^  namespace: blog$'
 has '^            - --namespace=shop$'
@@ -98,7 +99,7 @@ count 1 '^kind: ClusterRole$'
 
 render "no rights outside of namespaces" --set storage.clusterRole=false
 lacks '^kind: Cluster'
-lacks 'persistentvolumes\]|\[nodes\]'
+lacks 'persistentvolumes\]|\[nodes\]|kube-node-lease'
 
 test="rights on volumes and nodes"
 render "the storage role" --show-only templates/rbac-storage.yaml
@@ -110,7 +111,7 @@ count 2 'verbs: .*patch'
 render "all namespaces" --set clusterWide=true
 count 2 '^kind: ClusterRole$'
 count 2 '^kind: ClusterRoleBinding$'
-count 1 '^kind: Role$'
+count 2 '^kind: Role$'
 has '^  name: ops-mainstay$'
 has '^            - --all-namespaces$'
 lacks '- --namespace='

@@ -144,6 +144,8 @@ pub enum Reason {
     Unschedulable,
     /// An instance's node is silent or not Ready.
     NodeNotReady,
+    /// An instance's node has stopped renewing its Lease, and no agent on it answers: it is probably lost.
+    NodeSuspected,
     /// An instance's node, or the only one that can mount its volume, no longer exists.
     NodeGone,
     /// A volume has no room left.

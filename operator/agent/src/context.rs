@@ -77,6 +77,7 @@ pub(crate) struct Live {
     pub(crate) lag: Lag,
     start: Start,
     held: watch::Sender<bool>,
+    unconfirmed: AtomicBool,
     /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
 }
@@ -88,8 +89,10 @@ pub(crate) struct Start {
     pub(crate) at: Option<Timestamp>,
     /// Executed and received GTIDs before anything was replicated.
     pub(crate) gtids: Option<String>,
-    /// It is to replicate only once the operator says so, or after a while.
+    /// It is to take up its role only once the operator says so, or after a while.
     pub(crate) held: bool,
+    /// What it came up with is not judged yet, and it does not wait for that for ever.
+    pub(crate) unconfirmed: bool,
 }
 
 /// What the server was given of the mounted Secrets.
@@ -106,6 +109,7 @@ impl Session {
     pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted, start: Start) -> Self {
         let live = Live {
             held: watch::Sender::new(start.held),
+            unconfirmed: AtomicBool::new(start.unconfirmed),
             start,
             writable: AtomicBool::new(false),
             role: Mutex::new(role),
@@ -155,17 +159,27 @@ impl Live {
         &self.start
     }
 
-    /// Whether replication still waits to be told so.
+    /// Whether nobody has judged yet what it came up with.
+    pub(crate) fn unconfirmed(&self) -> bool {
+        self.unconfirmed.load(Ordering::SeqCst)
+    }
+
+    /// The operator has judged what it came up with.
+    pub(crate) fn confirm(&self) {
+        self.unconfirmed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether its role still waits to be told so.
     pub(crate) fn held(&self) -> bool {
         *self.held.borrow()
     }
 
-    /// Replication waits no longer: an order came, or the time is over.
+    /// Its role waits no longer: an order came, or the time is over.
     pub(crate) fn release(&self) {
         self.held.send_replace(false);
     }
 
-    /// Comes back once replication waits no longer.
+    /// Comes back once its role waits no longer.
     pub(crate) async fn released(&self) {
         // Fails only if the sender is gone, and that is `self`.
         let _ = self.held.subscribe().wait_for(|held| !held).await;

@@ -72,6 +72,9 @@ impl Desk {
             ?decision,
             "order"
         );
+        if !matches!(decision, Decision::Refuse(..)) {
+            self.judged(&order.action).await;
+        }
         match decision {
             Decision::Begin => self.begin(&mut state, order, Tries::Once),
             Decision::Continue => {}
@@ -87,6 +90,20 @@ impl Desk {
             session.live.release();
         }
         Answer::Accepted
+    }
+
+    /// The operator gives a role only to what it has judged.
+    async fn judged(&self, action: &Action) {
+        let role = matches!(action, Action::Lead { .. } | Action::Follow { .. });
+        let Some(session) = self.context.session().filter(|session| role && session.live.unconfirmed())
+        else {
+            return;
+        };
+        match self.context.store.with(|volume| volume.judged()).await {
+            Ok(()) => session.live.confirm(),
+            // It says so again, and is told again.
+            Err(error) => tracing::warn!(%error, "that the volume was judged could not be written down"),
+        }
     }
 
     /// Looks at the volume, decides, and writes down that the order was seen before anything comes of it.

@@ -18,8 +18,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mainstay_proto::{
-    Answer, Directory, GrantedRole, HEARTBEAT_SECONDS, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Refusal,
-    Report, Server,
+    Answer, Directory, GrantedRole, HEARTBEAT_SECONDS, LAG_LIMIT_SECONDS, Order, PATH_ORDER, PATH_REPORT,
+    PATH_WATCH, Refusal, Report, Server,
 };
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -161,9 +161,6 @@ async fn ready(State(board): State<Board>) -> Response {
     }
 }
 
-/// Seconds for which a replica that lost its source is still ready to be read.
-const GRACE: u64 = 30;
-
 /// Whether the instance is ready for its role. A primary's readiness does not depend on acknowledgements.
 fn readiness(report: &Report) -> Result<(), &'static str> {
     let Directory::Complete { marker } = &report.directory else {
@@ -186,7 +183,8 @@ fn readiness(report: &Report) -> Result<(), &'static str> {
             Some(channel) if channel.receiver_running => Ok(()),
             // A source that restarts takes nothing from what its replicas can be read for.
             Some(channel)
-                if channel.receiver_connecting && channel.lag_seconds.is_some_and(|lag| lag <= GRACE) =>
+                if channel.receiver_connecting
+                    && channel.lag_seconds.is_some_and(|lag| lag <= LAG_LIMIT_SECONDS) =>
             {
                 Ok(())
             }
@@ -222,7 +220,7 @@ mod tests {
         let grant = Some(Grant { fence: Fence::default(), role });
         report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
         for (lag_seconds, expected) in
-            [(None, false), (Some(0), true), (Some(GRACE), true), (Some(31), false)]
+            [(None, false), (Some(0), true), (Some(LAG_LIMIT_SECONDS), true), (Some(31), false)]
         {
             let channel = Channel {
                 receiver_connecting: true,

@@ -78,6 +78,7 @@ pub(crate) async fn observe(
     now.gtid_at_start.clone_from(&session.live.start().gtids);
     now.started_at = session.live.start().at;
     now.held = session.live.held();
+    now.unconfirmed = session.live.unconfirmed();
     board.server(Server::Running { state: Box::new(now) });
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{monitor, shutdown};
 const LOOK: Duration = Duration::from_secs(2);
 /// First and longest pause before a server that ended by itself is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Longest time that replication waits for the operator on a volume that a new pod has mounted.
+/// Longest time that a role waits for the operator on a volume that a new pod has mounted.
 const HOLD: Duration = Duration::from_secs(10);
 /// A server that answered for this long has overcome what ended it before.
 const STEADY: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ async fn one_run(
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let Started { mut mysqld, files, role, held } = match start(context).await {
+    let Started { mut mysqld, files, role, held, alone } = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
@@ -113,9 +113,9 @@ async fn one_run(
             return Ended::ByItself(error.to_string(), Duration::ZERO);
         }
     };
-    let gtids = look_at_start(client).await;
+    let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, alone).await;
     let mounted = Mounted { credentials: files.credentials.clone(), tls };
-    let begun = Start { at: Some(Timestamp::now()), gtids, held };
+    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     attend(context, desk, commands, stop, &mut mysqld, session).await
 }
@@ -179,16 +179,18 @@ async fn attend(
     }
 }
 
-/// Takes the granted role up again. A replica on a volume that a new pod has mounted first lets the operator judge
-/// what is on it; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
+/// Takes the granted role up again. On a volume that a new pod has mounted it first lets the operator judge what is
+/// there; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
 async fn resume(desk: Desk, session: Session) {
     if session.live.held() {
-        tracing::info!("replication waits for the operator, which looks at the volume first");
+        tracing::info!(
+            "replication waits for the operator, or leading alone does: it looks at the volume first"
+        );
         if timeout(HOLD, session.live.released()).await.is_ok() {
             // By an order, which has said what is to be done.
             return;
         }
-        tracing::info!("the operator has not spoken: replication goes on");
+        tracing::info!("the operator has not spoken: it goes on by itself");
         session.live.release();
     }
     desk.resume().await;
@@ -209,21 +211,25 @@ struct Started {
     mysqld: Mysqld,
     files: Files,
     role: Option<Role>,
-    /// It is to replicate, but the volume was mounted by another pod before.
+    /// It has a role to take up by itself, but the volume was mounted by another pod before.
     held: bool,
+    /// And that role is to lead alone.
+    alone: bool,
 }
 
 /// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
 async fn start(context: &Context) -> Result<Started, TaskError> {
-    let (lock, role, held) = context
+    let (lock, role, held, alone) = context
         .store
         .with(|volume| {
             // Before it is overwritten by this start.
-            let held = volume.moved_here() && volume.ours().is_some_and(is_replica);
+            let moved = volume.moved_here();
+            let alone = moved && volume.ours().is_some_and(is_alone);
+            let held = alone || moved && volume.ours().is_some_and(is_replica);
             volume.started()?;
             volume.make_temporary()?;
             let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
-            Ok((volume.lock_for_server()?, role, held))
+            Ok((volume.lock_for_server()?, role, held, alone))
         })
         .await?;
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
@@ -234,7 +240,25 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         files.secrets(),
         &context.children,
     )?;
-    Ok(Started { mysqld, files, role, held })
+    Ok(Started { mysqld, files, role, held, alone })
+}
+
+/// What is to be judged of this start, and whether it was not judged yet.
+async fn came_with(context: &Context, gtids: Option<String>, keep: bool) -> (Option<String>, bool) {
+    let Some(found) = gtids else { return (None, false) };
+    let text = found.clone();
+    match context.store.with(move |volume| volume.came_with(&text, keep)).await {
+        Ok(Some(first)) => (Some(first), true),
+        Ok(None) => (Some(found), false),
+        Err(error) => {
+            tracing::warn!(%error, "what the server came up with could not be kept");
+            (Some(found), false)
+        }
+    }
+}
+
+fn is_alone(marker: &MarkerFile) -> bool {
+    marker.grant.as_ref().is_some_and(|grant| grant.role == GrantedRole::Primary { alone: true })
 }
 
 fn is_replica(marker: &MarkerFile) -> bool {

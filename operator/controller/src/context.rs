@@ -8,7 +8,7 @@ use crate::agents::Agents;
 use crate::memory::Memory;
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::{Survey, Words};
+use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterKey, Stores};
 
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) survey: Arc<Survey>,
     /// What Kubernetes says of a claim or a pod that is in trouble.
     pub(crate) words: Words,
+    /// When nodes renewed their Leases.
+    pub(crate) leases: Leases,
 }
 
 impl Context {

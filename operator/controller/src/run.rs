@@ -21,7 +21,7 @@ use crate::memory::Memory;
 use crate::reconcile::{after_error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::Words;
+use crate::survey::{Leases, Words};
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
 
@@ -70,6 +70,7 @@ fn context(client: Client, settings: Settings, metrics: Arc<Metrics>, identity: 
         memory: Memory::default(),
         survey: Arc::default(),
         words: Words::new(client.clone()),
+        leases: Leases::new(client.clone()),
         client,
         settings,
         metrics,

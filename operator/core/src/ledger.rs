@@ -143,6 +143,10 @@ pub(crate) fn note(
     else {
         return kept;
     };
+    // Until it knows that it was judged, it may come back with what it first had.
+    if state.unconfirmed {
+        return kept;
+    }
     let trusted = kept.is_none() || case.may_serve(judge(o, names, record, ordinal).as_ref());
     let (Some(claim), true) =
         (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))

@@ -3,6 +3,7 @@
 //! Everything here is pure: no client, no SQL, no clock, no environment. [`plan`] turns an [`Observation`] into a
 //! [`Plan`]; [`children`] turns a cluster into the Kubernetes objects that it consists of.
 
+pub mod asking;
 pub mod children;
 mod gtid;
 mod ledger;

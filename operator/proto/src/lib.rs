@@ -24,5 +24,8 @@ pub const PATH_REPORT: &str = "/v1/report";
 pub const PATH_WATCH: &str = "/v1/watch";
 /// Path of [`Order`].
 pub const PATH_ORDER: &str = "/v1/order";
+/// Seconds that a replica may be behind, or without its source, and still be read from: for the operator's label and
+/// for the agent's readiness alike.
+pub const LAG_LIMIT_SECONDS: u64 = 30;
 /// Seconds between two reports of a stream when nothing changes.
 pub const HEARTBEAT_SECONDS: u64 = 2;

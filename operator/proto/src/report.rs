@@ -263,8 +263,12 @@ pub struct ServerState {
     pub gtid_at_start: Option<String>,
     /// When this run of the server answered first, by the node's clock: it tells one start from another.
     pub started_at: Option<Timestamp>,
-    /// It was to replicate, but waits to be told so again: its volume was mounted by a new pod, and is judged first.
+    /// It was to replicate, or to lead alone, but waits to be told so again: its volume was mounted by a new pod, and is
+    /// judged first.
     pub held: bool,
+    /// It is alone, a new pod mounted its volume, and no operator has told it to lead since: `gtid_at_start` stays what
+    /// it first came up with, whatever it wrote and however often it was started meanwhile.
+    pub unconfirmed: bool,
     /// The default replication channel, if one is configured.
     pub channel: Option<Channel>,
     /// What could not be set for the role, and why. Options that are not dynamic wait for a restart.

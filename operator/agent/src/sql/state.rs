@@ -33,7 +33,26 @@ pub(crate) async fn read(client: &mut Client) -> Result<ServerState, SqlError> {
 pub(crate) async fn channel(client: &mut Client) -> Result<Option<Channel>, SqlError> {
     let rows: Vec<Row> =
         client.rows_within(BOUND, "read the replica's status", "SHOW REPLICA STATUS").await?;
-    Ok(rows.iter().find(|row| text(row, "Channel_Name").is_empty()).map(from_row))
+    let mut channel = rows.iter().find(|row| text(row, "Channel_Name").is_empty()).map(from_row);
+    if let Some(error) = channel.as_mut().and_then(|channel| channel.applier_error.as_mut())
+        && error.contains(WORKERS)
+        && let Some(said) = of_worker(client).await?
+    {
+        *error = said;
+    }
+    Ok(channel)
+}
+
+/// Where a coordinator points to that was stopped by one of its workers: it does not say itself what went wrong.
+const WORKERS: &str = "replication_applier_status_by_worker";
+
+/// The latest error of the default channel's workers.
+async fn of_worker(client: &mut Client) -> Result<Option<String>, SqlError> {
+    let query = "SELECT LAST_ERROR_NUMBER, LAST_ERROR_MESSAGE \
+                 FROM performance_schema.replication_applier_status_by_worker \
+                 WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 ORDER BY LAST_ERROR_TIMESTAMP DESC LIMIT 1";
+    let rows: Vec<(u64, String)> = client.rows_within(BOUND, "read the workers' errors", query).await?;
+    Ok(rows.into_iter().next().map(|(number, message)| format!("error {number}: {message}")))
 }
 
 fn from_row(row: &Row) -> Channel {

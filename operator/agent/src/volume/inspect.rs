@@ -164,6 +164,7 @@ mod tests {
             highest: Fence::default(),
             grant: None,
             last_start: None,
+            unjudged: None,
             received: None,
         }
     }

@@ -41,6 +41,10 @@ pub(crate) struct MarkerFile {
     /// The last start of mysqld.
     #[serde(default)]
     pub(crate) last_start: Option<Start>,
+    /// GTIDs that the server came up with, of one that is alone: from when a new pod mounted the volume until the
+    /// operator, which has judged them then, gives it a role.
+    #[serde(default)]
+    pub(crate) unjudged: Option<String>,
     /// In a partial directory: a copy was received and made consistent, and waits for its first start.
     #[serde(default)]
     pub(crate) received: Option<Received>,
@@ -168,6 +172,7 @@ mod tests {
             highest: Fence { epoch: 3, revision: 9 },
             grant: None,
             last_start: None,
+            unjudged: None,
             received: None,
         }
     }

@@ -151,6 +151,7 @@ impl Volume {
             highest: self.highest,
             grant: None,
             last_start: None,
+            unjudged: None,
             received: None,
         })?;
         self.wipe()?;
@@ -263,6 +264,26 @@ impl Volume {
             boot_id: self.identity.boot_id.clone(),
         };
         self.change(|marker| marker.last_start = Some(start))
+    }
+
+    /// Remembers what the server came up with, if `keep`, until [`Volume::judged`]. Returns what it came up with at the
+    /// first start since, if that is not judged yet: a server that was set back and wrote more than it had lost would
+    /// look whole at the next.
+    pub(crate) fn came_with(&mut self, gtids: &str, keep: bool) -> Result<Option<String>, VolumeError> {
+        let before = self.ours().and_then(|marker| marker.unjudged.clone());
+        if before.is_none() && keep {
+            let gtids = gtids.to_owned();
+            self.change(|marker| marker.unjudged = Some(gtids))?;
+        }
+        Ok(self.ours().and_then(|marker| marker.unjudged.clone()))
+    }
+
+    /// The operator has judged what the server came up with.
+    pub(crate) fn judged(&mut self) -> Result<(), VolumeError> {
+        if self.ours().is_none_or(|marker| marker.unjudged.is_none()) {
+            return Ok(());
+        }
+        self.change(|marker| marker.unjudged = None)
     }
 
     /// Makes the directory for temporary files, without what a crash left in it.

@@ -82,7 +82,10 @@ async fn an_applier_that_can_not_go_on_keeps_a_replica_from_leading() {
     local.query_drop("INSERT INTO d.t VALUES (2)").await.unwrap();
     replica.sql("SET GLOBAL super_read_only = ON").await;
     primary.sql("INSERT INTO d.t VALUES ()").await;
-    replica.state("it fails", |s| s.channel.as_ref().is_some_and(|c| c.applier_error.is_some())).await;
+    let failed =
+        replica.state("it fails", |s| s.channel.as_ref().is_some_and(|c| c.applier_error.is_some())).await;
+    let told = failed.channel.and_then(|channel| channel.applier_error).unwrap();
+    assert!(told.contains("Duplicate entry '2'"), "the worker's own words: {told}");
     primary.stop();
     replica.order(2, 5, Action::Lead { alone: false }).await;
     let error = replica.failure("it does not lead").await;

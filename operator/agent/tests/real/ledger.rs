@@ -60,6 +60,41 @@ async fn a_directory_that_was_set_back_shows_it_even_after_it_has_caught_up() {
 }
 
 #[tokio::test]
+async fn one_alone_that_was_set_back_shows_it_until_the_operator_speaks_whatever_it_wrote_meanwhile() {
+    let cluster = Cluster::new();
+    let mut single = cluster.instance(0);
+    single.primary(true).await;
+    write(&single, 2).await;
+    let old = single.text("SELECT @@GLOBAL.gtid_executed").await;
+    single.stop();
+    let snapshot = cluster.directory.join("snapshot");
+    copy(&single.volume(), &snapshot);
+    single.start("serve");
+    write(&single, 2).await;
+    single.stop();
+    copy(&snapshot, &single.volume());
+    single.new_pod();
+    single.start("serve");
+    let held = single.state("it waits", |state| state.held).await;
+    assert!(held.super_read_only && held.unconfirmed);
+    // Nobody says a word (invariant I8), and it writes more than it had lost.
+    single.state("it leads", |state| !state.super_read_only).await;
+    write(&single, 9).await;
+    single.stop();
+    single.start("serve");
+    let again = single.state("it leads again", |state| !state.super_read_only && !state.held).await;
+    assert_eq!(again.gtid_at_start.as_deref(), Some(old.as_str()), "the evidence stays");
+    assert!(again.unconfirmed);
+    single.order(1, 9, Action::Lead { alone: true }).await;
+    single.state("it is confirmed", |state| !state.unconfirmed).await;
+    let now = single.text("SELECT @@GLOBAL.gtid_executed").await;
+    single.stop();
+    single.start("serve");
+    let next = single.state("it leads once more", |state| !state.super_read_only).await;
+    assert_eq!((next.gtid_at_start, next.unconfirmed), (Some(now), false));
+}
+
+#[tokio::test]
 async fn a_new_pod_waits_for_the_operator_but_not_for_ever_and_a_restart_in_it_does_not() {
     let cluster = Cluster::new();
     let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));

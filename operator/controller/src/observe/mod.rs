@@ -5,9 +5,9 @@ mod trouble;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod};
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, asking};
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
     Names,
@@ -30,7 +30,7 @@ pub(crate) fn observe(
     let now = Timestamp::now();
     let mut instances = instances(cluster, names, stores, &context.agents);
     listen(&context.words, names, stores, &mut instances, now);
-    let surroundings = surroundings::of(context, cluster, names, &instances);
+    let surroundings = surroundings::of(context, cluster, names, &instances, now);
     Observation {
         now,
         cluster: ClusterObject {
@@ -53,9 +53,6 @@ pub(crate) fn observe(
     }
 }
 
-/// How long a claim may wait, or a pod not start, before it is asked why.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
-
 /// Adds what Kubernetes says of claims and pods that are in trouble, as far as that is known already.
 fn listen(
     words: &Words,
@@ -65,19 +62,13 @@ fn listen(
     now: Timestamp,
 ) {
     for (&ordinal, instance) in instances {
-        if let Some(claim) = &mut instance.claim {
-            let old = claim.created.is_some_and(|at| now.duration_since(at) >= PATIENCE);
-            let waits = claim.phase.as_deref() == Some("Pending") || claim.resizing.is_some();
-            if old && waits {
-                claim.warning = words.about_claim(&names.namespace, &claim.uid);
-            }
+        if let Some(claim) = instance.claim.as_mut().filter(|claim| asking::events_of_claim(claim, now)) {
+            claim.warning = words.about_claim(&names.namespace, &claim.uid);
         }
         let Some(pod) = find(&stores.pods, &names.namespace, &names.pod(ordinal)) else { continue };
         let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
-        let old = made.is_some_and(|at| now.duration_since(at) >= PATIENCE);
-        if let Some(seen) = instance.pod.as_mut().filter(|seen| old && seen.node.is_some())
-            && !has_begun(&pod)
-        {
+        let asked = |seen: &&mut Pod| asking::events_of_pod(seen, made, has_begun(&pod), now);
+        if let Some(seen) = instance.pod.as_mut().filter(asked) {
             seen.warning = words.about_pod(&names.namespace, &seen.uid);
         }
     }

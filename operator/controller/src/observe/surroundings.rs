@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstay_core::{Instance, Node, Surroundings, Volume};
+use jiff::Timestamp;
+use mainstay_core::{Instance, Node, Surroundings, Volume, asking};
 use mainstay_crd::names::{LABEL_CLUSTER_ID, Names};
 use mainstay_crd::{MySQLCluster, WhenProven};
 
@@ -17,12 +18,18 @@ pub(super) fn of(
     cluster: &MySQLCluster,
     names: &Names,
     instances: &BTreeMap<u32, Instance>,
+    now: Timestamp,
 ) -> Surroundings {
     let survey = &context.survey;
     let unseen = survey.unseen();
     let volumes = volumes(context, cluster, names, instances);
     let classes = classes(context, cluster, instances, &volumes);
-    let nodes = nodes(context, cluster, instances, &volumes);
+    let mut nodes = nodes(context, cluster, instances, &volumes);
+    for name in instances.values().filter_map(asking::silent_on) {
+        if let Some(node) = nodes.get_mut(name).filter(|node| asking::lease(node)) {
+            node.lease_unrenewed_since = context.leases.unrenewed_since(name, now);
+        }
+    }
     Surroundings { known: unseen.is_empty(), unseen, volumes, nodes, classes }
 }
 

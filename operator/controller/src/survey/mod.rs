@@ -4,6 +4,7 @@
 //! An operator without the right to read them goes on without: [`Survey::unseen`] says so.
 
 mod concerns;
+mod leases;
 mod read;
 mod table;
 mod wire;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::telemetry::Metrics;
 use crate::watch::{Stores, Trigger};
+pub(crate) use leases::Leases;
 pub(crate) use read::Attachment;
 pub(crate) use table::Table;
 use table::fill;

@@ -118,6 +118,7 @@ pub(super) fn node(object: wire::Node) -> Option<Node> {
         out_of_service: spec.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE),
         cordoned: spec.unschedulable,
         boot_id,
+        lease_unrenewed_since: None,
         proof: None,
     })
 }

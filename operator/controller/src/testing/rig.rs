@@ -17,7 +17,7 @@ use crate::memory::Memory;
 use crate::reconcile::{Error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::Words;
+use crate::survey::{Leases, Words};
 use crate::telemetry::Metrics;
 use crate::watch::Stores;
 
@@ -57,6 +57,7 @@ impl Rig {
             memory: Memory::default(),
             survey: Arc::default(),
             words: Words::new(client.clone()),
+            leases: Leases::new(client.clone()),
             settings: Settings::parse_from(args),
             client,
             metrics,

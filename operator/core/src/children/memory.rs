@@ -24,6 +24,9 @@ const SMALL: [(&str, &str); 5] = [
     ("table_open_cache", "400"),
 ];
 
+/// Default of `replica_pending_jobs_size_max`.
+const QUEUES: u128 = 128 * MIB;
+
 /// The memory limit in bytes, if there is one and it can be read.
 pub(super) fn limit(resources: &ResourceRequirements) -> Option<u128> {
     quantity::whole(resources.limits.as_ref()?.get("memory")?).map(u128::from)
@@ -37,10 +40,24 @@ pub(super) fn options(limit: Option<u128>) -> Vec<(&'static str, String)> {
         ("innodb_buffer_pool_instances", instances.to_string()),
         ("innodb_buffer_pool_size", size.to_string()),
     ];
+    if let Some(queues) = queues(limit) {
+        options.push(("replica_pending_jobs_size_max", queues.to_string()));
+    }
     if limit < 2 * GIB {
         options.extend(SMALL.map(|(name, value)| (name, value.to_owned())));
     }
     options
+}
+
+/// What events may take that a replica has read from its relay log and not applied yet, in bytes: a 32nd of the limit;
+/// `None` where that is no less than MySQL's default. Behind on large transactions, a server of 512 MiB with the default
+/// fills the queues of its workers until it is killed, and again after each restart.
+///
+/// The limit is a soft one (manual, "replica_pending_jobs_size_max"): a larger event waits until all queues are empty
+/// and is applied then, so that a small limit costs parallelism and stops nothing.
+fn queues(limit: u128) -> Option<u128> {
+    let size = (limit / 32 / MIB).max(1) * MIB;
+    (size < QUEUES).then_some(size)
 }
 
 /// Size in bytes and number of instances of the buffer pool: 70 % of a limit above 2 GiB, half of one from 1 GiB,
@@ -101,6 +118,19 @@ mod tests {
         let small = |limit: u128| options(Some(limit)).iter().any(|(name, _)| *name == SMALL[0].0);
         assert!(small(512 * MIB) && small(GIB) && small(2 * GIB - 1));
         assert!(!small(2 * GIB));
+    }
+
+    #[test]
+    fn a_replica_that_is_behind_holds_no_more_than_its_share_of_events() {
+        let queues = |limit: u128| {
+            let options = options(Some(limit));
+            let option = options.iter().find(|(name, _)| *name == "replica_pending_jobs_size_max");
+            option.map(|(_, size)| size.parse::<u128>().unwrap() / MIB)
+        };
+        assert_eq!(queues(10 * MIB), Some(1));
+        assert_eq!(queues(512 * MIB), Some(16));
+        assert_eq!(queues(2 * GIB), Some(64));
+        assert_eq!(queues(4 * GIB), None, "MySQL's default");
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! force, which lets another take its place, only where that can't put two mysqld on one directory (SAFETY: "One
 //! mysqld a directory").
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::Reason;
 
 use super::storage::Problem;
 use super::view::View;
 use super::{Decision, Step, StorageStep};
-use crate::{Node, Volume};
+use crate::{Instance, Node, Volume, asking};
 
 /// How it stands with a node.
 enum Away<'a> {
@@ -51,10 +51,46 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32) -> Option<Problem> {
         };
         return Some((reason, format!("{what}; {then}{}", pinned(view, ordinal))));
     }
+    if let Some(node) = pod.node.as_deref()
+        && let Some(since) = suspected(view, ordinal, node)
+    {
+        let text = format!(
+            "{name} is on node {node}, which is probably lost: no agent on it answers, and its Lease was not renewed \
+             since {since}. Its pod is left alone until the node is proven gone{}",
+            pinned(view, ordinal)
+        );
+        return Some((Reason::NodeSuspected, text));
+    }
     // Its pod waits for a node that does not come.
     let bound = stranded(view, ordinal)?;
     (pod.node.is_none())
         .then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(view, ordinal))))
+}
+
+/// A Lease that was not renewed for this long. Kubelets renew theirs every 10 s, a quarter of the 40 s that it is good
+/// for (Kubernetes, "Nodes", "Node heartbeats"; `nodeLeaseDurationSeconds` of the kubelet's configuration), so one was
+/// missed and the next is not in time. Kubernetes itself waits for 50 s (`--node-monitor-grace-period`).
+const UNRENEWED: SignedDuration = SignedDuration::from_secs(15);
+/// Time between two looks while an instance is silent.
+const LOOK: SignedDuration = SignedDuration::from_secs(5);
+
+/// Since when a node that Kubernetes still calls Ready has not renewed its Lease, if no instance on it is heard either.
+/// A suspicion is only said: nothing is forced for it.
+fn suspected(view: &View<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
+    asking::silent_on(view.instance(ordinal)?)?;
+    let node = view.o.surroundings.nodes.get(name).filter(|node| asking::lease(node))?;
+    let there =
+        |instance: &&Instance| instance.pod.as_ref().is_some_and(|pod| pod.node.as_deref() == Some(name));
+    let heard = view.o.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
+    let since = node.lease_unrenewed_since.filter(|since| view.o.now.duration_since(*since) >= UNRENEWED)?;
+    (!heard).then_some(since)
+}
+
+/// While an instance is silent on a node that is called Ready, time alone may show that the node is lost.
+pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+    let mut silent = view.o.instances.values().filter_map(asking::silent_on);
+    let nodes = &view.o.surroundings.nodes;
+    silent.any(|name| nodes.get(name).is_some_and(asking::lease)).then_some(LOOK)
 }
 
 fn since(node: &Node) -> String {

@@ -7,7 +7,8 @@ use mainstay_proto::Action;
 
 use super::view::{Seen, View};
 use super::{
-    Decision, Plan, Step, aside, candidates, deletion, instances, replicas, retention, storage, switchover,
+    Decision, Plan, Step, aside, candidates, deletion, instances, nodes, replicas, retention, storage,
+    switchover,
 };
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
@@ -39,7 +40,12 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
 fn look_again(view: &View<'_>) -> Option<SignedDuration> {
     let near = view.target().map(|_| SignedDuration::from_secs(1));
-    let rested = [switchover::rested_in(view), retention::look_again(view), replicas::look_again(view)];
+    let rested = [
+        switchover::rested_in(view),
+        retention::look_again(view),
+        replicas::look_again(view),
+        nodes::look_again(view),
+    ];
     rested.into_iter().chain([near]).flatten().min()
 }
 

@@ -57,7 +57,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     let current = granted.is_some_and(|grant| {
         grant.role == GrantedRole::Primary { alone } && grant.fence.epoch == view.fence().epoch
     });
-    if current && !state.super_read_only {
+    if current && !state.super_read_only && !state.unconfirmed {
         return None;
     }
     let action = Action::Lead { alone };

@@ -1,9 +1,12 @@
 //! The plan against a small world: instances that obey orders, or crash in the middle of them.
 
+mod agents;
 mod aside;
 mod clones;
 mod deletion;
+mod life;
 mod lost;
+mod nodes;
 mod pending;
 mod retention;
 mod returning;
@@ -13,4 +16,5 @@ mod table;
 mod tampering;
 mod volumes;
 mod walks;
+mod well;
 mod world;

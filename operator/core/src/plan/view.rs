@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use mainstay_crd::names::Names;
 use mainstay_crd::{Judgement, LedgerEntry, ReplicationRecord, Verdict};
 use mainstay_proto::{
-    Channel, Directory, Endpoint, Fence, GrantedRole, Marker, Report, Server, ServerState, Stage, Task,
-    TaskState, pod,
+    Channel, Directory, Endpoint, Fence, GrantedRole, LAG_LIMIT_SECONDS, Marker, Report, Server, ServerState,
+    Stage, Task, TaskState, pod,
 };
 
 use super::leaving;
 use crate::{GtidSet, Instance, Observation, ledger};
-
-/// A replica further behind than this, in seconds, does not serve reads.
-pub(super) const LAG_LIMIT: u64 = 30;
 
 /// The observation with what is derived from it once.
 pub(super) struct View<'a> {
@@ -176,7 +173,7 @@ impl<'a> View<'a> {
         self.channel_to_primary(ordinal).is_some_and(|channel| {
             channel.applier_running
                 && (channel.receiver_running || channel.receiver_connecting)
-                && channel.lag_seconds.is_some_and(|lag| lag <= LAG_LIMIT)
+                && channel.lag_seconds.is_some_and(|lag| lag <= LAG_LIMIT_SECONDS)
         })
     }
 

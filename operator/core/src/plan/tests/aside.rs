@@ -46,7 +46,7 @@ fn a_kept_volume_that_can_no_longer_catch_up_is_set_aside_and_its_instance_clone
 
 #[test]
 fn a_kept_volume_with_transactions_of_its_own_is_set_aside_with_them() {
-    let errant: GtidSet = format!("{}:1", uuid(9)).parse().unwrap();
+    let errant: GtidSet = format!("{}:1", uuid(99)).parse().unwrap();
     let mut world = wanted_again(|world| {
         let volume = world.volumes.get_mut(&2).unwrap();
         volume.gtids = volume.gtids.union(&errant);
@@ -57,7 +57,7 @@ fn a_kept_volume_with_transactions_of_its_own_is_set_aside_with_them() {
         }
     };
     assert_eq!(reason, Reason::SettingAside);
-    assert!(message.contains(&uuid(9)) && message.contains("data-shop-2-aside-0"), "{message}");
+    assert!(message.contains(&uuid(99)) && message.contains("data-shop-2-aside-0"), "{message}");
     assert_eq!(world.settle().phase, ClusterPhase::Healthy);
     assert!(world.aside["data-shop-2-aside-0"].gtids.contains(&errant));
 }

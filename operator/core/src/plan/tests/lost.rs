@@ -3,7 +3,8 @@
 use mainstay_crd::conditions::Reason;
 use serde_json::json;
 
-use super::volumes::{lost, recorded, silent_node, storage_ready, storage_step, stranded, well};
+use super::nodes::{lost, silent_node, stranded};
+use super::well::{recorded, storage_ready, storage_step, well};
 use crate::{Agent, Node, StorageStep, plan};
 
 #[test]

@@ -148,3 +148,51 @@ fn a_last_primary_whose_volume_was_emptied_is_missed_by_a_new_object() {
     world.put_back();
     assert_eq!(world.settle().phase, ClusterPhase::Healthy);
 }
+
+/// One alone, with some transactions, whose volume is about to be mounted by a new pod that nobody speaks to in time.
+fn alone(change: impl FnOnce(&mut World)) -> World {
+    let mut world = healthy(1);
+    for _ in 0..6 {
+        world.write();
+        world.turn();
+    }
+    change(&mut world);
+    world.pods.remove(&0);
+    // The StatefulSet makes it.
+    world.turn();
+    assert!(!world.pods[&0].writable, "it waits for the operator");
+    world.time_passes();
+    assert!(world.pods[&0].writable, "but not for ever");
+    for _ in 0..20 {
+        world.write();
+    }
+    world
+}
+
+#[test]
+fn one_alone_that_was_set_back_is_told_even_after_it_wrote_more_than_it_lost() {
+    for restarts in 0..3 {
+        let mut world = alone(|world| assert!(world.tamper(0, Tampering::RolledBack)));
+        for _ in 0..restarts {
+            world.pods.remove(&0);
+            world.turn();
+            world.time_passes();
+            world.write();
+        }
+        let plan = world.settle();
+        let verdict = plan.instances[0].verdict.as_ref().map(|verdict| verdict.judgement);
+        assert_eq!((verdict, plan.phase), (Some(Judgement::RolledBack), ClusterPhase::Lost), "{restarts}");
+        assert!(!world.pods[&0].writable);
+    }
+}
+
+#[test]
+fn one_alone_that_went_on_by_itself_is_confirmed_and_judged_anew_from_then_on() {
+    let mut world = alone(|_| ());
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    assert_eq!(world.volumes[&0].unjudged, None);
+    let entry = world.status.instances[0].ledger.clone().unwrap();
+    assert_eq!(entry.gtid_executed, world.volumes[&0].gtids.to_string(), "the entry has moved on");
+    world.pods.remove(&0);
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+}

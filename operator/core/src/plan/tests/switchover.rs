@@ -78,11 +78,11 @@ fn a_request_that_can_never_be_met_is_refused_with_its_reason() {
         assert!(message.contains(why), "{message}");
         assert_eq!(world.turn().step, None, "it is said once");
     }
-    world.volumes.get_mut(&1).unwrap().gtids = format!("{}:1-5,{}:1", uuid(0), uuid(9)).parse().unwrap();
+    world.volumes.get_mut(&1).unwrap().gtids = format!("{}:1-5,{}:1", uuid(0), uuid(99)).parse().unwrap();
     world.ask(Some(1));
     let Some(Step::Record { reason, message, .. }) = world.turn().step else { panic!() };
     assert_eq!(reason, Reason::SwitchoverRefused);
-    assert!(message.contains(&uuid(9)), "{message}");
+    assert!(message.contains(&uuid(99)), "{message}");
 }
 
 #[test]

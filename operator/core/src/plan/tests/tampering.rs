@@ -4,8 +4,12 @@ use mainstay_crd::LedgerEntry;
 use mainstay_crd::names::ANNOTATION_LEDGER;
 use mainstay_proto::{Directory, Fence, Marker};
 
-use super::world::{NAME, World, resume, uuid};
+use super::agents::resume;
+use super::world::{NAME, World, uuid};
 use crate::{GtidSet, StorageStep};
+
+/// The directory of another cluster, or of another time.
+const STRAY: u32 = 77;
 
 /// What can become of a volume while nobody looks.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +46,19 @@ impl World {
                 volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
             }
             Tampering::Foreign => {
-                let (operation, server_uuid) = ("stray".into(), "stray".into());
+                let (operation, server_uuid) = ("stray".into(), uuid(STRAY));
                 volume.directory =
                     Some(Directory::Complete { marker: Marker { operation, server_uuid, ..marker } });
                 volume.pv = other;
             }
             // Below what was noted: what came after that, nobody can miss.
-            Tampering::RolledBack => match half(&noted.gtid_executed.parse().unwrap()) {
+            Tampering::RolledBack => match half(&noted.gtid_executed.parse().unwrap(), self.directories) {
                 Some(half) => volume.gtids = half,
                 None => return false,
             },
         }
+        // As it was in the past, when all was well.
+        volume.unjudged = None;
         if !matches!(how, Tampering::RolledBack | Tampering::Foreign) {
             volume.gtids = GtidSet::default();
             volume.highest = Fence::default();
@@ -80,7 +86,7 @@ impl World {
         }
     }
 
-    /// Replicas that wait for an order go on by themselves.
+    /// Those that wait for an order take up their roles by themselves.
     pub(super) fn time_passes(&mut self) {
         for (ordinal, process) in &mut self.pods {
             if std::mem::take(&mut process.held) {
@@ -113,8 +119,8 @@ impl World {
 }
 
 /// Half of the transactions of the first server that committed several.
-fn half(set: &GtidSet) -> Option<GtidSet> {
-    (0..9).find_map(|i| {
+fn half(set: &GtidSet, directories: u32) -> Option<GtidSet> {
+    (0..directories).find_map(|i| {
         let all: GtidSet = format!("{}:1-100000", uuid(i)).parse().unwrap();
         let count = set.count() - set.subtract(&all).count();
         let late: GtidSet = format!("{}:{}-100000", uuid(i), count / 2 + 1).parse().unwrap();

@@ -31,6 +31,8 @@ enum Event {
     Retain(RetentionPolicy),
     /// Seconds in which nothing happens.
     Pass(i64),
+    /// Agents that waited for the operator go on by themselves.
+    TimePasses,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -58,6 +60,7 @@ fn event() -> impl Strategy<Value = Event> {
         ]
         .prop_map(Event::Retain),
         1 => (1..400i64).prop_map(Event::Pass),
+        1 => Just(Event::TimePasses),
     ]
 }
 
@@ -91,6 +94,7 @@ proptest! {
                 }
                 Event::Retain(policy) => world.retain(policy),
                 Event::Pass(seconds) => world.now += SignedDuration::from_secs(seconds),
+                Event::TimePasses => world.time_passes(),
             }
         }
         world.retain(RetentionPolicy::Retain);

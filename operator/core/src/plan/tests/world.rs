@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
-use mainstay_proto::{
-    Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
-    ServerState, Stage, Task, TaskState, pod,
-};
+use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, ServerState, Stage, Task};
 use serde_json::json;
 
 use crate::{Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, plan};
@@ -24,8 +21,8 @@ pub(super) struct Volume {
     pub(super) directory: Option<Directory>,
     pub(super) gtids: GtidSet,
     pub(super) purged: GtidSet,
-    /// Transactions that this instance was the first to commit.
-    pub(super) committed: u64,
+    /// What it came up with in a pod by which nobody has confirmed it yet.
+    pub(super) unjudged: Option<GtidSet>,
     pub(super) highest: Fence,
     pub(super) annotations: BTreeMap<String, String>,
     /// The volume's name, its reclaim policy, and what it was told that it holds.
@@ -57,7 +54,7 @@ pub(super) struct Process {
     /// What the directory held when it started.
     pub(super) at_start: GtidSet,
     pub(super) started_at: Timestamp,
-    /// Its replication waits for an order.
+    /// It waits for an order before it takes up its role.
     pub(super) held: bool,
     /// The container that receives copies has made way for the next.
     pub(super) passed: bool,
@@ -97,6 +94,8 @@ pub(super) struct World {
     pub(super) acknowledged: GtidSet,
     /// Directories that were initialised, ever: I4 says one.
     pub(super) initialized: u32,
+    /// Directories that were made, ever: each has a server UUID of its own.
+    pub(super) directories: u32,
     ids: u64,
 }
 
@@ -131,6 +130,7 @@ impl World {
             deleted: 0,
             acknowledged: GtidSet::default(),
             initialized: 0,
+            directories: 0,
             ids: 0,
         }
     }
@@ -221,6 +221,7 @@ impl World {
                     gtid_at_start: Some(process.at_start.to_string()),
                     started_at: Some(process.started_at),
                     held: process.held,
+                    unconfirmed: volume.unjudged.is_some(),
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
@@ -270,7 +271,7 @@ impl World {
     }
 
     /// What must hold at any time.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
         assert!(writable.len() <= 1, "I2: two are writable: {writable:?}");
         let Some(primary) = self.recorded_primary() else { return };
@@ -300,18 +301,23 @@ impl World {
 
     /// Turns until nothing is left to do.
     pub(super) fn settle(&mut self) -> Plan {
+        let mut idle = 0;
         for _ in 0..400 {
             let before = self.pods.len();
             let plan = self.turn();
             let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
-            if plan.step.is_none() && before == self.pods.len() && applied {
-                // What replicas received in this turn may show in the next.
-                let next = self.turn();
-                match plan.look_again {
-                    Some(wait) => self.now += wait,
-                    None if next.step.is_none() => return next,
-                    None => {}
-                }
+            if plan.step.is_some() || before != self.pods.len() || !applied {
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            // What replicas received in this turn may show in the next.
+            let next = self.turn();
+            match plan.look_again {
+                // What is looked at again and again without end, as a silent agent is, brings nothing new.
+                Some(wait) if idle < 80 => self.now += wait,
+                _ if next.step.is_none() => return next,
+                _ => {}
             }
         }
         panic!("it never settles: {:?}", self.turn());
@@ -345,28 +351,6 @@ impl World {
         }
     }
 
-    fn start_pod(&mut self, ordinal: u32, hash: &str) {
-        let uid = self.id("pod");
-        let trouble = (self.spec.image == "bad:1").then(|| "ImagePullBackOff: bad:1".into());
-        let mut process = Process {
-            uid,
-            hash: hash.into(),
-            role: None,
-            writable: false,
-            channel: None,
-            task: None,
-            trouble,
-            heard: true,
-            at_start: self.volumes[&ordinal].gtids.clone(),
-            started_at: self.now + SignedDuration::from_millis(123),
-            held: true,
-            passed: false,
-        };
-        resume(&self.volumes[&ordinal], &mut process);
-        process.held &= process.channel.is_some();
-        self.pods.insert(ordinal, process);
-    }
-
     fn carry_out(&mut self, step: Step) {
         match step {
             Step::Record { cluster_id, record, .. } => {
@@ -390,173 +374,13 @@ impl World {
             other => self.carry_out_on_claims(other),
         }
     }
-
-    /// As an agent would, without a crash in between.
-    fn obey(&mut self, ordinal: u32, order: &Order) {
-        let fence = Fence { epoch: order.epoch, revision: order.revision };
-        let donated = self.donated(&order.action);
-        let cluster_id = order.cluster_id.clone();
-        let volume = self.volumes.get_mut(&ordinal).unwrap();
-        let Some(process) = self.pods.get_mut(&ordinal) else { return };
-        assert_eq!(process.uid, order.pod_uid, "an order must name the pod that it was decided for");
-        assert!(fence >= volume.highest, "an order from the past");
-        volume.highest = fence;
-        if passes(&order.action, self.spec.copy_tool_image().is_some(), process) {
-            return;
-        }
-        let complete = |operation: &str| Directory::Complete {
-            marker: Marker {
-                cluster_id: cluster_id.clone(),
-                ordinal,
-                operation: operation.into(),
-                server_uuid: uuid(ordinal),
-                grant: None,
-            },
-        };
-        match &order.action {
-            Action::Initialize { operation } => {
-                assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
-                self.initialized += 1;
-                volume.directory = Some(complete(operation));
-            }
-            Action::Clone { operation, .. } | Action::Receive { operation, .. } => {
-                assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
-                self.cloned += 1;
-                volume.gtids = donated.expect("a donor of this cluster");
-                volume.purged = volume.gtids.clone();
-                volume.directory = Some(complete(operation));
-                volume.original = None;
-                process.at_start = volume.gtids.clone();
-            }
-            Action::Lead { alone } => grant(volume, fence, GrantedRole::Primary { alone: *alone }),
-            Action::Follow { source } => {
-                grant(volume, fence, GrantedRole::Replica { source: source.clone() })
-            }
-            Action::StandDown => withdraw(volume),
-        }
-        process.held = false;
-        match &order.action {
-            Action::Lead { .. } => {
-                process.channel = None;
-                process.writable = true;
-            }
-            Action::StandDown => {
-                process.writable = false;
-                process.channel.iter_mut().for_each(|channel| channel.receiver_running = false);
-            }
-            _ => {}
-        }
-        let operation = operation_of(&order.action);
-        let (kind, state) = (order.action.kind().into(), TaskState::Done);
-        process.task = Some(Task { fence, kind, operation, state, progress: None });
-        resume(volume, process);
-    }
-
-    /// What a donor has to give.
-    fn donated(&self, action: &Action) -> Option<GtidSet> {
-        let (Action::Clone { donor, .. } | Action::Receive { donor, .. }) = action else { return None };
-        self.ordinal_of(&donor.host).map(|donor| self.volumes[&donor].gtids.clone())
-    }
-
-    fn ordinal_of(&self, host: &str) -> Option<u32> {
-        self.pods.keys().copied().find(|&i| pod::host(NAMESPACE, NAME, i) == host)
-    }
-
-    /// A client's commit on whoever is writable.
-    pub(super) fn write(&mut self) {
-        self.check();
-        let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
-        let volume = self.volumes.get_mut(&primary).unwrap();
-        if volume.original.is_some() {
-            // It goes on by itself with what was changed behind everybody's back, until it is told to stop. What it
-            // writes then could make good the numbers that it lost: no GTID set tells that.
-            return;
-        }
-        volume.committed += 1;
-        let own: GtidSet = format!("{}:1-{}", uuid(primary), volume.committed).parse().unwrap();
-        volume.gtids = volume.gtids.union(&own);
-        self.acknowledged = self.acknowledged.union(&own);
-    }
-
-    /// Replicas receive and apply what their source has, if it still has what they lack.
-    pub(super) fn replicate(&mut self) {
-        for (&i, process) in &mut self.pods {
-            let (Some(channel), false) = (&mut process.channel, self.stalled.contains(&i)) else { continue };
-            let source = (0..9).find(|&s| pod::host(NAMESPACE, NAME, s) == channel.source_host);
-            let Some(source) = source.and_then(|s| self.volumes.get(&s)) else { continue };
-            let (gtids, purged) = (source.gtids.clone(), source.purged.clone());
-            let own = self.volumes.get_mut(&i).unwrap();
-            if channel.receiver_error.is_some() || !channel.receiver_running {
-                continue;
-            }
-            if own.gtids.contains(&purged) {
-                own.gtids = own.gtids.union(&gtids);
-            } else {
-                channel.receiver_running = false;
-                channel.receiver_error = Some("error 13114: purged".into());
-            }
-        }
-    }
 }
 
-pub(super) fn uuid(ordinal: u32) -> String {
-    format!("3e11fa47-71ca-11e1-9e33-c80aa942956{ordinal}")
+/// The server UUID of the directory that was made as the `n`th, from 0.
+pub(super) fn uuid(n: u32) -> String {
+    format!("3e11fa47-71ca-11e1-9e33-{n:012}")
 }
 
 pub(super) fn node(ordinal: u32) -> String {
     format!("node-{ordinal}")
-}
-
-fn operation_of(action: &Action) -> Option<String> {
-    match action {
-        Action::Initialize { operation }
-        | Action::Clone { operation, .. }
-        | Action::Receive { operation, .. } => Some(operation.clone()),
-        _ => None,
-    }
-}
-
-/// Whether a container that only receives copies refuses the order, for the next one to carry it out.
-fn passes(action: &Action, copy_tool: bool, process: &mut Process) -> bool {
-    let receives = copy_tool && !process.passed;
-    assert!(receives || !matches!(action, Action::Receive { .. }), "only one container has the tool");
-    let passes = receives && matches!(action, Action::Initialize { .. } | Action::Clone { .. });
-    process.passed |= passes;
-    passes
-}
-
-fn withdraw(volume: &mut Volume) {
-    if let Some(Directory::Complete { marker }) = &mut volume.directory {
-        marker.grant = None;
-    }
-}
-
-fn grant(volume: &mut Volume, fence: Fence, role: GrantedRole) {
-    let Some(Directory::Complete { marker }) = &mut volume.directory else {
-        panic!("I6: no role without data")
-    };
-    marker.grant = Some(Grant { fence, role });
-}
-
-/// What an agent does by itself, from the grant on its volume: follow, or lead if it is alone.
-pub(super) fn resume(volume: &Volume, process: &mut Process) {
-    let Some(Directory::Complete { marker }) = &volume.directory else { return };
-    match marker.grant.as_ref().map(|g| &g.role) {
-        Some(GrantedRole::Replica { source }) => {
-            process.writable = false;
-            if process.channel.as_ref().is_some_and(|c| c.source_host == source.host && c.receiver_running) {
-                return;
-            }
-            process.channel = Some(Channel {
-                source_host: source.host.clone(),
-                source_port: source.port,
-                receiver_running: !process.held,
-                applier_running: !process.held,
-                lag_seconds: (!process.held).then_some(0),
-                ..Channel::default()
-            });
-        }
-        Some(GrantedRole::Primary { alone: true }) => process.writable = true,
-        Some(GrantedRole::Primary { alone: false }) | None => {}
-    }
 }

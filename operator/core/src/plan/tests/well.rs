@@ -1,0 +1,85 @@
+//! A cluster that is well, as it is observed: tests change what they are about.
+
+use mainstay_crd::OperationKind;
+use mainstay_crd::conditions::{ConditionType, Wanted};
+
+use super::world::World;
+use crate::{Agent, Class, Node, Observation, Plan, Step, StorageStep, Volume, plan};
+
+pub(super) fn ready_node() -> Node {
+    Node { uid: "n".into(), ready: Some("True".into()), ..Node::default() }
+}
+
+/// A cluster of three that is well, on three nodes; instance 2 is a replica.
+pub(super) fn well() -> Observation {
+    let mut world = World::new(3);
+    world.settle();
+    for _ in 0..10 {
+        world.write();
+        world.turn();
+    }
+    let mut o = world.observe();
+    for (ordinal, instance) in &mut o.instances {
+        let node = format!("node-{ordinal}");
+        o.surroundings.nodes.insert(node.clone(), ready_node());
+        instance.pod.as_mut().unwrap().node = Some(node.clone());
+        let claim = instance.claim.as_mut().unwrap();
+        claim.class = Some("fast".into());
+        (claim.requested, claim.capacity) = (Some(1 << 30), Some(1 << 30));
+        let status = &mut o.cluster.status.instances[*ordinal as usize];
+        status.node = Some(node.clone());
+        status.ledger.as_mut().unwrap().node = Some(node);
+    }
+    let class = Class { provisioner: "csi".into(), expandable: true, ..Class::default() };
+    o.surroundings.classes.insert("fast".into(), class);
+    assert_eq!(plan(&o).step, None);
+    o
+}
+
+pub(super) fn storage_ready(o: &Observation) -> Wanted {
+    plan(o).conditions.into_iter().find(|c| c.type_ == ConditionType::StorageReady).unwrap()
+}
+
+pub(super) fn volume_of(o: &mut Observation, ordinal: u32) -> &mut Volume {
+    let name = o.instances[&ordinal].claim.as_ref().unwrap().volume.clone().unwrap();
+    o.surroundings.volumes.get_mut(&name).unwrap()
+}
+
+pub(super) fn claim(o: &mut Observation, ordinal: u32) -> &mut crate::Claim {
+    o.instances.get_mut(&ordinal).unwrap().claim.as_mut().unwrap()
+}
+
+pub(super) fn pod(o: &mut Observation, ordinal: u32) -> &mut crate::Pod {
+    o.instances.get_mut(&ordinal).unwrap().pod.as_mut().unwrap()
+}
+
+/// Its pod exists, and nothing of it runs.
+pub(super) fn away(o: &mut Observation, ordinal: u32) {
+    o.instances.get_mut(&ordinal).unwrap().agent = Agent::Unheard;
+    let pod = pod(o, ordinal);
+    (pod.ready, pod.started, pod.role) = (false, false, None);
+}
+
+/// Its claim waits for a volume.
+pub(super) fn pending(o: &mut Observation) {
+    away(o, 2);
+    let claim = claim(o, 2);
+    (claim.phase, claim.volume) = (Some("Pending".into()), None);
+}
+
+/// What is to be different.
+pub(super) type Change = fn(&mut Observation);
+
+pub(super) fn storage_step(plan: &Plan) -> Option<&StorageStep> {
+    match &plan.step {
+        Some(Step::Storage { step, .. }) => Some(step),
+        _ => None,
+    }
+}
+
+pub(super) fn recorded(o: &mut Observation) -> Option<OperationKind> {
+    let Some(Step::Record { record, .. }) = plan(o).step else { return None };
+    let kind = record.operations.first().map(|o| o.kind);
+    o.cluster.status.replication = Some(record);
+    kind
+}
