@@ -9,6 +9,8 @@ TARGET := x86_64-unknown-linux-gnu
 CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
+# Cases of each random walk, for `make walks`.
+WALKS ?= 20000
 # The cluster tests that `make test` runs; `make e2e` runs all.
 CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
 export PATH := $(CACHE)/bin:$(PATH)
@@ -40,6 +42,10 @@ unit: setup test-tools ## Tests that need no cluster
 	cargo test --workspace --exclude mainstay-e2e
 	cargo test -p mainstay-e2e --lib --bins
 	charts/test.sh
+
+.PHONY: walks
+walks: setup ## Longer random walks of the planner; WALKS=number of each
+	PROPTEST_CASES=$(WALKS) cargo test --release -p mainstay-core walks
 
 .PHONY: test-tools
 test-tools: ## What the tests without a cluster need: helm, a MySQL server to run agents on, MariaDB with its copy tool

@@ -70,6 +70,7 @@ async fn one_alone_that_was_set_back_shows_it_until_the_operator_speaks_whatever
     let snapshot = cluster.directory.join("snapshot");
     copy(&single.volume(), &snapshot);
     single.start("serve");
+    single.state("it leads again by itself", |state| !state.super_read_only).await;
     write(&single, 2).await;
     single.stop();
     copy(&snapshot, &single.volume());

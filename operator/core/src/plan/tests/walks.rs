@@ -64,8 +64,15 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Few enough for every run of the tests; PROPTEST_CASES asks for more.
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 150 };
+    ProptestConfig { cases, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases())]
     #[test]
     fn whatever_happens_one_initialisation_one_writer_and_convergence(
         events in proptest::collection::vec(event(), 0..160)
@@ -147,7 +154,7 @@ fn mischief() -> impl Strategy<Value = Mischief> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases())]
     #[test]
     fn i9_what_comes_back_differently_never_serves_nor_leads(
         replicas in 1..4i32,
