@@ -78,20 +78,7 @@ impl World {
             Action::StandDown => withdraw(volume),
         }
         process.held = false;
-        if matches!(order.action, Action::Lead { .. } | Action::Follow { .. }) {
-            volume.unjudged = None;
-        }
-        match &order.action {
-            Action::Lead { .. } => {
-                process.channel = None;
-                process.writable = true;
-            }
-            Action::StandDown => {
-                process.writable = false;
-                process.channel.iter_mut().for_each(|channel| channel.receiver_running = false);
-            }
-            _ => {}
-        }
+        take_up(&order.action, volume, process);
         let operation = operation_of(&order.action);
         let (kind, state) = (order.action.kind().into(), TaskState::Done);
         process.task = Some(Task { fence, kind, operation, state, progress: None });
@@ -211,5 +198,22 @@ pub(super) fn resume(volume: &Volume, process: &mut Process) {
         }
         Some(GrantedRole::Primary { alone: true }) => process.writable = !process.held,
         Some(GrantedRole::Primary { alone: false }) | None => {}
+    }
+}
+
+/// What an order changes in the server that runs.
+fn take_up(action: &Action, volume: &mut Volume, process: &mut Process) {
+    match action {
+        Action::Lead { .. } => {
+            volume.unjudged = None;
+            process.channel = None;
+            process.writable = true;
+        }
+        Action::Follow { .. } => volume.unjudged = None,
+        Action::StandDown => {
+            process.writable = false;
+            process.channel.iter_mut().for_each(|channel| channel.receiver_running = false);
+        }
+        Action::Initialize { .. } | Action::Clone { .. } | Action::Receive { .. } => {}
     }
 }
