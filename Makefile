@@ -62,8 +62,8 @@ bench: setup cluster image ## Print figures; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench
 
 .PHONY: bench-clone
-bench-clone: setup test-tools ## Print figures of a streamed copy beside the limits of disk and network; asserts nothing
-	cargo test --release -p mainstay-agent --test streams -- --ignored --nocapture bench
+bench-clone: setup test-tools ## Print figures of clones by stream and by plugin beside the limits of disk and network; asserts nothing
+	cargo test --release -p mainstay-agent --test streams --test real -- --ignored --nocapture bench
 
 .PHONY: bench-storage
 bench-storage: setup cluster image ## Print figures of lost nodes and kept claims; asserts nothing

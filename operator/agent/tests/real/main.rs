@@ -2,12 +2,15 @@
 //! (`MAINSTAY_MYSQL_ROOT`, which `make test-tools` makes), as an unprivileged user.
 
 // Helpers outside of test functions fail the test all the same.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cluster;
 mod instance;
+#[path = "../streams/limits.rs"]
+mod limits;
 mod pki;
 
+mod bench;
 mod clones;
 mod durability;
 mod ledger;

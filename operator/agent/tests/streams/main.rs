@@ -11,6 +11,7 @@ mod cluster;
 #[path = "../real/instance.rs"]
 #[allow(dead_code)]
 mod instance;
+mod limits;
 mod mariadb;
 #[path = "../real/pki.rs"]
 #[allow(dead_code)]
