@@ -51,6 +51,10 @@ test-tools: ## What the tests without a cluster need: helm, a MySQL server to ru
 e2e: setup cluster image ## Cluster tests; TEST=name runs one
 	cargo test -p mainstay-e2e --test '*' -- --test-threads=1 --nocapture $(TEST)
 
+.PHONY: e2e-xtrabackup
+e2e-xtrabackup: setup cluster image ## Cluster tests of copies, with Percona's image from a registry
+	cargo test -p mainstay-e2e --test stream_clone -- --include-ignored --test-threads=1 --nocapture
+
 .PHONY: bench
 bench: setup cluster image ## Print figures; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench
