@@ -12,6 +12,7 @@ mod cluster;
 #[allow(dead_code)]
 mod instance;
 mod mariadb;
+mod meddler;
 #[path = "../real/pki.rs"]
 #[allow(dead_code)]
 mod pki;
@@ -21,5 +22,6 @@ mod rig;
 mod bench;
 mod copies;
 mod crashes;
+mod damage;
 mod faults;
 mod refusals;
