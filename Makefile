@@ -9,6 +9,9 @@ TARGET := x86_64-unknown-linux-gnu
 CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
+# How long `make fuzz` runs each of its targets, in seconds.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := frame information marker
 # The cluster tests that `make test` runs; `make e2e` runs all.
 CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
 export PATH := $(CACHE)/bin:$(PATH)
@@ -54,6 +57,17 @@ e2e: setup cluster image ## Cluster tests; TEST=name runs one
 .PHONY: e2e-xtrabackup
 e2e-xtrabackup: setup cluster image ## Cluster tests of copies, with Percona's image from a registry
 	cargo test -p mainstay-e2e --test stream_clone -- --include-ignored --test-threads=1 --nocapture
+
+.PHONY: fuzz
+fuzz: setup ## Feed the parsers of streams and markers what comes to mind; FUZZ_SECONDS for each
+	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet --root $(CACHE) cargo-fuzz
+	@mkdir -p $(FUZZ_TARGETS:%=$(CACHE)/fuzz/%)
+	@# What is found stays in the cache; only the seeds are committed. No sanitizer: those need a nightly Rust.
+	@for target in $(FUZZ_TARGETS); do \
+	  cargo fuzz run --fuzz-dir operator/agent/fuzz --target-dir target/fuzz --sanitizer none $$target \
+	    $(CACHE)/fuzz/$$target operator/agent/fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=512 -print_final_stats=1; \
+	done
 
 .PHONY: bench
 bench: setup cluster image ## Print figures; asserts nothing
