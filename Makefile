@@ -11,6 +11,9 @@ CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 TEST ?=
 # Cases of each random walk, for `make walks`.
 WALKS ?= 20000
+# How long `make fuzz` runs each of its targets, in seconds.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := frame information marker
 # The cluster tests that `make test` runs; `make e2e` runs all.
 CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
 export PATH := $(CACHE)/bin:$(PATH)
@@ -56,6 +59,21 @@ test-tools: ## What the tests without a cluster need: helm, a MySQL server to ru
 .PHONY: e2e
 e2e: setup cluster image ## Cluster tests; TEST=name runs one
 	cargo test -p mainstay-e2e --test '*' -- --test-threads=1 --nocapture $(TEST)
+
+.PHONY: e2e-xtrabackup
+e2e-xtrabackup: setup cluster image ## Cluster tests of copies, with Percona's image from a registry
+	cargo test -p mainstay-e2e --test stream_clone -- --include-ignored --test-threads=1 --nocapture
+
+.PHONY: fuzz
+fuzz: setup ## Feed the parsers of streams and markers what comes to mind; FUZZ_SECONDS for each
+	@command -v cargo-fuzz >/dev/null || cargo install --locked --quiet --root $(CACHE) cargo-fuzz
+	@mkdir -p $(FUZZ_TARGETS:%=$(CACHE)/fuzz/%)
+	@# What is found stays in the cache; only the seeds are committed. No sanitizer: those need a nightly Rust.
+	@for target in $(FUZZ_TARGETS); do \
+	  cargo fuzz run --fuzz-dir operator/agent/fuzz --target-dir target/fuzz --sanitizer none $$target \
+	    $(CACHE)/fuzz/$$target operator/agent/fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=512 -print_final_stats=1; \
+	done
 
 .PHONY: bench
 bench: setup cluster image ## Print figures; asserts nothing

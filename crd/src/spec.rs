@@ -211,8 +211,9 @@ pub enum CloneCompression {
     Zstd,
 }
 
-/// Percona's image of XtraBackup; its tags are the servers' series.
-const XTRABACKUP_IMAGE: &str = "docker.io/percona/percona-xtrabackup";
+/// Percona's image of XtraBackup; its tags are the servers' series. Without a host, as is `mysql:9.7`: the nodes look for
+/// both in the same place.
+const XTRABACKUP_IMAGE: &str = "percona/percona-xtrabackup";
 
 impl MySQLClusterSpec {
     /// The image with the copy tool, if the spec asks for one and it is known.
@@ -332,5 +333,45 @@ pub struct PodSecurity {
 impl Default for PodSecurity {
     fn default() -> Self {
         PodSecurity { run_as_user: 999, fs_group: 999 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_tools_image_is_the_one_that_was_asked_for_or_perconas_of_the_servers_series() {
+        let digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        let table = [
+            ("mysql:8.0", Some("percona/percona-xtrabackup:8.0")),
+            ("mysql:8.0.42-bookworm", Some("percona/percona-xtrabackup:8.0")),
+            ("percona/percona-server:8.4.6-6.1", Some("percona/percona-xtrabackup:8.4")),
+            ("mysql:9.7", Some("percona/percona-xtrabackup:9.7")),
+            ("mysql:9.10.1", Some("percona/percona-xtrabackup:9.10")),
+            ("registry.example:5000/db/mysql:9.7.4-oracle", Some("percona/percona-xtrabackup:9.7")),
+            (&format!("mysql:8.4.7{digest}"), Some("percona/percona-xtrabackup:8.4")),
+            ("mysql", None),
+            ("mysql:latest", None),
+            ("mysql:8", None),
+            ("mysql:v8.4", None),
+            ("mysql:8.x", None),
+            ("registry.example:5000/mysql", None),
+            (&format!("mysql{digest}"), None),
+            (&format!("registry.example:5000/mysql:lts{digest}"), None),
+        ];
+        for (image, expected) in table {
+            let spec = |clone: serde_json::Value| -> MySQLClusterSpec {
+                let spec = json!({"image": image, "storage": {"size": "1Gi"}, "clone": clone});
+                serde_json::from_value(spec).unwrap()
+            };
+            let tool = |clone| spec(clone).copy_tool_image();
+            assert_eq!(tool(json!({"method": "XtraBackup"})).as_deref(), expected, "{image}");
+            let own = json!({"method": "XtraBackup", "image": "tool:1"});
+            assert_eq!(tool(own).as_deref(), Some("tool:1"), "{image}");
+            assert_eq!(tool(json!({"method": "Plugin"})), None, "{image}");
+        }
     }
 }

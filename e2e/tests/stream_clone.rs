@@ -1,4 +1,4 @@
-//! Copies by the copy tool, as far as they go without the tool: XtraBackup is in no registry that the tests use.
+//! Copies by the copy tool: as far as they go without it, and, where Percona's image can be pulled, with it.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -6,7 +6,7 @@ use kube::api::LogParams;
 use mainstay_crd::MySQLClusterStatus;
 use mainstay_e2e::database::{self, Database};
 use mainstay_e2e::scope::{self, Failed, Scope};
-use mainstay_e2e::{exec, load, wait};
+use mainstay_e2e::{checksum, exec, load, wait};
 use mainstay_proto::pod::{self, paths, ports};
 use serde_json::json;
 
@@ -33,6 +33,35 @@ async fn stream_clone() -> Result<(), Failed> {
             ensure!(container(&pod, pod::CONTAINER_DONOR).is_err(), "a donor is left: {pod:?}");
         }
         Ok(())
+    })
+    .await
+}
+
+/// Importance 1: replicas that XtraBackup itself copied hold what was written, and replicate on.
+/// MAINSTAY_XTRABACKUP_IMAGE names the tool's image, if not the one that follows from the server's.
+#[tokio::test]
+#[ignore = "pulls Percona's image: `make e2e-xtrabackup`"]
+async fn stream_clone_xtrabackup() -> Result<(), Failed> {
+    scope::run("stream_clone_xtrabackup", wait::LONG * 5, async |scope| {
+        let database = scope.database("stream");
+        let image = std::env::var("MAINSTAY_XTRABACKUP_IMAGE").ok().filter(|image| !image.is_empty());
+        let clone = json!({"method": "XtraBackup", "image": image, "compress": "Zstd"});
+        database.create(1, json!({"clone": clone})).await?;
+        // Its image is pulled first.
+        database.healthy(1, wait::LONG * 2).await?;
+        let mut sql = database.sql_through(&database.names.primary_service()).await?;
+        load::rows(&mut sql, 10_000).await?;
+        database.scale(3).await?;
+        for ordinal in [0, 1, 2] {
+            load::check_rows(&mut database.sql(ordinal).await?, 10_000).await?;
+        }
+        for ordinal in [1, 2] {
+            // And not the plugin.
+            let log = LogParams { container: Some(pod::CONTAINER_RECEIVE.into()), ..LogParams::default() };
+            let log = scope.api::<Pod>().logs(&database.names.pod(ordinal), &log).await?;
+            ensure!(log.contains("the copy is consistent"), "{log}");
+        }
+        checksum::compare(&database, &[0, 1, 2]).await
     })
     .await
 }

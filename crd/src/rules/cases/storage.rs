@@ -113,6 +113,8 @@ fn tool_images() -> Vec<Case> {
         case("mysql:9.7", json!({"method": "XtraBackup"}), Accepted),
         case(&format!("host:5000/db/mysql:8.4.7-oracle{digest}"), json!({"method": "XtraBackup"}), Accepted),
         case("mysql:lts", json!({"method": "XtraBackup"}), refused),
+        case("mysql:8", json!({"method": "XtraBackup"}), refused),
+        case("mysql:v8.4", json!({"method": "XtraBackup"}), refused),
         case("host:5000/mysql", json!({"method": "XtraBackup"}), refused),
         case(&format!("mysql{digest}"), json!({"method": "XtraBackup"}), refused),
         case("mysql:lts", json!({"method": "Plugin"}), Accepted),

@@ -11,9 +11,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Longest payload of a data frame, in bytes.
 pub(crate) const DATA: usize = 256 * 1024;
 /// Longest payload of every other frame, in bytes.
-const CONTROL: usize = 16 * 1024;
+pub(crate) const CONTROL: usize = 16 * 1024;
 /// Bytes before a payload.
-const HEAD: usize = 5;
+pub(crate) const HEAD: usize = 5;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,10 @@ impl Decoder {
         // A wrong kind is told at once, not when the rest of the head has come.
         let Some(&kind) = self.head.first() else { return Ok(None) };
         let frame = Frame::of(kind)?;
+        // Likewise whatever follows the verdict: the stream may end before a whole head has come.
+        if self.stage == Stage::End {
+            return Err(FrameError::Order(frame));
+        }
         if self.head.len() < HEAD {
             return Ok(None);
         }
@@ -208,6 +212,12 @@ impl Decoder {
         };
         self.current = Some((frame, length));
         Ok(self.current)
+    }
+
+    /// Bytes that are kept until more comes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn kept(&self) -> usize {
+        self.chunk.len() + self.head.len() + self.control.len()
     }
 }
 
@@ -260,6 +270,9 @@ mod tests {
         let mut bytes = stream(&[]);
         bytes.extend_from_slice(&data);
         assert_eq!(decode([&bytes[..]].into_iter()), Err(FrameError::Order(Frame::Data)));
+        let mut byte = stream(&[]);
+        byte.push(b'L');
+        assert_eq!(decode([&byte[..]].into_iter()), Err(FrameError::Order(Frame::Alive)));
         let twice = [stream(&[]), stream(&[])].concat();
         assert_eq!(decode([&twice[..]].into_iter()), Err(FrameError::Order(Frame::Announce)));
     }
@@ -310,7 +323,7 @@ mod tests {
                         Err(_) => break 'all,
                     }
                 }
-                prop_assert!(decoder.control.len() <= CONTROL && decoder.chunk.is_empty());
+                prop_assert!(decoder.kept() <= CONTROL + HEAD);
             }
         }
     }

@@ -72,6 +72,9 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
     if file.is_empty() {
         return Err("it names no binary log: is the donor's switched off?".to_owned());
     }
+    if file.chars().any(char::is_control) {
+        return Err("it begins with more than a binary log's name".to_owned());
+    }
     let position = fields.next().unwrap_or_default().trim();
     let position = position.parse().map_err(|_| format!("{position:?} is not a position"))?;
     let gtid_set: String = fields.next().unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
@@ -83,7 +86,7 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
 }
 
 /// `xtrabackup_checkpoints`: only a full copy that was prepared to the end can be started.
-fn checkpoints(text: &str, prepared: &str) -> Result<(), String> {
+pub(super) fn checkpoints(text: &str, prepared: &str) -> Result<(), String> {
     match value(text, "backup_type") {
         Some(state) if state == prepared => Ok(()),
         Some(other) => Err(format!("the copy is {other}, not {prepared}")),
@@ -92,13 +95,16 @@ fn checkpoints(text: &str, prepared: &str) -> Result<(), String> {
 }
 
 /// `xtrabackup_info`: the server's version, if the copy is of everything.
-fn info(text: &str) -> Result<String, String> {
+pub(super) fn info(text: &str) -> Result<String, String> {
     for flag in ["partial", "incremental"] {
         if value(text, flag).is_some_and(|value| value != "N") {
             return Err(format!("the copy is {flag}"));
         }
     }
-    value(text, "server_version").map(str::to_owned).ok_or_else(|| "it names no server_version".to_owned())
+    match value(text, "server_version") {
+        Some(version) if !version.is_empty() => Ok(version.to_owned()),
+        _ => Err("it names no server_version".to_owned()),
+    }
 }
 
 /// The value of `name = value`.
@@ -155,6 +161,7 @@ mod tests {
             "binlog.000001\tx".into(),
             "binlog.000001\t4\t'; DROP".into(),
             format!("binlog.000001\t4\t{A}:1-5,\n"),
+            "binlog.000001\nbinlog.000002\t4\t\n".into(),
         ] {
             assert!(position(&text).is_err(), "{text:?}");
         }
@@ -211,6 +218,9 @@ mod tests {
         for (state, partial) in [("full-backuped", "N"), ("log-applied", "N"), ("full-prepared", "Y")] {
             assert!(read(Kind::Xtrabackup, &copy(state, partial)).is_err(), "{state} {partial}");
         }
+        let nameless = copy("full-prepared", "N");
+        std::fs::write(nameless.join("xtrabackup_info"), "server_version = \npartial = N\n").unwrap();
+        assert!(read(Kind::Xtrabackup, &nameless).is_err());
         for file in ["xtrabackup_checkpoints", "xtrabackup_info", "xtrabackup_binlog_info"] {
             let directory = copy("full-prepared", "N");
             std::fs::remove_file(directory.join(file)).unwrap();

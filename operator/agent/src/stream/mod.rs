@@ -15,8 +15,11 @@ mod codec;
 mod digest;
 mod donor;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod halt;
 mod information;
+mod intake;
 mod messages;
 mod process;
 mod rate;

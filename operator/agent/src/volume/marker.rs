@@ -127,11 +127,23 @@ pub(crate) fn read(root: &Path) -> Result<Option<MarkerFile>, MarkerError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let Version { version } = serde_json::from_slice(&text)?;
+    parse(&text).map(Some)
+}
+
+/// A marker of what its file holds.
+pub(super) fn parse(text: &[u8]) -> Result<MarkerFile, MarkerError> {
+    let Version { version } = serde_json::from_slice(text)?;
     if version > VERSION {
         return Err(MarkerError::TooNew(version));
     }
-    Ok(Some(serde_json::from_slice(&text)?))
+    Ok(serde_json::from_slice(text)?)
+}
+
+/// What a marker's file holds.
+pub(super) fn render(marker: &MarkerFile) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(marker)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Writes the marker so that a crash leaves the old one or the new one: temporary file, fsync, rename, fsync of
@@ -139,9 +151,7 @@ pub(crate) fn read(root: &Path) -> Result<Option<MarkerFile>, MarkerError> {
 pub(crate) fn write(root: &Path, marker: &MarkerFile) -> io::Result<()> {
     let temporary = temporary(root);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
-    let mut text = serde_json::to_vec_pretty(marker)?;
-    text.push(b'\n');
-    file.write_all(&text)?;
+    file.write_all(&render(marker)?)?;
     file.sync_all()?;
     fs::rename(&temporary, root.join(MARKER))?;
     sync_directory(root)

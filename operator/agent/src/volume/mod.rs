@@ -1,5 +1,7 @@
 //! The volume: its lock, its marker, and the only code that wipes a data directory.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod inspect;
 mod lock;
 mod marker;

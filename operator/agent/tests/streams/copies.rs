@@ -10,6 +10,7 @@ use mysql_async::prelude::Queryable;
 use crate::cluster::Cluster;
 use crate::instance::Instance;
 use crate::mariadb::{self, Server};
+use crate::proxy::{Fault, Proxy};
 use crate::rig::{Donor, memory, received, recipient, succeeds};
 
 /// MiB of rows: enough for many frames. `MAINSTAY_STREAM_MIB` says more.
@@ -66,6 +67,17 @@ async fn holds_what_the_donor_holds(
         at_copy > 0 && at_copy <= written,
         "{at_copy} of {written} rows were written before the copy ended"
     );
+    replicate(&copy, donor, &set).await;
+    let (end,): (String,) = donor.server.row("SELECT @@gtid_current_pos").await;
+    let (waited,): (i64,) = copy.row(&format!("SELECT MASTER_GTID_WAIT('{end}', 120)")).await;
+    assert_eq!(waited, 0, "it never had {end}, from {set}");
+    assert_eq!(copy.checksums().await, donor.server.checksums().await);
+    let (rows,): (u64,) = copy.row("SELECT COUNT(*) FROM d.w").await;
+    assert_eq!(rows, written);
+}
+
+/// Has a copy replicate from the donor's server, from the recorded position on.
+async fn replicate(copy: &Server, donor: &Donor<'_>, set: &str) {
     copy.sql(&format!("SET GLOBAL gtid_slave_pos = '{set}'")).await;
     copy.sql(&format!(
         "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'repl', \
@@ -74,12 +86,6 @@ async fn holds_what_the_donor_holds(
     ))
     .await;
     copy.sql("START SLAVE").await;
-    let (end,): (String,) = donor.server.row("SELECT @@gtid_current_pos").await;
-    let (waited,): (i64,) = copy.row(&format!("SELECT MASTER_GTID_WAIT('{end}', 120)")).await;
-    assert_eq!(waited, 0, "it never had {end}, from {set}");
-    assert_eq!(copy.checksums().await, donor.server.checksums().await);
-    let (rows,): (u64,) = copy.row("SELECT COUNT(*) FROM d.w").await;
-    assert_eq!(rows, written);
 }
 
 async fn copy(compress: bool) {
@@ -140,6 +146,53 @@ async fn a_copy_under_write_load_replicates_on_from_its_recorded_position() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compressed_copy_is_the_same() {
     copy(true).await;
+}
+
+/// Writes a row, and removes every binary log but the one that is written to.
+async fn write_and_purge(donor: &Donor<'_>) {
+    for statement in
+        ["INSERT INTO d.w (b) VALUES ('w')", "FLUSH BINARY LOGS", "INSERT INTO d.w (b) VALUES ('w')"]
+    {
+        donor.server.sql(statement).await;
+    }
+    let mut client = donor.server.client().await;
+    let logs: Vec<(String, u64)> = client.query("SHOW BINARY LOGS").await.unwrap();
+    let last = &logs.last().unwrap().0;
+    client.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
+    let left: Vec<(String, u64)> = client.query("SHOW BINARY LOGS").await.unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn binary_logs_purged_during_a_copy_are_not_missed_and_purged_after_it_harm_nothing() {
+    let cluster = Cluster::in_root(mariadb::root());
+    let donor = Donor::new(&cluster, 16).await;
+    let mut during = recipient(&cluster, 1).await;
+    let mut proxy = Proxy::new(donor.port(), Fault::Hold(8 << 20)).await;
+    during.order(1, 1, donor.action("during", proxy.port)).await;
+    proxy.held().await;
+    write_and_purge(&donor).await;
+    proxy.release();
+    assert!(during.ended(), "{}", during.log());
+    holds_what_the_donor_holds(&cluster, &during, &donor, 2).await;
+
+    let mut late = recipient(&cluster, 2).await;
+    succeeds(&mut late, 1, donor.action("late", donor.port())).await;
+    write_and_purge(&donor).await;
+    let copy = Server::start(&cluster, &late).await;
+    replicate(&copy, &donor, &received(&late).unwrap()).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // ER_MASTER_FATAL_ERROR_READING_BINLOG: it stands, and holds what it held.
+    while copy.row::<(u32,)>("SELECT LAST_IO_ERRNO FROM information_schema.SLAVE_STATUS").await.0 != 1236 {
+        assert!(Instant::now() < deadline, "its receiver never said what it lacks");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(copy.row::<(u64,)>("SELECT COUNT(*) FROM d.w").await.0, 2);
+
+    let mut next = recipient(&cluster, 3).await;
+    succeeds(&mut next, 1, donor.action("next", donor.port())).await;
+    holds_what_the_donor_holds(&cluster, &next, &donor, 4).await;
+    donor.unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::cluster::Cluster;
 use crate::mariadb;
 use crate::proxy::{Fault, Proxy};
-use crate::rig::{Donor, fails, recipient, succeeds, tool, word, words};
+use crate::rig::{Donor, fails, recipient, starts_no_server, succeeds, tool, word, words};
 
 /// MiB of rows; MySQL's own tables and undo logs come on top.
 const MIB: u64 = 24;
@@ -36,6 +36,7 @@ async fn a_donor_that_dies_anywhere_in_the_stream_leaves_nothing_and_the_next_at
         donor.unharmed().await;
         donor.start().await;
     }
+    starts_no_server(&cluster, &mut to).await;
     succeeds(&mut to, revision + 1, donor.action("last", donor.port())).await;
     donor.unharmed().await;
 }
@@ -59,6 +60,7 @@ async fn all_bytes_without_a_verdict_are_no_copy() {
     word(&done).await;
     donor.kill();
     fails(&to, 1, "without a verdict").await;
+    starts_no_server(&cluster, &mut to).await;
     donor.instance.path = None;
     donor.start().await;
     succeeds(&mut to, 2, donor.action("second", donor.port())).await;
@@ -110,6 +112,7 @@ async fn a_network_that_damages_cuts_or_stalls_leaves_nothing_and_a_slow_one_is_
         fails(&to, revision, expected).await;
         donor.unharmed().await;
     }
+    starts_no_server(&cluster, &mut to).await;
     let slow = Proxy::new(donor.port(), Fault::Slow(16 << 20)).await;
     succeeds(&mut to, revision + 1, donor.action("slow", slow.port)).await;
     donor.unharmed().await;
@@ -184,6 +187,7 @@ async fn without_room_nothing_is_sent_and_when_it_runs_out_nothing_is_left() {
     fails(&large, 1, "").await;
     donor.unharmed().await;
     std::fs::remove_file(other).unwrap();
+    starts_no_server(&cluster, &mut large).await;
     succeeds(&mut large, 2, donor.action("second", donor.port())).await;
     donor.unharmed().await;
 }

@@ -13,6 +13,7 @@ mod cluster;
 mod instance;
 mod limits;
 mod mariadb;
+mod meddler;
 #[path = "../real/pki.rs"]
 #[allow(dead_code)]
 mod pki;
@@ -22,5 +23,6 @@ mod rig;
 mod bench;
 mod copies;
 mod crashes;
+mod damage;
 mod faults;
 mod refusals;

@@ -37,10 +37,16 @@ impl Server {
     /// Starts on an instance's data directory, which must be there.
     pub(crate) async fn start(cluster: &Cluster, instance: &Instance<'_>) -> Server {
         let data = instance.volume().join("data");
-        Server::on(cluster, &data, &instance.run_directory(), instance.ordinal).await
+        Server::on(cluster, &data, &instance.run_directory(), instance.ordinal, &[]).await
     }
 
-    async fn on(cluster: &Cluster, data: &Path, run: &Path, ordinal: u32) -> Server {
+    /// Likewise, but whoever asks it for its version hears this one.
+    pub(crate) async fn of_version(cluster: &Cluster, instance: &Instance<'_>, version: &str) -> Server {
+        let (data, run) = (instance.volume().join("data"), instance.run_directory());
+        Server::on(cluster, &data, &run, instance.ordinal, &[format!("--version={version}")]).await
+    }
+
+    async fn on(cluster: &Cluster, data: &Path, run: &Path, ordinal: u32, more: &[String]) -> Server {
         let (port, socket) = (free_port(), run.join("mysql.sock"));
         let log = fs::File::options().create(true).append(true).open(run.join("mariadb.log")).unwrap();
         let child = chroot(cluster, "/usr/sbin/mariadbd")
@@ -54,6 +60,7 @@ impl Server {
             ])
             .args(["--bind-address=127.0.0.1", "--log-bin=binlog", "--innodb-buffer-pool-size=64M"])
             .args(["--pid-file=/dev/null", "--innodb-log-file-size=32M", "--max-allowed-packet=64M"])
+            .args(more)
             .stderr(log)
             .spawn()
             .unwrap();
@@ -89,6 +96,12 @@ impl Server {
     /// Of every table that the tests have.
     pub(crate) async fn checksums(&self) -> Vec<(String, u64)> {
         self.client().await.query("CHECKSUM TABLE d.t, d.w EXTENDED").await.unwrap()
+    }
+
+    /// Ends it as the kernel would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Stops it cleanly.
@@ -199,7 +212,7 @@ async fn make_template(cluster: &Cluster, target: &Path, mib: u64) {
         .output()
         .unwrap();
     assert!(installed.status.success(), "{installed:?}");
-    let server = Server::on(cluster, target, &run, 0).await;
+    let server = Server::on(cluster, target, &run, 0, &[]).await;
     for statement in [
         "SET GLOBAL innodb_flush_log_at_trx_commit = 2",
         &format!("CREATE USER mainstay_backup@localhost IDENTIFIED BY '{PASSWORD}'"),

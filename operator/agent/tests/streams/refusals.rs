@@ -41,13 +41,9 @@ async fn whoever_is_no_instance_of_this_cluster_gets_nothing() {
         ("stranger", &stranger.instance.certificate, &stranger.instance.key),
         ("operator", certificate, key),
     ];
-    for (ordinal, (name, certificate, key)) in (1..).zip(table) {
-        cluster.mount(
-            &format!("tls-{name}"),
-            &[("ca.crt", &cluster.pki.authority), ("tls.crt", certificate), ("tls.key", key)],
-        );
+    for (name, certificate, key) in table {
         let answer = ask(&cluster, &donor, Some((certificate, key))).await;
-        assert!(answer.is_none(), "{name} ({ordinal}): {answer:?}");
+        assert!(answer.is_none(), "{name}: {answer:?}");
     }
     assert!(ask(&cluster, &donor, None).await.is_none(), "no certificate");
     let Pair { certificate, key } = &cluster.pki.instance;

@@ -194,6 +194,14 @@ pub(crate) async fn no_server_starts(cluster: &Cluster, recipient: &mut Instance
     recipient.path = None;
 }
 
+/// After a failed attempt: a server is started on nothing of it. The recipient waits for its order again.
+pub(crate) async fn starts_no_server(cluster: &Cluster, recipient: &mut Instance<'_>) {
+    recipient.stop();
+    no_server_starts(cluster, recipient).await;
+    recipient.start("receive");
+    recipient.report("it waits", |report| report.task.is_none()).await;
+}
+
 /// A program of this name, in a directory of its own that is to be searched first.
 pub(crate) fn tool(cluster: &Cluster, directory: &str, name: &str, script: &str) -> String {
     let directory = cluster.directory.join(directory);

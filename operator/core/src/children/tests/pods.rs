@@ -325,7 +325,7 @@ fn with_the_copy_tool_a_pod_receives_before_it_prepares_and_gives_beside_its_ser
     assert_eq!(names(&pod.containers), ["mysql", "donor"]);
     for container in containers(&pod).into_iter().filter(|c| ["receive", "donor"].contains(&c.name.as_str()))
     {
-        assert_eq!(container.image.as_deref(), Some("docker.io/percona/percona-xtrabackup:8.4"));
+        assert_eq!(container.image.as_deref(), Some("percona/percona-xtrabackup:8.4"));
         let command = container.command.as_ref().unwrap();
         assert_eq!(command, &[paths::AGENT.to_owned(), container.name.clone()]);
         assert_eq!(container.security_context.as_ref().unwrap().read_only_root_filesystem, Some(true));

@@ -1,0 +1,33 @@
+//! The agent in each MySQL pod: sees to the data directory, runs mysqld, carries out the operator's orders.
+
+mod commands;
+mod context;
+mod credentials;
+mod desk;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod http;
+mod install;
+mod lag;
+mod monitor;
+mod mounts;
+mod mysqld;
+mod orders;
+mod prepare;
+mod reaper;
+mod report;
+mod serve;
+mod settings;
+mod shutdown;
+mod sql;
+mod start;
+mod stream;
+mod supervise;
+mod tasks;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod volume;
+
+pub use commands::main;
