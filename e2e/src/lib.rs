@@ -19,6 +19,7 @@ mod diagnose;
 pub mod exec;
 pub mod faults;
 pub mod figures;
+pub mod held;
 pub mod load;
 pub mod operator;
 pub mod rollout;
