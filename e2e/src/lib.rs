@@ -21,6 +21,7 @@ pub mod faults;
 pub mod figures;
 pub mod held;
 pub mod load;
+pub mod moments;
 pub mod operator;
 pub mod rollout;
 pub mod scope;
