@@ -144,19 +144,26 @@ impl<'a> Database<'a> {
         Ok(())
     }
 
-    /// Asks for this instance to lead, and waits until it does and all are Healthy.
+    /// Asks for this instance to lead, waits until it does and all are Healthy, and takes the request back, so that the
+    /// same can be asked for again.
     ///
     /// # Errors
     /// If that does not come.
     pub async fn hand_over_to(&self, ordinal: u32) -> Result<()> {
         let pod = self.names.pod(ordinal);
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: pod}}}));
-        let replicas =
-            self.api().patch(&self.names.cluster, &PatchParams::default(), &patch).await?.spec.replicas;
+        let ask = async |whom: Option<&str>| {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: whom}}}));
+            self.api().patch(&self.names.cluster, &PatchParams::default(), &patch).await
+        };
+        let replicas = ask(Some(&pod)).await?.spec.replicas;
         let what = format!("{pod} to lead");
         self.until(&what, wait::LONG, |s| is_healthy(s, replicas) && s.primary.as_ref() == Some(&pod))
             .await?;
-        Ok(())
+        ask(None).await?;
+        let forgotten = |status: &MySQLClusterStatus| {
+            status.replication.as_ref().is_some_and(|record| record.answered_request.is_none())
+        };
+        self.until("the request to be forgotten", wait::SHORT, forgotten).await.map(drop)
     }
 
     /// Deletes it and waits until it and its pods are gone.

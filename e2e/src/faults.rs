@@ -170,24 +170,33 @@ impl Nodes {
     /// # Errors
     /// If there is no such process.
     pub fn kill_in_pod(node: &str, pod_uid: &str, name: &str) -> Result<()> {
-        let processes = processes(node, pod_uid, name)?;
-        ensure!(!processes.is_empty(), "pod {pod_uid} on {node} has no process {name}");
-        let processes: Vec<&str> = processes.iter().map(String::as_str).collect();
-        on_node(node, r#"kill -KILL "$@""#, &processes).map(drop)
+        ensure!(kill_processes(node, pod_uid, name)? > 0, "pod {pod_uid} on {node} has no process {name}");
+        Ok(())
     }
 }
+
+/// As [`Nodes::kill_in_pod`], but it is no error if there is no such process. Returns how many there were.
+///
+/// # Errors
+/// If the node is out of reach.
+pub(crate) fn kill_processes(node: &str, pod_uid: &str, name: &str) -> Result<usize> {
+    // In one go: what is to be killed in the middle of something does not wait.
+    let kill = format!(r#"found=$({FIND}); [[ -z $found ]] || kill -KILL $found; wc -w <<<"$found""#);
+    Ok(on_node(node, &kill, &[pod_uid, name])?.trim().parse()?)
+}
+
+/// Prints a pod's processes. The kernel keeps 15 characters of a name; systemd writes the UID's dashes as underscores.
+const FIND: &str = r#"
+    for process in $(pgrep -x "${2:0:15}"); do
+      if tr _ - <"/proc/$process/cgroup" | grep -qF "$1"; then echo "$process"; fi
+    done"#;
 
 /// The processes of a pod whose program is called `name`, by their ids on the node.
 ///
 /// # Errors
 /// If the node is out of reach.
 pub fn processes(node: &str, pod_uid: &str, name: &str) -> Result<Vec<String>> {
-    // The kernel keeps 15 characters of a name; systemd writes the UID's dashes as underscores.
-    let find = r#"
-        for process in $(pgrep -x "${2:0:15}"); do
-          if tr _ - <"/proc/$process/cgroup" | grep -qF "$1"; then echo "$process"; fi
-        done"#;
-    let found = on_node(node, find, &[pod_uid, name])?;
+    let found = on_node(node, FIND, &[pod_uid, name])?;
     Ok(found.lines().map(str::to_owned).collect())
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::{Env, program, root, script};
 use crate::exec::here;
-use crate::faults::{Nodes, processes};
+use crate::faults::kill_processes;
 use crate::wait;
 
 /// The namespace of the operator.
@@ -180,18 +181,20 @@ pub async fn kill(env: &Env) -> Result<usize> {
 }
 
 async fn kill_running(env: &Env) -> Result<usize> {
-    let api: Api<Pod> = Api::namespaced(env.client.clone(), NAMESPACE);
-    let mut killed = 0;
-    for pod in pods(&env.client).await? {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        if let (true, Some(node), Some(uid)) = (env.local, node, pod.metadata.uid.as_deref()) {
-            if processes(node, uid, PROCESS)?.is_empty() {
-                continue;
-            }
-            Nodes::kill_in_pod(node, uid, PROCESS)?;
+    let pods = pods(&env.client).await?;
+    let killed = try_join_all(pods.iter().map(|pod| kill_one(env, pod))).await?;
+    Ok(killed.into_iter().filter(|killed| *killed).count())
+}
+
+async fn kill_one(env: &Env, pod: &Pod) -> Result<bool> {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    if let (true, Some(node), Some(uid)) = (env.local, node, pod.metadata.uid.clone()) {
+        let kill = move || kill_processes(&node, &uid, PROCESS);
+        if tokio::task::spawn_blocking(kill).await?? == 0 {
+            return Ok(false);
         }
-        api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
-        killed += 1;
     }
-    Ok(killed)
+    let api: Api<Pod> = Api::namespaced(env.client.clone(), NAMESPACE);
+    api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+    Ok(true)
 }

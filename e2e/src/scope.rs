@@ -14,7 +14,7 @@ use mainstay_crd::MySQLCluster;
 use serde_json::json;
 
 use crate::cluster::Env;
-use crate::{diagnose, static_volumes, wait};
+use crate::{diagnose, held, static_volumes, wait};
 
 /// Label of tests' namespaces: the test's name.
 const LABEL: &str = "mainstay.dev/e2e";
@@ -183,6 +183,7 @@ impl Remains {
     async fn remove(&self) -> Result<()> {
         let all = ListParams::default();
         let at_once = DeleteParams::background();
+        held::let_go_of_all(&self.client, &self.namespace).await?;
         self.remove_clusters().await?;
         self.api::<StatefulSet>().delete_collection(&at_once, &all).await?;
         self.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(1), &all).await?;

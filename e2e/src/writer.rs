@@ -81,17 +81,26 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Stops writing.
+    ///
+    /// # Errors
+    /// If it does not stop.
+    pub async fn stop(&self) -> Result<()> {
+        self.tool.exec(&["touch", "/work/stop"]).await?;
+        wait::poll("the writer to stop", wait::SHORT, || async {
+            self.tool.exec(&["test", "-e", "/work/stopped"]).await.map(Some)
+        })
+        .await
+        .map(drop)
+    }
+
     /// Stops writing, and proves that each acknowledged row is on every instance that status calls Ready, none
     /// twice, and that these instances have executed the same transactions.
     ///
     /// # Errors
     /// If that is not so.
     pub async fn verify(self) -> Result<Ledger> {
-        self.tool.exec(&["touch", "/work/stop"]).await?;
-        wait::poll("the writer to stop", wait::SHORT, || async {
-            self.tool.exec(&["test", "-e", "/work/stopped"]).await.map(Some)
-        })
-        .await?;
+        self.stop().await?;
         let ledger = self.ledger().await?;
         let acknowledged: BTreeSet<u64> = ledger.acks.iter().map(|ack| ack.id).collect();
         ensure!(acknowledged.len() == ledger.acks.len(), "the ledger names an id twice");

@@ -1,14 +1,18 @@
-//! `whenScaled: Snapshot`: what leaves is copied before its claim goes, or stays where it can't be copied.
+//! `Snapshot`: what leaves, or what a deleted cluster's primary had, is copied before its claim goes, or stays where it
+//! can't be copied.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use futures::{StreamExt, try_join};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_crd::names::{ANNOTATION_SNAPSHOT, LABEL_CLUSTER};
+use mainstay_crd::names::{ANNOTATION_SNAPSHOT, FINALIZER_RETENTION, LABEL_CLUSTER, LABEL_CLUSTER_ID};
 use mainstay_e2e::database::{Database, condition, is_healthy};
 use mainstay_e2e::scope::{self, Failed, Scope};
-use mainstay_e2e::{load, note, shell, wait};
+use mainstay_e2e::{held, load, note, shell, table, wait};
 use serde_json::{Value, json};
 
 /// Rows that are written before the instance leaves.
@@ -74,6 +78,90 @@ async fn a_cluster_without_snapshots() -> Result<(), Failed> {
         refused(&database, Reason::NoSnapshotApi).await
     })
     .await
+}
+
+/// Importance 1 (I5): a deleted cluster's claims go only once its primary's snapshot is ready, the object only once they
+/// are gone; and a cluster of the same name that begins with the snapshot has every row.
+#[tokio::test]
+async fn a_snapshot_before_the_cluster_goes() -> Result<(), Failed> {
+    scope::run("a_snapshot_before_the_cluster_goes", wait::LONG * 4, async |scope| {
+        if !scope.env.addon("csi").await? {
+            return Ok(());
+        }
+        let database = scope.database("reel");
+        let class = json!({"class": "csi", "size": "1Gi"});
+        let mut storage = class.clone();
+        storage["retention"] = json!({"whenDeleted": {"policy": "Snapshot"}});
+        database.create(2, json!({"storage": storage})).await?;
+        database.healthy(2, wait::LONG).await?;
+        let primary = database.primary().await?;
+        let before = table::identity(&database, primary).await?;
+        load::rows(&mut database.sql(primary).await?, ROWS).await?;
+        let replica = (primary + 1) % 2;
+        let (claims, primarys) = (scope.api::<PersistentVolumeClaim>(), database.names.claim(primary));
+        held::hold(&claims, &database.names.claim(replica)).await?;
+
+        let deleted = async {
+            database.api().delete(&database.names.cluster, &DeleteParams::default()).await?;
+            wait::gone(&claims, &primarys, None, wait::LONG).await
+        };
+        let (copy, ()) = try_join!(first_to_go(scope, &primarys), deleted)?;
+        note!("{copy} was ready before a claim went");
+        let left = database.get().await.context("the object went before the last of its claims")?;
+        ensure!(
+            left.finalizers().iter().any(|finalizer| finalizer == FINALIZER_RETENTION),
+            "nothing keeps the object until its claims are gone: {:?}",
+            left.finalizers()
+        );
+        held::let_go(&claims, &database.names.claim(replica)).await?;
+        wait::gone(&database.api(), &database.names.cluster, None, wait::LONG).await?;
+        let left = claims.list(&ListParams::default()).await?.items;
+        ensure!(left.is_empty(), "claims outlived the object: {left:?}");
+
+        let mine = ListParams::default().labels(&format!("{LABEL_CLUSTER}={}", database.names.cluster));
+        let copies = shell::snapshots(scope).list(&mine).await?.items;
+        ensure!(copies.len() == 1 && copies[0].name_any() == copy, "there are other snapshots: {copies:?}");
+        let id = copies[0].labels().get(LABEL_CLUSTER_ID).context("the snapshot does not say whose it is")?;
+        let mut of_copy = shell::copy_of("csi", &copy);
+        of_copy["resources"] = json!({"requests": {"storage": "1Gi"}});
+        shell::claim(scope, &primarys, of_copy).await?;
+        database.create(i32::try_from(primary)? + 1, json!({"storage": class, "adopt": id})).await?;
+        database.healthy(i32::try_from(primary)? + 1, wait::LONG).await?;
+        ensure!(database.primary().await? == primary, "another instance leads");
+        load::check_rows(&mut database.sql(primary).await?, ROWS).await?;
+        let after = table::identity(&database, primary).await?;
+        ensure!(
+            after.server_uuid == before.server_uuid && after.volume != before.volume,
+            "{before:?}, {after:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the first of a cluster's claims is being deleted, and returns the snapshot of its primary's that is ready
+/// by then.
+async fn first_to_go(scope: &Scope, primarys: &str) -> Result<String> {
+    let mut events =
+        watcher(scope.api::<PersistentVolumeClaim>(), watcher::Config::default()).default_backoff().boxed();
+    let going = async {
+        while let Some(event) = events.next().await {
+            if let Ok(Event::Apply(claim) | Event::InitApply(claim) | Event::Delete(claim)) = event
+                && claim.metadata.deletion_timestamp.is_some()
+            {
+                return Ok(claim);
+            }
+        }
+        bail!("the watch of the claims ended")
+    };
+    let claim: PersistentVolumeClaim =
+        tokio::time::timeout(wait::LONG, going).await.context("no claim went")??;
+    let copies = shell::snapshots(scope).list(&ListParams::default()).await?.items;
+    let copy =
+        copies.iter().find(|copy| copy.data["spec"]["source"]["persistentVolumeClaimName"] == primarys);
+    let copy = copy.with_context(|| format!("{} goes, and {primarys} was not copied", claim.name_any()))?;
+    ensure!(copy.data["status"]["readyToUse"] == true, "{} goes before {copy:?} is ready", claim.name_any());
+    Ok(copy.name_any())
 }
 
 /// Scales down, sees the claim kept and the reason given, and that keeping it as asked is the way out.

@@ -2,7 +2,9 @@
 //! real control plane. Every case says what it must name, and goes away once it is mended.
 
 mod bound;
+mod disks;
 mod pending;
+mod silent;
 mod used;
 
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use mainstay_crd::MySQLClusterStatus;
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_e2e::database::Database;
+use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::static_volumes::{Place, StaticVolumes};
 use mainstay_e2e::{note, wait};
@@ -22,6 +25,8 @@ use serde_json::{Value, json};
 
 /// An image that nobody has: the volumes are bound and mounted, and no server is started.
 const ABSENT: &str = "localhost:1/absent:9.7";
+/// Rows that are written where a server runs.
+const ROWS: u32 = 1000;
 
 /// Importance 1: each reason names the thing and what to do, and goes away once that is done.
 #[tokio::test]
@@ -39,6 +44,34 @@ async fn reasons_of_volumes_with_data() -> Result<(), Failed> {
     scope::run("reasons_with_data", wait::LONG * 3, async |scope| {
         let Some(bench) = Bench::of(scope).await? else { return Ok(()) };
         bench.all(used::cases()).await
+    })
+    .await
+}
+
+/// Importance 1: the same of disks that are attached to one node at a time, and have a size.
+#[tokio::test]
+async fn reasons_of_disks() -> Result<(), Failed> {
+    scope::run("reasons_of_disks", wait::LONG * 4, async |scope| {
+        let Some(bench) = Bench::of(scope).await? else { return Ok(()) };
+        if !scope.env.addon("csi").await? {
+            return Ok(());
+        }
+        bench.all(disks::cases()).await
+    })
+    .await
+}
+
+/// Importance 1: a node that stalls is suspected before Kubernetes calls it lost; nothing is done to what runs on it,
+/// and once it is back nothing is wrong.
+#[tokio::test]
+async fn reasons_of_a_silent_node() -> Result<(), Failed> {
+    scope::run("reasons_of_a_silent_node", wait::LONG * 4, async |scope| {
+        let Some(bench) = Bench::of(scope).await? else { return Ok(()) };
+        let Some(nodes) = Nodes::of(&scope.env) else { return Ok(()) };
+        if !scope.env.addon("csi").await? {
+            return Ok(());
+        }
+        silent::play(&bench, nodes).await
     })
     .await
 }
@@ -88,19 +121,19 @@ impl<'a> Bench<'a> {
         let mut wrong = Vec::new();
         for (name, outcome) in outcomes {
             match outcome {
-                Ok(rows) => rows.iter().for_each(|row| {
-                    note!(
-                        "{name:<12} {:<18} {:>5.1} s  {}",
-                        row.reason.as_str(),
-                        row.told.as_secs_f64(),
-                        row.message
-                    );
-                }),
+                Ok(rows) => rows.iter().for_each(|row| row.show(name)),
                 Err(error) => wrong.push(format!("{name}: {error:#}")),
             }
         }
         ensure!(wrong.is_empty(), "{} cases went wrong:\n{}", wrong.len(), wrong.join("\n"));
         Ok(())
+    }
+}
+
+impl Row {
+    fn show(&self, name: &str) {
+        let (reason, told) = (self.reason.as_str(), self.told.as_secs_f64());
+        note!("{name:<12} {reason:<18} {told:>5.1} s  {}", self.message);
     }
 }
 

@@ -13,10 +13,7 @@ use mainstay_e2e::table::Identity;
 use mainstay_e2e::{load, table, wait};
 use serde_json::{Value, json};
 
-use super::{Case, Patient, Row};
-
-/// Rows that are written.
-const ROWS: u32 = 1000;
+use super::{Case, Patient, ROWS, Row};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -94,18 +91,24 @@ impl Patient<'_> {
         spec["hostPath"] = json!({"path": path, "type": "Directory"});
         let volume = self.volume("it", "hand", spec).await?;
         self.database.create(1, json!({"storage": {"size": "1Gi", "class": class}})).await?;
-        self.database.healthy(1, wait::LONG).await?;
-        load::rows(&mut self.database.sql(0).await?, ROWS).await?;
+        let before = self.with_rows().await?;
         let volumes: Api<PersistentVolume> = Api::all(self.bench.scope.client());
         wait::object(&volumes, &volume, "the volume to be marked", wait::SHORT, |volume| {
             volume.labels().contains_key(LABEL_ORDINAL)
         })
         .await?;
-        Ok((volume, table::identity(&self.database, 0).await?))
+        Ok((volume, before))
+    }
+
+    /// Who its instance is once it is Healthy, and has rows.
+    pub(super) async fn with_rows(&self) -> Result<Identity> {
+        self.database.healthy(1, wait::LONG).await?;
+        load::rows(&mut self.database.sql(0).await?, ROWS).await?;
+        table::identity(&self.database, 0).await
     }
 
     /// It serves again, on the same volume, with all rows.
-    async fn same(&self, before: &Identity) -> Result<()> {
+    pub(super) async fn same(&self, before: &Identity) -> Result<()> {
         self.mended().await?;
         self.database.healthy(1, wait::LONG).await?;
         let now = table::identity(&self.database, 0).await?;

@@ -1,10 +1,10 @@
 //! The record's primary: it leads, or it is said why it can't.
 
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::{Action, Directory, GrantedRole};
+use mainstay_proto::{Action, Directory, GrantedRole, Report};
 
 use super::view::{Seen, View};
-use super::{Decision, send};
+use super::{Decision, rebuild, send};
 
 /// The record must not be older than what the instances know: it would promote by what is no longer true.
 pub(super) fn record_is_current(view: &View<'_>) -> Option<Decision> {
@@ -60,11 +60,32 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     if current && !state.super_read_only && !state.unconfirmed {
         return None;
     }
+    if let Some(blocked) = set_back(view, primary, report).filter(|_| current && state.super_read_only) {
+        return Some(blocked);
+    }
     let action = Action::Lead { alone };
     if report.busy() {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name} is being made to lead")));
     }
     Some(send(view, report, action, format!("the record names {name} as primary")))
+}
+
+/// A primary that restarted lacks what it was the first to commit and another holds: its volume was set back to a time
+/// that the ledger, which moves on in steps, does not tell. To lead it would give the same numbers to other transactions,
+/// and those that it lacks may have been acknowledged. Asked before it leads again; one that was stood down by an order
+/// may commit still when its variable says that it is read-only.
+fn set_back(view: &View<'_>, primary: u32, report: &Report) -> Option<Decision> {
+    let (other, own) = rebuild::ahead_of(view, primary, report)?;
+    let (name, other) = (view.names.pod(primary), view.names.pod(other));
+    Some(Decision::Blocked(
+        Reason::RolledBack,
+        format!(
+            "{name} is the primary, but its volume was set back: {other} holds transactions of it that it lacks itself \
+             ({own}). Put back the volume that left and delete the pod {name}; or, to lead with what {other} holds, \
+             delete the object (claims are kept) and the claim {}, and create the object again",
+            view.names.claim(primary)
+        ),
+    ))
 }
 
 fn lost(name: &str, directory: &Directory) -> Option<Decision> {

@@ -93,13 +93,8 @@ fn granted_lead(report: &Report) -> Option<Fence> {
 /// they are on its source's disk (`sync_binlog=1`), so its volume was set back. One that is writable may just not have
 /// reported them yet.
 fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
-    let state = elected.report.serving().filter(|state| state.super_read_only)?;
-    let lacking = |other: &Kept<'_>| {
-        let lacks = other.held.subtract(&elected.held);
-        let own = lacks.subtract(&lacks.foreign_to(&state.server_uuid));
-        (!own.is_empty()).then_some(own)
-    };
-    let (other, own) = kept.iter().find_map(|other| Some((other.ordinal, lacking(other)?)))?;
+    elected.report.serving().filter(|state| state.super_read_only)?;
+    let (other, own) = kept.iter().find_map(|other| Some((other.ordinal, lacking(elected, other)?)))?;
     let (name, other) = (view.names.pod(elected.ordinal), view.names.pod(other));
     Some(Decision::Blocked(
         Reason::RolledBack,
@@ -109,6 +104,22 @@ fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<De
              whose data is not to be used: they are cloned from the others then"
         ),
     ))
+}
+
+/// What an instance was the first to commit, no longer has, and another one holds.
+fn lacking(one: &Kept<'_>, other: &Kept<'_>) -> Option<GtidSet> {
+    let uuid = &one.report.serving()?.server_uuid;
+    let lacks = other.held.subtract(&one.held);
+    let own = lacks.subtract(&lacks.foreign_to(uuid));
+    (!own.is_empty()).then_some(own)
+}
+
+/// Which instance holds transactions that `ordinal` was the first to commit and no longer has, and which they are.
+pub(super) fn ahead_of(view: &View<'_>, ordinal: u32, report: &Report) -> Option<(u32, GtidSet)> {
+    let one = look(ordinal, report)?;
+    let others = view.o.instances.keys().filter(|&&i| i != ordinal && view.distrusted(i).is_none());
+    let mut others = others.filter_map(|&i| look(i, view.live(i)?));
+    others.find_map(|other| Some((other.ordinal, lacking(&one, &other)?)))
 }
 
 fn distrusted(view: &View<'_>, ordinal: u32) -> Option<Decision> {

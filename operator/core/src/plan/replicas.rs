@@ -284,16 +284,31 @@ impl Misfit {
                 format!("the primary no longer keeps the binary logs of {set}, which it lacks")
             }
         };
-        match (aside::allowed(view, ordinal, self), self) {
-            (Ok(_), _) => format!("{what}; its volume is set aside and it is cloned anew"),
-            (Err(_), Misfit::Errant(_)) => format!(
+        let lost_by = match self {
+            Misfit::Errant(set) => lost_by_primary(view, set),
+            Misfit::Purged(_) => None,
+        };
+        match (aside::allowed(view, ordinal, self), self, lost_by) {
+            (Ok(_), ..) => format!("{what}; its volume is set aside and it is cloned anew"),
+            (Err(_), Misfit::Errant(_), Some(primary)) => format!(
+                "{what}, though it was the first to commit them: the volume of {primary} was set back, and this is what \
+                 it lost. It stays out; keep its claim"
+            ),
+            (Err(_), Misfit::Errant(_), None) => format!(
                 "{what}; it stays out. Delete its claim and its pod to have it cloned anew; they are lost then"
             ),
-            (Err(why), Misfit::Purged(_)) => {
+            (Err(why), Misfit::Purged(_), _) => {
                 format!("{what}; delete its claim and its pod to have it cloned anew ({why})")
             }
         }
     }
+}
+
+/// The primary, if it was the first to commit some of this, which it lacks.
+fn lost_by_primary(view: &View<'_>, lacks: &GtidSet) -> Option<String> {
+    let primary = view.primary()?;
+    let uuid = &view.live(primary)?.serving()?.server_uuid;
+    (!lacks.subtract(&lacks.foreign_to(uuid)).is_empty()).then(|| view.names.pod(primary))
 }
 
 /// Why a replica that does not follow yet may not: asked before it is told to, when its set stands still.

@@ -10,6 +10,7 @@ mod nodes;
 mod pending;
 mod retention;
 mod returning;
+mod set_back;
 mod storage;
 mod switchover;
 mod table;
