@@ -2,14 +2,16 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what this is for")]
 
-use std::time::Duration;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mainstay_proto::Action;
 
 use crate::cluster::Cluster;
 use crate::limits::{MIB, commits, mib, tell, tell_latency, uncache};
-use crate::mariadb;
+use crate::mariadb::{self, chroot};
 use crate::rig::{Donor, memory, recipient};
 
 /// MiB a second of the copies with a rate limit.
@@ -23,7 +25,10 @@ async fn bench() {
     let cluster = Cluster::in_root(mariadb::root());
     let donor = Donor::new(&cluster, mib()).await;
     let data = donor.instance.volume().join("data");
-    tell(&data).await;
+    let bytes = tell(&data).await;
+    uncache(&data);
+    let alone = tools_alone(&cluster, &donor).as_secs_f64();
+    println!("limit: the tools alone, through a pipe      {:7.0} MiB/s", bytes / MIB / alone);
     tell_latency(
         "commits at the donor, no copy",
         commits(donor.server.client().await, async { tokio::time::sleep(CALM).await }).await,
@@ -35,6 +40,32 @@ async fn bench() {
         copy(&cluster, &donor, ordinal, name, compress, limit).await;
         let _ = std::fs::remove_dir_all(cluster.directory.join(format!("volume-{ordinal}")));
     }
+}
+
+/// The donor's tool with its output in the recipient's, and nothing between: what two cores make of the work that is
+/// theirs.
+fn tools_alone(cluster: &Cluster, donor: &Donor<'_>) -> Duration {
+    let run = donor.instance.run_directory();
+    let to = cluster.instance(3).volume();
+    let inside = |option: &str, path: &Path| format!("{option}={}", cluster.inside(path));
+    let began = Instant::now();
+    let mut gives = chroot(cluster, "/usr/bin/mariadb-backup")
+        .arg(inside("--defaults-file", &run.join("backup.cnf")))
+        .args(["--backup", "--stream=xbstream", "--parallel=2", "--target-dir=/tmp"])
+        .arg(inside("--datadir", &donor.instance.volume().join("data")))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut takes = chroot(cluster, "/usr/bin/mbstream")
+        .args(["-x", "--parallel=2", &inside("--directory", &to)])
+        .stdin(gives.stdout.take().unwrap())
+        .spawn()
+        .unwrap();
+    assert!(gives.wait().unwrap().success() && takes.wait().unwrap().success());
+    let took = began.elapsed();
+    std::fs::remove_dir_all(to).unwrap();
+    took
 }
 
 /// One copy: how fast, in how much memory, and what the donor's clients feel.
@@ -59,6 +90,8 @@ async fn copy(
         other => other,
     };
     let mut peaks = (0, 0);
+    let before = processor_seconds(donor.pid());
+    let mut spent = 0.0;
     to.order(1, 1, action).await;
     let latencies = commits(donor.server.client().await, async {
         while let Some(child) = &mut to.agent {
@@ -66,6 +99,7 @@ async fn copy(
             if child.try_wait().unwrap().is_some() {
                 break;
             }
+            spent = processor_seconds(pid).unwrap_or(spent);
             peaks = (peaks.0.max(memory(donor.pid()).unwrap()), peaks.1.max(memory(pid).unwrap_or_default()));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -83,7 +117,17 @@ async fn copy(
         peaks.0 as f64 / MIB,
         peaks.1 as f64 / MIB
     );
+    let given = processor_seconds(donor.pid()).zip(before).map_or(0.0, |(after, before)| after - before);
+    println!("copy, {name:<16} processor of both agents    {given:6.1} {spent:6.1} s");
     tell_latency(&format!("commits at the donor, {name}"), latencies);
+}
+
+/// Seconds of processor time that a process took, without its children's (proc(5), `stat`: utime and stime, in
+/// hundredths on every Linux that Rust runs on).
+fn processor_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
 }
 
 /// Seconds between two lines of an agent's log.

@@ -15,13 +15,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(crate) const MIB: f64 = 1_048_576.0;
 
+/// Between two commits: a client that never paused would take a processor from what is measured.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// MiB of rows; `MAINSTAY_STREAM_MIB` says otherwise.
 pub(crate) fn mib() -> u64 {
     std::env::var("MAINSTAY_STREAM_MIB").map_or(2048, |text| text.parse().expect("a number of MiB"))
 }
 
-/// Prints the limits for a copy of `data`: its tables read, sent, and written beside it.
-pub(crate) async fn tell(data: &Path) {
+/// Prints the limits for a copy of `data`: its tables read, sent, and written beside it. Returns their bytes.
+pub(crate) async fn tell(data: &Path) -> f64 {
     println!("\n{} MiB of rows", mib());
     let (bytes, read) = reading(data);
     println!("limit: reading the donor's files            {:7.0} MiB/s", bytes / MIB / read);
@@ -31,6 +34,7 @@ pub(crate) async fn tell(data: &Path) {
         "limit: writing, until it is on the disk     {:7.0} MiB/s",
         bytes / MIB / writing(&target, bytes)
     );
+    bytes
 }
 
 /// Times commits of one client while something else goes on.
@@ -43,6 +47,7 @@ pub(crate) async fn commits(mut client: Conn, meanwhile: impl Future<Output = ()
             let began = Instant::now();
             client.query_drop("INSERT INTO d.w (b) VALUES ('timed')").await.unwrap();
             times.push(began.elapsed());
+            tokio::time::sleep(PAUSE).await;
         }
         times
     });

@@ -130,7 +130,7 @@ fn temporary(run: &Path) -> PathBuf {
     temporary
 }
 
-fn chroot(cluster: &Cluster, program: &str) -> Command {
+pub(crate) fn chroot(cluster: &Cluster, program: &str) -> Command {
     let mut command = Command::new("chroot");
     command
         .arg(format!("--userspec={USER}:{USER}"))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
     EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Sysctl, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -97,6 +97,12 @@ fn pod_security(blueprint: &Blueprint<'_>) -> PodSecurityContext {
         // Else the kubelet walks all of the data directory before every start.
         fs_group_change_policy: Some("OnRootMismatch".into()),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..Default::default() }),
+        // The administrative port is one that the kernel gives to outgoing connections too, and mysqld does not start
+        // while one of these has it. A safe sysctl since Kubernetes 1.27 ("Using sysctls in a Kubernetes Cluster").
+        sysctls: Some(vec![Sysctl {
+            name: "net.ipv4.ip_local_reserved_ports".into(),
+            value: ports::ADMIN.to_string(),
+        }]),
         ..Default::default()
     }
 }
