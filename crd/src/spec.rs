@@ -177,8 +177,9 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CloneSpec {
-    /// The method.
-    pub method: CloneMethod,
+    /// The method; [`CloneSpec::chosen`] where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<CloneMethod>,
     /// Image with the copy tool, for the method XtraBackup: `xtrabackup` and `xbstream` of the server's own series in
     /// the PATH. If left out, Percona's for the version that `spec.image`'s tag begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,11 +191,20 @@ pub struct CloneSpec {
     pub limits: Option<CloneLimits>,
 }
 
-/// Ways to clone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+impl CloneSpec {
+    /// The method that is asked for, or that follows from the image.
+    pub fn chosen(&self) -> CloneMethod {
+        self.method.unwrap_or(match self.image {
+            Some(_) => CloneMethod::XtraBackup,
+            None => CloneMethod::Plugin,
+        })
+    }
+}
+
+/// How to clone. If left out, XtraBackup where `image` names the tool's, else Plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum CloneMethod {
     /// MySQL's CLONE plugin; needs no second image.
-    #[default]
     Plugin,
     /// A stream of Percona XtraBackup's, from a container beside the donor's server to one in the new replica's pod;
     /// needs the tool's image, and goes back to the plugin where a pod has no such container.
@@ -218,7 +228,7 @@ const XTRABACKUP_IMAGE: &str = "percona/percona-xtrabackup";
 impl MySQLClusterSpec {
     /// The image with the copy tool, if the spec asks for one and it is known.
     pub fn copy_tool_image(&self) -> Option<String> {
-        let clone = self.clone.as_ref().filter(|clone| clone.method == CloneMethod::XtraBackup)?;
+        let clone = self.clone.as_ref().filter(|clone| clone.chosen() == CloneMethod::XtraBackup)?;
         if let Some(image) = &clone.image {
             return Some(image.clone());
         }
@@ -371,6 +381,9 @@ mod tests {
             assert_eq!(tool(json!({"method": "XtraBackup"})).as_deref(), expected, "{image}");
             let own = json!({"method": "XtraBackup", "image": "tool:1"});
             assert_eq!(tool(own).as_deref(), Some("tool:1"), "{image}");
+            assert_eq!(tool(json!({"image": "tool:1"})).as_deref(), Some("tool:1"), "{image}");
+            assert_eq!(tool(json!({"method": "Plugin", "image": "tool:1"})), None, "{image}");
+            assert_eq!(tool(json!({})), None, "{image}");
             assert_eq!(tool(json!({"method": "Plugin"})), None, "{image}");
         }
     }

@@ -197,22 +197,21 @@ fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
             message: "clone.image must be given for the method XtraBackup if the tag of image does not begin with \
                       a version, as in mysql:9.7: the tool must be of the server's series",
             cel: format!(
-                "!has(self.clone) || self.clone.method != 'XtraBackup' || has(self.clone.image) || self.image.{}",
+                "!has(self.clone) || has(self.clone.image) || !({STREAMED}) || self.image.{}",
                 pod::VERSIONED_IMAGE.cel()
             ),
             holds: |spec| {
-                let asked = spec.clone.as_ref().is_some_and(|c| c.method == CloneMethod::XtraBackup);
+                let asked = spec.clone.as_ref().is_some_and(|c| c.chosen() == CloneMethod::XtraBackup);
                 !asked || spec.copy_tool_image().is_some()
             },
         },
         Rule {
             field: "clone",
             message: "clone.compress is for the method XtraBackup: the plugin's clones go as they are",
-            cel: "!has(self.clone) || self.clone.method == 'XtraBackup' || self.clone.compress == 'None'"
-                .into(),
+            cel: format!("!has(self.clone) || self.clone.compress == 'None' || ({STREAMED})"),
             holds: |spec| {
                 spec.clone.as_ref().is_none_or(|c| {
-                    c.method == CloneMethod::XtraBackup || c.compress == CloneCompression::None
+                    c.chosen() == CloneMethod::XtraBackup || c.compress == CloneCompression::None
                 })
             },
         },
@@ -225,6 +224,9 @@ fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
         },
     ]
 }
+
+/// Whether `self.clone` asks for the method XtraBackup: [`crate::spec::CloneSpec::chosen`] in CEL.
+const STREAMED: &str = "has(self.clone.method) ? self.clone.method == 'XtraBackup' : has(self.clone.image)";
 
 /// Schema transform of [`MySQLClusterSpec`].
 pub(crate) fn spec(schema: &mut Schema) {

@@ -102,6 +102,7 @@ pub(super) fn cloning() -> Vec<Case> {
 /// Whether the tool's image follows from the server's.
 fn tool_images() -> Vec<Case> {
     let refused = Refused("clone.image must be given for the method XtraBackup");
+    let plugins = Refused("clone.compress is for the method XtraBackup");
     let case = |image: &str, clone: Value, verdict| Case {
         name: format!("spec.image {image} with spec.clone {clone}"),
         object: object(&json!({"spec": {"image": image, "clone": clone}})),
@@ -119,6 +120,10 @@ fn tool_images() -> Vec<Case> {
         case(&format!("mysql{digest}"), json!({"method": "XtraBackup"}), refused),
         case("mysql:lts", json!({"method": "Plugin"}), Accepted),
         case("mysql:lts", own, Accepted),
+        case("mysql:lts", json!({"image": "registry.example:5000/tool"}), Accepted),
+        case("mysql:lts", json!({"image": "tool:1", "compress": "Zstd"}), Accepted),
+        case("mysql:9.7", json!({"compress": "Zstd"}), plugins),
+        case("mysql:9.7", json!({"method": "Plugin", "image": "tool:1", "compress": "Zstd"}), plugins),
         case("mysql:9.7", json!({"method": "XtraBackup", "compress": "Zstd"}), Accepted),
     ]
 }

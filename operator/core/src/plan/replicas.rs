@@ -170,7 +170,7 @@ pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
 fn copy(view: &View<'_>, report: &Report, operation: &str, donor: u32) -> Action {
     let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
     let spec = view.o.cluster.spec.clone.as_ref();
-    let wanted = spec.is_some_and(|clone| clone.method == CloneMethod::XtraBackup);
+    let wanted = spec.is_some_and(|clone| clone.chosen() == CloneMethod::XtraBackup);
     let endpoint = view.endpoint(donor);
     if !wanted || report.stage != Stage::Receive {
         return Action::Clone { operation, donor: endpoint, max_mib_per_second };
