@@ -9,6 +9,8 @@ TARGET := x86_64-unknown-linux-gnu
 CACHE := $(or $(MAINSTAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mainstay)
 # One test, for `make e2e TEST=name`.
 TEST ?=
+# How many tests without a cluster run at once.
+UNIT_THREADS ?= 5
 # Cases of each random walk, for `make walks`.
 WALKS ?= 20000
 # How long `make fuzz` runs each of its targets, in seconds.
@@ -42,7 +44,8 @@ e2e-ci: setup cluster image
 
 .PHONY: unit
 unit: setup test-tools ## Tests that need no cluster
-	cargo test --workspace --exclude mainstay-e2e
+	@# More at once than there are processors: most of them wait for servers that start and stop.
+	RUST_TEST_THREADS=$(UNIT_THREADS) cargo test --workspace --exclude mainstay-e2e
 	cargo test -p mainstay-e2e --lib --bins
 	charts/test.sh
 
