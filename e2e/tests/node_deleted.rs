@@ -11,6 +11,7 @@ use mainstay_e2e::audit::{self, Audit};
 use mainstay_e2e::database::{Database, message};
 use mainstay_e2e::faults::{Nodes, processes};
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::table::Identity;
 use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{held, note, table, wait};
 use serde_json::json;
@@ -51,18 +52,14 @@ async fn a_deleted_node_lives_on() -> Result<(), Failed> {
             })
             .await?;
         note!("status: {}", message(&database.status().await?, primary));
-        let elsewhere = database.node(primary).await?;
-        ensure!(elsewhere != node, "the new pod is on {node}");
-        let (first, second) = (runs(&node, &old)?, runs(&elsewhere, &new.uid().unwrap_or_default())?);
-        ensure!(first && !second, "servers on one directory: the old one {first}, the new one {second}");
+        only_the_old_one_runs(&database, primary, (&node, &old), &new).await?;
         none_deleted(scope, audit).await?;
 
         cut.end();
         forgotten.end();
         Nodes::ready(scope.client(), &node).await?;
-        back(&database, primary).await?;
+        back(&database, primary, &before).await?;
         ensure!(!runs(&node, &old)?, "the old server runs still");
-        ensure!(table::identity(&database, primary).await? == before, "it came back as another");
         writer.acknowledged(50).await?;
         writer.verify().await?;
         Ok(())
@@ -100,19 +97,15 @@ async fn a_deleted_nodes_disk_is_attached() -> Result<(), Failed> {
         let new = made_anew(&database, primary, &old).await?;
         let said = database.told(ConditionType::StorageReady, Reason::AttachedElsewhere, wait::SHORT).await?;
         ensure!(said.contains(&attached) && said.contains(&node), "{said}");
-        let elsewhere = database.node(primary).await?;
-        ensure!(elsewhere != node, "the new pod is on {node}");
-        let (first, second) = (runs(&node, &old)?, runs(&elsewhere, &new.uid().unwrap_or_default())?);
-        ensure!(first && !second, "servers on one disk: the old one {first}, the new one {second}");
+        only_the_old_one_runs(&database, primary, (&node, &old), &new).await?;
         held::attachment(&scope.client(), &before.volume, &node).await?;
         none_deleted(scope, audit).await?;
 
         cut.end();
         forgotten.end();
         Nodes::ready(scope.client(), &node).await?;
-        back(&database, primary).await?;
+        back(&database, primary, &before).await?;
         ensure!(!runs(&node, &old)?, "the old server runs still");
-        ensure!(table::identity(&database, primary).await? == before, "it came back as another");
         held::attachment(&scope.client(), &before.volume, &database.node(primary).await?).await?;
         writer.acknowledged(50).await?;
         writer.verify().await?;
@@ -205,10 +198,25 @@ async fn made_anew(database: &Database<'_>, ordinal: u32, old: &str) -> Result<P
     .await
 }
 
-/// Once the node hears that its pod is gone it stops it, the lock is free, and the new one serves.
-async fn back(database: &Database<'_>, primary: u32) -> Result<()> {
+/// Once the node hears that its pod is gone it stops it, and the new one serves, as who it was.
+async fn back(database: &Database<'_>, primary: u32, before: &Identity) -> Result<()> {
     database.healthy(2, wait::LONG).await?;
     ensure!(database.primary().await? == primary, "another instance leads");
+    ensure!(table::identity(database, primary).await? == *before, "it came back as another");
+    Ok(())
+}
+
+/// There is a new pod on another node, and no second server.
+async fn only_the_old_one_runs(
+    database: &Database<'_>,
+    primary: u32,
+    (node, old): (&str, &str),
+    new: &Pod,
+) -> Result<()> {
+    let elsewhere = database.node(primary).await?;
+    ensure!(elsewhere != node, "the new pod is on {node}");
+    let (first, second) = (runs(node, old)?, runs(&elsewhere, &new.uid().unwrap_or_default())?);
+    ensure!(first && !second, "servers on one volume: the old one {first}, the new one {second}");
     Ok(())
 }
 

@@ -10,12 +10,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::cluster::Cluster;
 use crate::instance::Instance;
-use crate::limits::{MIB, commits, mib, tell, tell_latency, uncache};
-
-/// How long commits are timed without a clone.
-const CALM: Duration = Duration::from_secs(10);
-/// MiB a second of the clone with a rate limit.
-const LIMIT: u64 = 50;
+use crate::limits::{CALM, LIMIT, MIB, commits, mib, tell, tell_latency, uncache};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints figures"]

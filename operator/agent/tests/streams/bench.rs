@@ -10,14 +10,9 @@ use jiff::Timestamp;
 use mainstay_proto::Action;
 
 use crate::cluster::Cluster;
-use crate::limits::{MIB, commits, mib, tell, tell_latency, uncache};
+use crate::limits::{CALM, LIMIT, MIB, commits, mib, tell, tell_latency, uncache};
 use crate::mariadb::{self, chroot};
 use crate::rig::{Donor, memory, recipient};
-
-/// MiB a second of the copies with a rate limit.
-const LIMIT: u64 = 50;
-/// How long commits are timed without a copy.
-const CALM: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints figures"]

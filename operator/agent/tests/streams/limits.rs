@@ -15,6 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(crate) const MIB: f64 = 1_048_576.0;
 
+/// MiB a second of what has a rate limit.
+pub(crate) const LIMIT: u64 = 50;
+/// How long commits are timed while nothing is copied.
+pub(crate) const CALM: Duration = Duration::from_secs(10);
 /// Between two commits: a client that never paused would take a processor from what is measured.
 const PAUSE: Duration = Duration::from_millis(5);
 
