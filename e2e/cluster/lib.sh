@@ -77,6 +77,17 @@ phase() {
   fi
 }
 
+# ensure_programs NAME...: installs the Debian packages of these names whose program is missing.
+ensure_programs() {
+  local name missing=()
+  for name; do
+    command -v "$name" >/dev/null || missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
 # mirror: the Debian mirror this machine uses, from its own apt sources.
 mirror() {
   local codename
