@@ -86,6 +86,10 @@ bench: setup cluster image ## Print figures; asserts nothing
 bench-clone: setup test-tools ## Print figures of clones by stream and by plugin beside the limits of disk and network; asserts nothing
 	cargo test --release -p mainstay-agent --test streams --test real -- --ignored --nocapture bench
 
+.PHONY: bench-plan
+bench-plan: setup ## Print what one plan costs, for clusters of 3 and 9; asserts nothing about time
+	cargo test --release -p mainstay-core --lib -- --ignored --nocapture bench_of_a_plan
+
 .PHONY: bench-storage
 bench-storage: setup cluster image ## Print figures of lost nodes and kept claims; asserts nothing
 	cargo run --release -p mainstay-e2e --bin bench_storage

@@ -2,6 +2,7 @@
 
 mod agents;
 mod aside;
+mod bench;
 mod clones;
 mod deletion;
 mod life;
