@@ -16,6 +16,8 @@ WALKS ?= 20000
 # How long `make fuzz` runs each of its targets, in seconds.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame information marker
+# The tests without a cluster that are programs of their own: of the rules, of agents on a real mysqld, of streams.
+UNIT_TESTS := rules examples real streams
 # The cluster tests that `make test` runs; `make e2e` runs all.
 CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
 export PATH := $(CACHE)/bin:$(PATH)
@@ -40,13 +42,14 @@ test: setup lint unit e2e-ci ## All set-up, unit and integration tests, most clu
 
 .PHONY: e2e-ci
 e2e-ci: setup cluster image
-	cargo test -p mainstay-e2e $(CI_TESTS:%=--test %) -- --test-threads=1 --nocapture
+	cargo test --workspace $(CI_TESTS:%=--test %) -- --test-threads=1 --nocapture
 
+# The workspace as a whole wherever it can be: for a part of it, Cargo chooses other features, and builds every
+# dependency once more.
 .PHONY: unit
 unit: setup test-tools ## Tests that need no cluster
 	@# More at once than there are processors: most of them wait for servers that start and stop.
-	RUST_TEST_THREADS=$(UNIT_THREADS) cargo test --workspace --exclude mainstay-e2e
-	cargo test -p mainstay-e2e --lib --bins
+	RUST_TEST_THREADS=$(UNIT_THREADS) cargo test --workspace --lib --bins $(UNIT_TESTS:%=--test %)
 	charts/test.sh
 
 .PHONY: walks
@@ -124,7 +127,7 @@ image: build cluster ## Build the image and load it into the local cluster's nod
 
 .PHONY: generate
 generate: ## Write the CRD from the API's types
-	cargo run --quiet -p mainstay-crd --bin crdgen -- --out charts/mainstay-crds/templates/mysqlclusters.yaml
+	cargo run --quiet --bin crdgen -- --out charts/mainstay-crds/templates/mysqlclusters.yaml
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -134,7 +137,7 @@ fmt: ## Format the code
 lint: ## Check formatting, lints and generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cargo run --quiet -p mainstay-crd --bin crdgen -- --check charts/mainstay-crds/templates/mysqlclusters.yaml
+	cargo run --quiet --bin crdgen -- --check charts/mainstay-crds/templates/mysqlclusters.yaml
 
 .PHONY: deny
 deny: ## Check licences, advisories and sources of dependencies (needs cargo-deny)
