@@ -84,7 +84,8 @@ pub struct MySQLClusterSpec {
     /// User and group that all containers run as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
-    /// While true the operator observes and reports, but changes nothing.
+    /// While true the operator observes and reports, but begins nothing. What `status.replication` announces goes on: a
+    /// switchover is ended, and a primary that restarts leads again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// While true, deleting this object tears nothing down: the database serves on, whatever `whenDeleted` says.

@@ -63,8 +63,6 @@ pub enum ClusterPhase {
     Failed,
     /// The recorded primary's data is gone or can't be told: a person must decide.
     Lost,
-    /// Paused by the spec.
-    Offline,
 }
 
 /// Who leads, since when, and which intentions are under way. Written before what it announces is done.

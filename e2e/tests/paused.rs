@@ -1,13 +1,19 @@
 //! `spec.paused`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::ResourceExt;
-use kube::api::DeleteParams;
-use mainstay_e2e::database::Database;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use mainstay_crd::MySQLClusterStatus;
+use mainstay_crd::conditions::ConditionType;
+use mainstay_crd::names::ANNOTATION_SWITCHOVER_TO;
+use mainstay_e2e::database::{Database, condition, is_healthy};
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::wait;
+use mainstay_e2e::writer::Writer;
 use serde_json::json;
 
 /// Importance 2: while paused the operator says so and changes nothing, and then takes up what was missed.
@@ -38,6 +44,52 @@ async fn paused() -> Result<(), Failed> {
             Ok((value == 99).then_some(()))
         })
         .await
+    })
+    .await
+}
+
+/// Importance 1: what was begun is ended while paused, and a primary whose pod is deleted then leads again. Nobody is
+/// called available meanwhile who is not.
+#[tokio::test]
+async fn paused_in_the_middle() -> Result<(), Failed> {
+    scope::run("paused_middle", wait::LONG * 3, async |scope| {
+        let database = scope.database("held");
+        database.start(2).await?;
+        let writer = Writer::start(&database, "held", Duration::from_millis(5)).await?;
+        let next = 1 - database.primary().await?;
+        let pod = database.names.pod(next);
+        let epoch = |status: &MySQLClusterStatus| status.replication.as_ref().map_or(0, |r| r.epoch);
+        let before = epoch(&database.status().await?);
+        let ask = json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: pod}}});
+        database.api().patch(&database.names.cluster, &PatchParams::default(), &Patch::Merge(ask)).await?;
+        let begun = |status: &MySQLClusterStatus| {
+            epoch(status) > before || status.replication.as_ref().is_some_and(|r| r.target.is_some())
+        };
+        database.until("the switchover to be announced", wait::SHORT, begun).await?;
+        database.patch(json!({"paused": true})).await?;
+        database
+            .until("it to lead though paused", wait::LONG, |s| {
+                is_healthy(s, 2) && s.primary.as_ref() == Some(&pod)
+            })
+            .await?;
+        writer.acknowledged(50).await?;
+
+        let uid = database.pod(next).await?.uid().unwrap_or_default();
+        scope.api::<Pod>().delete(&pod, &DeleteParams::default()).await?;
+        let failed = |status: &MySQLClusterStatus| {
+            condition(status, ConditionType::Available).is_some_and(|c| c.status == "False")
+                || status.primary.as_ref() != Some(&pod)
+        };
+        database.until("it to be said that nobody serves writes", wait::SHORT, failed).await?;
+        database.replaced(next, &uid, wait::LONG).await?;
+        database
+            .until("it to lead again though paused", wait::LONG, |s| {
+                is_healthy(s, 2) && s.primary.as_ref() == Some(&pod)
+            })
+            .await?;
+        writer.acknowledged(50).await?;
+        writer.verify().await?;
+        Ok(())
     })
     .await
 }

@@ -1,10 +1,11 @@
 //! What is remembered of a cluster between two reconciliations. All of it can be lost: it saves requests, and no
 //! decision hangs on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
@@ -36,10 +37,32 @@ pub(crate) struct Kept {
     pub(crate) missed: Missed,
     /// Orders that were accepted.
     pub(crate) sent: Sent,
+    /// Since when what the record says is known.
+    pub(crate) first_sights: FirstSights,
     /// The state of the object in which it was told to be malformed.
     pub(crate) malformed: Option<String>,
     /// The state that metrics show.
     pub(crate) shown: Option<ClusterPhase>,
+}
+
+/// When each of some moments was seen first, by a clock that only goes forward.
+#[derive(Debug, Default)]
+pub(crate) struct FirstSights(HashMap<String, Instant>);
+
+impl FirstSights {
+    /// How long each of `moments` is known. Others are forgotten.
+    pub(crate) fn seen_for(
+        &mut self,
+        moments: Vec<String>,
+        now: Instant,
+    ) -> BTreeMap<String, SignedDuration> {
+        let before = std::mem::take(&mut self.0);
+        let first = |moment: &String| before.get(moment).copied().unwrap_or(now);
+        self.0 = moments.into_iter().map(|moment| (first(&moment), moment)).map(|(at, m)| (m, at)).collect();
+        let age =
+            |at: &Instant| SignedDuration::try_from(now.duration_since(*at)).unwrap_or(SignedDuration::MAX);
+        self.0.iter().map(|(moment, at)| (moment.clone(), age(at))).collect()
+    }
 }
 
 impl Memory {
@@ -125,6 +148,23 @@ mod tests {
         assert_eq!(revision(&kept.newest(&cluster("u", "99", 1))), Some(2));
         assert_eq!(revision(&kept.newest(&cluster("u", "101", 3))), Some(3));
         assert!(kept.written.is_none());
+    }
+
+    #[test]
+    fn what_is_known_is_measured_from_its_first_sight_and_anew_by_who_takes_over() {
+        let (mut one, mut other) = (FirstSights::default(), FirstSights::default());
+        let begun = Instant::now();
+        let moments = || vec!["a".to_owned()];
+        assert_eq!(one.seen_for(moments(), begun)["a"], SignedDuration::ZERO);
+        let later = begun + Duration::from_secs(7);
+        assert_eq!(one.seen_for(moments(), later)["a"], SignedDuration::from_secs(7));
+        assert_eq!(other.seen_for(moments(), later)["a"], SignedDuration::ZERO);
+        assert!(one.seen_for(Vec::new(), later).is_empty());
+        assert_eq!(
+            one.seen_for(moments(), later)["a"],
+            SignedDuration::ZERO,
+            "gone and come back, it is new"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use mainstay_core::{Plan, plan};
+use mainstay_core::{Observation, Plan, moments, plan};
 use mainstay_crd::names::Names;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tracing::{trace, warn};
@@ -80,7 +80,9 @@ async fn go_round(
     let context = &scope.context;
     let names = Names::new(&key.namespace, &key.name);
     let cluster = kept.newest(watched);
-    let observation = observe(&cluster, &names, &scope.stores, context);
+    let observed = observe(&cluster, &names, &scope.stores, context);
+    let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
+    let observation = Observation { seen_for, ..observed };
     let plan = plan(&observation);
     trace!(cluster = %key, ?observation, ?plan, "planned");
     let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, kept).await;
@@ -106,7 +108,7 @@ async fn go_round(
 
 /// When to look again if nothing calls before.
 fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
-    let settled = matches!(plan.phase, ClusterPhase::Healthy | ClusterPhase::Offline) && plan.step.is_none();
+    let settled = matches!(plan.phase, ClusterPhase::Healthy) && plan.step.is_none();
     match outcome {
         Outcome::Recorded(_) => Duration::ZERO,
         Outcome::Outdated => OUTDATED,

@@ -7,6 +7,7 @@ pub mod asking;
 pub mod children;
 mod gtid;
 mod ledger;
+pub mod moments;
 mod observation;
 mod plan;
 

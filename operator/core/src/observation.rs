@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
 use mainstay_proto::Report;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 pub struct Observation {
     /// When it was put together.
     pub now: Timestamp,
+    /// How long each of [`crate::moments::of`] has been so, by the operator's own clock; nothing of what it sees for the
+    /// first time.
+    #[serde(default)]
+    pub seen_for: BTreeMap<String, SignedDuration>,
     /// The object.
     pub cluster: ClusterObject,
     /// A fresh id, to be used should the plan need one.

@@ -128,16 +128,17 @@ pub(crate) async fn act(
     kept: &mut Kept,
 ) -> (Outcome, Option<ActError>) {
     let ends = observation.cluster.deleting && !mainstay_core::protected(observation);
-    if observation.cluster.spec.paused && !ends {
-        return (Outcome::Told, None);
-    }
+    let paused = observation.cluster.spec.paused;
     let made = match &plan.cluster_id {
-        // What is being torn down is not made anew.
-        _ if ends => Ok(()),
+        // What is being torn down is not made anew, and of what is paused only the step and the labels by which clients
+        // find who serves are for now.
+        _ if ends || paused => Ok(()),
         Some(id) => make(scope, observation, plan, id, kept).await,
         None => Ok(()),
     };
-    adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
+    if ends || !paused {
+        adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
+    }
     match take_step(scope, names, cluster, observation, plan, kept).await {
         Ok(outcome) => (outcome, made.err()),
         Err(error) => (Outcome::Told, Some(error)),

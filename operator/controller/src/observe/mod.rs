@@ -33,6 +33,8 @@ pub(crate) fn observe(
     let surroundings = surroundings::of(context, cluster, names, &instances, now);
     Observation {
         now,
+        // Of what is remembered, which is not here.
+        seen_for: BTreeMap::new(),
         cluster: ClusterObject {
             namespace: names.namespace.clone(),
             name: names.cluster.clone(),

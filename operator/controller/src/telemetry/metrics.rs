@@ -54,7 +54,7 @@ const BAD: [Judgement; 5] = [
 ];
 
 /// Every state.
-const PHASES: [ClusterPhase; 8] = [
+const PHASES: [ClusterPhase; 7] = [
     ClusterPhase::Incomplete,
     ClusterPhase::Initializing,
     ClusterPhase::Cloning,
@@ -62,7 +62,6 @@ const PHASES: [ClusterPhase; 8] = [
     ClusterPhase::Degraded,
     ClusterPhase::Failed,
     ClusterPhase::Lost,
-    ClusterPhase::Offline,
 ];
 
 /// The operator's metrics.

@@ -107,6 +107,7 @@ impl Back {
         let instance =
             Instance { pod: Some(pod), claim: Some(claim), agent: Agent::Live { report: Box::new(report) } };
         Observation {
+            seen_for: Default::default(),
             now: Timestamp::UNIX_EPOCH,
             cluster: ClusterObject {
                 namespace: "db".into(),

@@ -1,6 +1,7 @@
 //! What to do next: a chain of questions, in the order of their weight. The first that has something to do is
 //! the plan's step.
 
+mod announced;
 mod aside;
 mod bootstrap;
 mod candidates;
@@ -371,12 +372,11 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if cluster.deleting && !deletion::protected(view.o) {
         return Some(deletion::tear_down(view));
     }
-    if cluster.spec.paused {
-        return Some(Decision::Wait(Reason::Paused, "spec.paused is set: nothing is changed".into()));
+    if let Some(decision) = announced::under_way(view) {
+        return Some(decision);
     }
-    if let Some(violation) = rules::validate(&cluster.spec).first() {
-        let message = format!("{}: {}", violation.field, violation.message);
-        return Some(Decision::Blocked(Reason::InvalidSpec, message));
+    if let Some(held) = held(view) {
+        return Some(announced::roles(view, held));
     }
     if let Some(decision) = deletion::finalizers(view) {
         return Some(decision);
@@ -384,14 +384,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     if let Some(decision) = identity::decide(view) {
         return Some(decision);
     }
-    // Before all else that waits for an instance: it brings one back.
-    if let Some(decision) = nodes::force(view) {
-        return Some(decision);
-    }
     let hash = template_hash(view);
-    if let Some(decision) = hand_over(view) {
-        return Some(decision);
-    }
     if let Some(decision) = rollout::replace_broken(view, &hash) {
         return Some(decision);
     }
@@ -423,10 +416,22 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     weigh(decisions)
 }
 
-/// A switchover that the record announces goes before all else: nobody can write until it ends.
-fn hand_over(view: &View<'_>) -> Option<Decision> {
-    view.target()?;
-    primary::record_is_current(view).or_else(|| switchover::under_way(view))
+/// What in the spec keeps anything from being begun.
+fn held(view: &View<'_>) -> Option<Decision> {
+    if view.o.cluster.spec.paused {
+        return Some(Decision::Wait(Reason::Paused, PAUSED.into()));
+    }
+    invalid(view).map(|message| Decision::Blocked(Reason::InvalidSpec, message))
+}
+
+/// What is said of a cluster that is paused.
+const PAUSED: &str =
+    "spec.paused is set: nothing is changed, but who the record says leads or follows does so";
+
+/// The first rule that the spec breaks.
+fn invalid(view: &View<'_>) -> Option<String> {
+    let broken = rules::validate(&view.o.cluster.spec);
+    broken.first().map(|violation| format!("{}: {}", violation.field, violation.message))
 }
 
 /// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.

@@ -7,9 +7,10 @@ use mainstay_proto::Action;
 
 use super::view::{Seen, View};
 use super::{
-    Decision, Plan, Step, aside, candidates, deletion, instances, nodes, replicas, retention, storage,
-    switchover,
+    Decision, PAUSED, Plan, Step, aside, candidates, deletion, instances, invalid, nodes, replicas,
+    retention, storage, switchover,
 };
+use crate::moments;
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
@@ -66,8 +67,7 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     let before = view.o.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
-        None if handing_over(view).is_some() => before.unwrap_or(ClusterPhase::Degraded),
-        Some(_) if handing_over(view).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        _ if in_passing(view, decision).is_some() => before.unwrap_or(ClusterPhase::Degraded),
         None if view.primary().is_some() => ClusterPhase::Failed,
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
@@ -77,19 +77,26 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     }
 }
 
-/// Longest time after a switchover's outcome for which the new primary and those that turn to it are awaited.
+/// Longest time for which a switchover is called no failure: from its announcement, and again from its outcome until the
+/// new primary leads and all have turned to it.
 const TAKE_OVER: SignedDuration = SignedDuration::from_secs(10);
 
 /// A switchover is under way, or its outcome is in the record and is being carried out.
 fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
     if let Some(telling) = switchover::telling(view) {
-        return Some(telling);
+        // What takes longer is told as what it is: nobody can write.
+        return Some(telling).filter(|_| switchover::lasts(view).is_some_and(|time| time < TAKE_OVER));
     }
     let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_none())?;
     let primary = view.primary()?;
-    let fresh = view.o.now.duration_since(last.ended.as_ref()?.0) < TAKE_OVER;
+    let fresh = view.seen_for(&moments::ended(last)?) < TAKE_OVER;
     let turning = (0..view.wanted()).any(|i| !view.ready(i));
     (fresh && turning).then(|| (Reason::SwitchingOver, format!("{} is taking over", view.names.pod(primary))))
+}
+
+/// The same, unless it can't go on.
+fn in_passing(view: &View<'_>, decision: Option<&Decision>) -> Option<(Reason, String)> {
+    handing_over(view).filter(|_| !matches!(decision, Some(Decision::Blocked(..))))
 }
 
 /// What a condition of this type said last.
@@ -114,7 +121,7 @@ fn conditions(
     instances: &[InstanceStatus],
     decision: Option<&Decision>,
 ) -> Vec<Wanted> {
-    let handing_over = handing_over(view);
+    let handing_over = in_passing(view, decision);
     let told = match decision {
         None => None,
         Some(Decision::Do(step)) => doing(view, step),
@@ -126,8 +133,8 @@ fn conditions(
     let mut wanted = vec![
         ready_condition(view, primary, instances, told.as_ref()),
         available(view, primary, told.as_ref()),
-        progressing(decision, told.as_ref()),
-        spec_valid(view, decision),
+        progressing(view, decision, told.as_ref()),
+        spec_valid(view),
         storage::condition(view),
         blocked(view, decision),
     ];
@@ -217,23 +224,25 @@ fn available(view: &View<'_>, primary: Option<u32>, told: Option<&(Reason, Strin
     Wanted { type_: ConditionType::Available, status: Some(primary.is_some()), reason, message }
 }
 
-fn progressing(decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
+fn progressing(view: &View<'_>, decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
+    let type_ = ConditionType::Progressing;
+    if view.o.cluster.spec.paused && !matches!(decision, Some(Decision::Do(_))) && view.target().is_none() {
+        return Wanted { type_, status: Some(false), reason: Reason::Paused, message: PAUSED.into() };
+    }
     let stands = match decision {
-        None | Some(Decision::Blocked(..) | Decision::Wait(Reason::Paused, _)) => true,
+        None | Some(Decision::Blocked(..)) => true,
         Some(Decision::Do(_) | Decision::Wait(..)) => false,
     };
     let (reason, message) = told.cloned().unwrap_or((Reason::Idle, "nothing is to be done".into()));
-    Wanted { type_: ConditionType::Progressing, status: Some(!stands), reason, message }
+    Wanted { type_, status: Some(!stands), reason, message }
 }
 
-fn spec_valid(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
+fn spec_valid(view: &View<'_>) -> Wanted {
     let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
     let primary_in_the_way =
         in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
-    let (valid, reason, message) = match (decision, primary_in_the_way) {
-        (Some(Decision::Blocked(Reason::InvalidSpec, message)), _) => {
-            (false, Reason::InvalidSpec, message.clone())
-        }
+    let (valid, reason, message) = match (invalid(view), primary_in_the_way) {
+        (Some(message), _) => (false, Reason::InvalidSpec, message),
         (_, Some(primary)) => (
             false,
             Reason::PrimaryInTheWay,

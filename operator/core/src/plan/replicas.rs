@@ -10,7 +10,7 @@ use mainstay_proto::{Action, Directory, Endpoint, GrantedRole, Marker, Report, S
 
 use super::view::{Seen, View, gtids};
 use super::{Decision, Step, aside, record, send};
-use crate::GtidSet;
+use crate::{GtidSet, moments};
 
 /// Pause before the third try of a copy, and the longest, to which it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -35,6 +35,16 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
         }
     }
     waiting
+}
+
+/// Tells a replica to follow whom the record names, whatever else is to be done for replicas.
+pub(super) fn turn(view: &View<'_>) -> Option<Decision> {
+    let follows = |decision: &Decision| {
+        let Decision::Do(Step::Order { order, .. }) = decision else { return false };
+        matches!(order.action, Action::Follow { .. })
+    };
+    let replicas = view.ordinals().filter(|&i| Some(i) != view.primary());
+    replicas.filter_map(|ordinal| decide_one(view, ordinal)).find(follows)
 }
 
 /// A claim whose directory is complete says so from then on: it is never taken for new again.
@@ -148,8 +158,8 @@ fn pause(failures: i32) -> Option<SignedDuration> {
 }
 
 fn rests(view: &View<'_>, operation: &Operation) -> Option<SignedDuration> {
-    let at = operation.not_before.as_ref()?.0;
-    Some(at.duration_since(view.o.now)).filter(|left| left.is_positive())
+    let rested = view.seen_for(&moments::rest(operation)?);
+    Some(pause(operation.failures)? - rested).filter(|left| left.is_positive())
 }
 
 /// What is announced for other instances and does not rest: a recipient whose copies fail again and again keeps no

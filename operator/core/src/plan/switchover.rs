@@ -15,7 +15,7 @@ use mainstay_proto::{Action, Report, TaskState};
 use super::candidates::cannot_take_over;
 use super::view::{Seen, View, gtids};
 use super::{Decision, record, send};
-use crate::GtidSet;
+use crate::{GtidSet, moments};
 
 /// From the announcement to a candidate that holds everything. Nobody can write meanwhile.
 pub(super) const BOUND: SignedDuration = SignedDuration::from_secs(30);
@@ -78,13 +78,13 @@ pub(super) fn rested(view: &View<'_>) -> bool {
     let Some(last) = view.record.switchover.as_ref().filter(|last| last.given_up.is_some()) else {
         return true;
     };
-    last.ended.as_ref().is_none_or(|ended| view.o.now.duration_since(ended.0) >= PAUSE)
+    moments::ended(last).is_none_or(|ended| view.seen_for(&ended) >= PAUSE)
 }
 
 /// When [`rested`] will be true.
 pub(super) fn rested_in(view: &View<'_>) -> Option<SignedDuration> {
     let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_some())?;
-    Some(PAUSE - view.o.now.duration_since(last.ended.as_ref()?.0)).filter(|left| left.is_positive())
+    Some(PAUSE - view.seen_for(&moments::ended(last)?)).filter(|left| left.is_positive())
 }
 
 /// What is said while one is under way.
@@ -94,9 +94,13 @@ pub(super) fn telling(view: &View<'_>) -> Option<(Reason, String)> {
     Some((Reason::SwitchingOver, message))
 }
 
+/// How long the switchover that the record announces has been under way, as far as this operator saw.
+pub(super) fn lasts(view: &View<'_>) -> Option<SignedDuration> {
+    view.record.switchover.as_ref().map(|switchover| view.seen_for(&moments::announced(switchover)))
+}
+
 fn late(view: &View<'_>) -> bool {
-    let since = view.record.switchover.as_ref().map(|s| s.since.0);
-    since.is_none_or(|since| view.o.now.duration_since(since) >= BOUND)
+    lasts(view).is_none_or(|time| time >= BOUND)
 }
 
 /// The set that the old primary held, as it reported after it was read-only for good: its agent has carried out

@@ -8,6 +8,7 @@ mod deletion;
 mod life;
 mod lost;
 mod nodes;
+mod paused;
 mod pending;
 mod retention;
 mod returning;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use mainstay_crd::names::Names;
 use mainstay_crd::{Judgement, LedgerEntry, ReplicationRecord, Verdict};
 use mainstay_proto::{
@@ -76,6 +77,11 @@ impl<'a> View<'a> {
             (&left.operation, &left.server_uuid) == (&entry.operation, &entry.server_uuid)
         });
         entry.claim_uid == claim.uid && !told
+    }
+
+    /// How long a moment of the record is ago, by the operator's own clock.
+    pub(super) fn seen_for(&self, moment: &str) -> SignedDuration {
+        self.o.seen_for.get(moment).copied().unwrap_or_default()
     }
 
     pub(super) fn wanted(&self) -> u32 {

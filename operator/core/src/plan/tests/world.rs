@@ -96,6 +96,10 @@ pub(super) struct World {
     pub(super) initialized: u32,
     /// Directories that were made, ever: each has a server UUID of its own.
     pub(super) directories: u32,
+    /// When the operator saw first what the record says.
+    pub(super) seen: BTreeMap<String, Timestamp>,
+    /// Of the template that the StatefulSet has.
+    template: String,
     ids: u64,
 }
 
@@ -131,6 +135,8 @@ impl World {
             acknowledged: GtidSet::default(),
             initialized: 0,
             directories: 0,
+            seen: BTreeMap::new(),
+            template: String::new(),
             ids: 0,
         }
     }
@@ -154,6 +160,7 @@ impl World {
         let instances = ordinals.into_iter().map(|i| (i, self.instance(i))).collect();
         Observation {
             now: self.now,
+            seen_for: self.first_sights(),
             cluster: ClusterObject {
                 namespace: NAMESPACE.into(),
                 name: NAME.into(),
@@ -172,6 +179,16 @@ impl World {
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
+    }
+
+    /// As an operator that has worked all along would measure them.
+    fn first_sights(&mut self) -> BTreeMap<String, SignedDuration> {
+        let moments = crate::moments::of(&self.status);
+        self.seen.retain(|moment, _| moments.contains(moment));
+        for moment in moments {
+            self.seen.entry(moment).or_insert(self.now);
+        }
+        self.seen.iter().map(|(moment, at)| (moment.clone(), self.now.duration_since(*at))).collect()
     }
 
     fn instance(&self, ordinal: u32) -> Instance {
@@ -325,15 +342,18 @@ impl World {
 
     fn apply(&mut self, observation: &Observation, plan: &Plan) {
         let ends = observation.cluster.deleting && !crate::protected(observation);
-        if plan.cluster_id.is_none() || self.spec.paused || ends {
+        if plan.cluster_id.is_none() || ends {
             return;
         }
-        self.secrets = plan.cluster_id.clone();
-        self.replicas = plan.stateful_set_replicas;
-        let hash = super::super::template_hash(&super::super::View::of(observation));
-        self.pods.retain(|&i, _| i < plan.stateful_set_replicas);
+        if !self.spec.paused {
+            self.secrets = plan.cluster_id.clone();
+            self.replicas = plan.stateful_set_replicas;
+            self.template = super::super::template_hash(&super::super::View::of(observation));
+        }
+        let (replicas, hash) = (self.replicas, self.template.clone());
+        self.pods.retain(|&i, _| i < replicas);
         self.release();
-        for i in 0..plan.stateful_set_replicas {
+        for i in 0..replicas {
             if !self.volumes.contains_key(&i) {
                 let (claim_uid, pv) = (self.id("claim"), self.id("pv"));
                 self.volumes.insert(i, Volume { claim_uid, pv, ..Volume::default() });
