@@ -29,7 +29,7 @@ type Rows = Result<Vec<Row>>;
 async fn released(p: &Patient<'_>) -> Rows {
     let (volume, before) = p.serve(json!({})).await?;
     p.delete::<PersistentVolumeClaim>(&p.claim()).await?;
-    let terminating = p.told(Reason::ClaimTerminating, &[&p.claim(), "delete that too"]).await?;
+    let terminating = p.told(Reason::ClaimTerminating, &[&p.claim(), "set to Retain"]).await?;
     load::check_rows(&mut p.database.sql(0).await?, ROWS).await?;
     p.delete::<Pod>(&p.pod()).await?;
     let annotation = format!("{ANNOTATION_GIVE_BACK}={volume}");
@@ -42,10 +42,13 @@ async fn released(p: &Patient<'_>) -> Rows {
 /// As before, of a volume that was to be deleted with its claim, and could not be.
 async fn failed(p: &Patient<'_>) -> Rows {
     let (volume, before) = p.serve(json!({"persistentVolumeReclaimPolicy": "Delete"})).await?;
+    // While paused, the operator does not keep it.
+    p.database.patch(json!({"paused": true})).await?;
     p.delete::<PersistentVolumeClaim>(&p.claim()).await?;
     p.delete::<Pod>(&p.pod()).await?;
     let annotation = format!("{ANNOTATION_GIVE_BACK}={volume}");
     let row = p.told(Reason::VolumeFailed, &[&p.claim(), &volume, &annotation]).await?;
+    p.database.patch(json!({"paused": false})).await?;
     p.ask_back(Some(&volume)).await?;
     p.same(&before).await?;
     Ok(vec![row])

@@ -39,6 +39,8 @@ pub(crate) struct Kept {
     pub(crate) sent: Sent,
     /// Since when what the record says is known.
     pub(crate) first_sights: FirstSights,
+    /// Volumes that could not be kept.
+    pub(crate) refused: Refused,
     /// The state of the object in which it was told to be malformed.
     pub(crate) malformed: Option<String>,
     /// The state that metrics show.
@@ -62,6 +64,26 @@ impl FirstSights {
         let age =
             |at: &Instant| SignedDuration::try_from(now.duration_since(*at)).unwrap_or(SignedDuration::MAX);
         self.0.iter().map(|(moment, at)| (moment.clone(), age(at))).collect()
+    }
+}
+
+/// How long a volume that could not be kept is left alone.
+const REFUSED: Duration = Duration::from_secs(300);
+
+/// Volumes that the API server did not let be kept, with its words.
+#[derive(Debug, Default)]
+pub(crate) struct Refused(BTreeMap<String, (String, Instant)>);
+
+impl Refused {
+    /// Notes what it said.
+    pub(crate) fn note(&mut self, volume: &str, words: String, now: Instant) {
+        self.0.insert(volume.to_owned(), (words, now));
+    }
+
+    /// What it said of late.
+    pub(crate) fn words(&mut self, now: Instant) -> BTreeMap<String, String> {
+        self.0.retain(|_, (_, at)| now.duration_since(*at) < REFUSED);
+        self.0.iter().map(|(volume, (words, _))| (volume.clone(), words.clone())).collect()
     }
 }
 

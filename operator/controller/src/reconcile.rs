@@ -58,7 +58,7 @@ pub(crate) async fn reconcile(object: Arc<Guarded>, scope: Arc<Scope>) -> Result
     let kept = scope.context.memory.of(&key);
     let mut kept = kept.lock().await;
     let outcome = match &object.0 {
-        Ok(watched) => go_round(&scope, &key, watched, &mut kept).await,
+        Ok(watched) => go_round(&scope, &key, watched, &mut kept, begun).await,
         Err(invalid) => {
             tell_malformed(&scope, &object, &invalid.error, &mut kept);
             Ok(Action::await_change())
@@ -76,11 +76,13 @@ async fn go_round(
     key: &ClusterKey,
     watched: &MySQLCluster,
     kept: &mut Kept,
+    begun: Instant,
 ) -> Result<Action, Error> {
     let context = &scope.context;
     let names = Names::new(&key.namespace, &key.name);
     let cluster = kept.newest(watched);
-    let observed = observe(&cluster, &names, &scope.stores, context);
+    let mut observed = observe(&cluster, &names, &scope.stores, context);
+    observed.surroundings.refused = kept.refused.words(begun);
     let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
     let observation = Observation { seen_for, ..observed };
     let plan = plan(&observation);

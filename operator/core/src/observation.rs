@@ -188,6 +188,8 @@ pub struct Surroundings {
     /// Volumes by name: bound to or reserved for a claim of this cluster, named by its ledger, or labelled as its;
     /// and, while a claim waits for one, some of those that are free.
     pub volumes: BTreeMap<String, Volume>,
+    /// Volumes that the API server did not let be kept, by name, with its words. They are tried again after a while.
+    pub refused: BTreeMap<String, String>,
     /// Nodes by name: of its pods, its ledger, and its volumes' affinity. One that is not here does not exist.
     pub nodes: BTreeMap<String, Node>,
     /// Storage classes by name: of its claims and volumes, and the default.

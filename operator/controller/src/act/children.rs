@@ -9,8 +9,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
+use mainstay_core::Observation;
 use mainstay_core::children::{Blueprint, Children, build};
-use mainstay_core::{Observation, Plan};
 use mainstay_crd::names::MANAGER_CLUSTER;
 use mainstay_crd::quantity::whole;
 use serde::Serialize;
@@ -55,7 +55,7 @@ pub(crate) enum ChildError {
 pub(crate) async fn apply(
     scope: &Scope,
     observation: &Observation,
-    plan: &Plan,
+    replicas: u32,
     cluster_id: &str,
     applied: &mut Applied,
 ) -> Result<(), ChildError> {
@@ -75,7 +75,7 @@ pub(crate) async fn apply(
         uid: &cluster.uid,
         cluster_id,
         spec: &cluster.spec,
-        replicas: plan.stateful_set_replicas,
+        replicas,
         sees_drains: observation.surroundings.known,
         agent_image: &scope.context.settings.agent_image,
     });

@@ -9,10 +9,15 @@ mod claims;
 #[cfg(test)]
 mod claims_tests;
 mod deletion;
+mod guard;
+#[cfg(test)]
+mod guard_tests;
 mod roles;
 mod snapshots;
 mod step;
 mod storage;
+
+use std::time::Instant;
 
 use kube::ResourceExt;
 use mainstay_core::{Observation, Plan};
@@ -153,7 +158,9 @@ async fn make(
     kept: &mut Kept,
 ) -> Result<(), ActError> {
     secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
-    children::apply(scope, observation, plan, cluster_id, &mut kept.applied).await?;
+    let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
+    let replicas = guard::replicas(&scope.context, &names, observation, plan).await?;
+    children::apply(scope, observation, replicas, cluster_id, &mut kept.applied).await?;
     Ok(())
 }
 
@@ -170,7 +177,16 @@ async fn take_step(
         |uid: &str| observation.instances.values().any(|i| i.pod.as_ref().is_some_and(|pod| pod.uid == uid));
     kept.sent.retain(is_there);
     let Some(step) = &plan.step else { return Ok(Outcome::Told) };
-    let outcome = step::carry_out(&scope.context, names, cluster, step, &mut kept.sent).await?;
+    if !guard::is_safe(&scope.context, names, observation, step).await? {
+        return Ok(Outcome::Outdated);
+    }
+    let carried_out = step::carry_out(&scope.context, names, cluster, step, &mut kept.sent).await;
+    if let (Err(StepError::Storage(_, _, error)), Some(volume)) = (&carried_out, step.keeps_volume())
+        && is_final(error)
+    {
+        kept.refused.note(volume, said(error), Instant::now());
+    }
+    let outcome = carried_out?;
     if let Outcome::Recorded(written) = &outcome {
         tracing::debug!(cluster = cluster.name_any(), version = written.resource_version(), "record written");
     }

@@ -30,7 +30,8 @@ pub(super) fn of(
             node.lease_unrenewed_since = context.leases.unrenewed_since(name, now);
         }
     }
-    Surroundings { known: unseen.is_empty(), unseen, volumes, nodes, classes }
+    let refused = BTreeMap::new();
+    Surroundings { known: unseen.is_empty(), unseen, volumes, refused, nodes, classes }
 }
 
 fn volumes(

@@ -13,7 +13,7 @@ use mainstay_crd::{Aside, Operation, OperationKind, ReplicationRecord};
 use super::leaving::noted;
 use super::replicas::Misfit;
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step, record};
+use super::{Decision, Step, guards, record};
 use crate::Volume;
 
 /// The announced operation on an ordinal.
@@ -142,11 +142,13 @@ fn release(view: &View<'_>, ordinal: u32, aside: &Aside) -> Option<Decision> {
     }
     let (reason, message) = telling(aside);
     match &instance.pod {
-        Some(pod) if !pod.deleting => Some(Decision::Do(Step::ReplacePod {
-            pod: view.names.pod(ordinal),
-            uid: pod.uid.clone(),
-            message,
-        })),
+        Some(pod) if !pod.deleting && guards::may_take(view, ordinal).is_ok() => {
+            Some(Decision::Do(Step::ReplacePod {
+                pod: view.names.pod(ordinal),
+                uid: pod.uid.clone(),
+                message,
+            }))
+        }
         _ => Some(Decision::Wait(reason, message)),
     }
 }

@@ -10,7 +10,7 @@ use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE};
 use mainstay_proto::{Action, Report, Server, TaskState};
 
 use super::view::{Seen, View, gtids};
-use super::{Decision, Note, Step, send};
+use super::{Decision, Note, Step, guards, send};
 use crate::{Claim, GtidSet};
 
 /// What a claim says that it holds, if it was told.
@@ -22,7 +22,13 @@ pub(super) fn noted(claim: &Claim) -> Option<GtidSet> {
 pub(super) fn must_stay(view: &View<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
     let (Some(pod), Some(claim)) = (&instance.pod, &instance.claim) else { return false };
-    if pod.deleting || claim.deleting {
+    if pod.deleting {
+        return false;
+    }
+    if guards::may_take(view, ordinal).is_err() {
+        return true;
+    }
+    if claim.deleting {
         return false;
     }
     let Some(report) = instance.agent.live() else {
@@ -47,6 +53,9 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
         let message = format!("{name} is leaving, as spec.replicas says: {why}");
         Some(Decision::Wait(Reason::ScalingDown, message))
     };
+    if let Err(why) = guards::may_take(view, ordinal) {
+        return waiting(&why);
+    }
     let Some(report) = view.live(ordinal) else { return waiting("its agent has not reported") };
     if report.serving().is_none() {
         return waiting("its server is starting");

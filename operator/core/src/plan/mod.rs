@@ -6,8 +6,10 @@ mod aside;
 mod bootstrap;
 mod candidates;
 mod deletion;
+mod guards;
 mod identity;
 mod instances;
+mod last_copy;
 mod leaving;
 mod nodes;
 mod outlook;
@@ -36,6 +38,7 @@ use serde::Serialize;
 use crate::Observation;
 use crate::children::{self, Blueprint};
 pub use deletion::protected;
+pub use guards::{Safe, may_take_pod};
 use view::View;
 
 /// The outcome of planning.
@@ -338,6 +341,23 @@ impl Step {
         }
     }
 
+    /// The pod that it takes, if it takes one.
+    pub fn takes_pod(&self) -> Option<&str> {
+        match self {
+            Step::ReplacePod { pod, .. }
+            | Step::Storage { step: StorageStep::ForceDeletePod { pod, .. }, .. } => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The volume that it sets to `Retain` without doing more, if that is what it does.
+    pub fn keeps_volume(&self) -> Option<&str> {
+        match self {
+            Step::Storage { step: StorageStep::MarkVolume { volume, retain: true, .. }, .. } => Some(volume),
+            _ => None,
+        }
+    }
+
     /// It only writes down what is so: nobody waits for it, and nothing changes by it.
     pub(crate) fn is_note(&self) -> bool {
         match self {
@@ -373,6 +393,12 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(deletion::tear_down(view));
     }
     if let Some(decision) = announced::under_way(view) {
+        return Some(decision);
+    }
+    // A spec that is wrong is no reason to lose a copy.
+    if !cluster.spec.paused
+        && let Some(decision) = last_copy::keep(view)
+    {
         return Some(decision);
     }
     if let Some(held) = held(view) {

@@ -9,7 +9,7 @@ use mainstay_crd::conditions::Reason;
 
 use super::storage::Problem;
 use super::view::View;
-use super::{Decision, Step, StorageStep};
+use super::{Decision, Step, StorageStep, guards};
 use crate::{Instance, Node, Volume, asking};
 
 /// How it stands with a node.
@@ -45,7 +45,8 @@ pub(super) fn problem(view: &View<'_>, ordinal: u32) -> Option<Problem> {
             Away::NotReady(found) => format!("{name} is on node {node}, which is not Ready{}", since(found)),
         };
         let reason = if matches!(away, Away::Gone) { Reason::NodeGone } else { Reason::NodeNotReady };
-        let then = match proven_gone(view, ordinal) {
+        let proof = proven_gone(view, ordinal);
+        let then = match proof.and_then(|proof| guards::may_take(view, ordinal).map(|_| proof)) {
             Ok(proof) => format!("it is deleted by force: {proof}"),
             Err(why) => format!("its pod is left alone: {why}"),
         };
@@ -209,6 +210,7 @@ fn force_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return None;
     }
     let proof = proven_gone(view, ordinal).ok()?;
+    guards::may_take(view, ordinal).ok()?;
     let name = view.names.pod(ordinal);
     let message = format!("{name} is deleted by force: {proof}");
     let step = StorageStep::ForceDeletePod { pod: name, uid: pod.uid.clone() };

@@ -8,9 +8,8 @@ use std::cmp::Reverse;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Stage, TaskState};
 
-use super::candidates;
 use super::view::{Seen, View};
-use super::{Decision, Step};
+use super::{Decision, Step, candidates, guards};
 use crate::Pod;
 
 /// A pod that does not serve and would be made differently now.
@@ -19,7 +18,8 @@ pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
         let pod = outdated(view.instance(ordinal)?.pod.as_ref()?, hash)?;
         let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
         let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
-        (!serves && !cloning && !joining(view, ordinal))
+        let may = guards::may_renew(view, ordinal).is_ok();
+        (!serves && !cloning && may && !joining(view, ordinal))
             .then(|| replace(view, ordinal, pod, "it does not serve and the spec has changed"))
     })
 }
@@ -47,6 +47,9 @@ pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
         return Some(Decision::Wait(Reason::Rolling, message));
     }
     let first = (Some(ordinal) == view.primary()).then(|| candidates::before_replacing(view)).flatten();
+    if let (None, Err(why)) = (&first, guards::may_renew(view, ordinal)) {
+        return Some(Decision::Wait(Reason::ClaimTerminating, why));
+    }
     Some(first.unwrap_or_else(|| replace(view, ordinal, pod, "the spec has changed")))
 }
 

@@ -7,7 +7,7 @@ use mainstay_proto::{Server, Space};
 
 use super::nodes;
 use super::view::View;
-use super::{pending, volumes};
+use super::{last_copy, pending, volumes};
 use crate::{Claim, Instance, Pod, Volume};
 
 /// Problems that the message names; more are counted.
@@ -67,13 +67,12 @@ fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
             ),
         ));
     }
+    if claim.deleting && pod.is_some() {
+        return Some(last_copy::of_claim(view, ordinal, claim));
+    }
     if claim.deleting {
-        let user = pod.map_or("is not gone yet; look at its finalizers".to_owned(), |_| {
-            format!(
-                "goes once the pod {pod_name}, which uses it, has gone: delete that too, or nothing changes"
-            )
-        });
-        return Some((Reason::ClaimTerminating, format!("claim {name} is being deleted and {user}")));
+        let text = format!("claim {name} is being deleted and is not gone yet; look at its finalizers");
+        return Some((Reason::ClaimTerminating, text));
     }
     if claim.phase.as_deref() == Some("Pending") {
         return Some(pending::problem(view, ordinal, claim, pod));
@@ -110,9 +109,9 @@ fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> O
     }
     if volume.deleting {
         let text = format!(
-            "the volume {name} of claim {} is being deleted, and goes with the claim: set its reclaim policy to Retain \
-             if its storage is to stay",
-            claim.name
+            "the volume {name} of claim {} is being deleted, and goes with the claim. {}",
+            claim.name,
+            last_copy::deleted_volume(view, ordinal, volume)
         );
         return Some((Reason::VolumeTerminating, text));
     }

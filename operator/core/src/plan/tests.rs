@@ -5,6 +5,7 @@ mod aside;
 mod bench;
 mod clones;
 mod deletion;
+mod last_copy;
 mod life;
 mod lost;
 mod nodes;

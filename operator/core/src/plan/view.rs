@@ -10,7 +10,7 @@ use mainstay_proto::{
     Stage, Task, TaskState, pod,
 };
 
-use super::leaving;
+use super::{guards, leaving};
 use crate::{GtidSet, Instance, Observation, ledger};
 
 /// The observation with what is derived from it once.
@@ -121,6 +121,11 @@ impl<'a> View<'a> {
     pub(super) fn stateful_set_replicas(&self) -> u32 {
         let asked = self.asked();
         let staying = self.beyond(asked).rev().find(|&i| leaving::must_stay(self, i));
+        // Also while nobody is known to lead.
+        let last_copy = self.o.instances.range(asked..).rev().find(|&(&i, instance)| {
+            instance.pod.as_ref().is_some_and(|pod| !pod.deleting) && guards::may_take(self, i).is_err()
+        });
+        let staying = staying.max(last_copy.map(|(&i, _)| i));
         staying.map_or(asked, |i| i + 1)
     }
 

@@ -13,7 +13,7 @@ use mainstay_crd::{Operation, OperationKind, ReclaimPolicy, ReplicationRecord, q
 use super::nodes;
 use super::storage::Problem;
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step, StorageStep, record};
+use super::{Decision, Step, StorageStep, guards, record};
 use crate::{Claim, GtidSet, Volume};
 
 fn volume_of<'a>(view: &View<'a>, claim: &Claim) -> Option<&'a Volume> {
@@ -55,7 +55,7 @@ pub(super) fn mark(view: &View<'_>) -> Option<Decision> {
     })
 }
 
-fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String> {
+pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String> {
     let labels = [(LABEL_CLUSTER_ID, cluster_id.to_owned()), (LABEL_ORDINAL, ordinal.to_string())];
     labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
@@ -198,12 +198,26 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     Some(format!("claim {} has another volume: delete it and the pod {pod} first", claim.name))
 }
 
+/// It is its ordinal's still, but the claim is being deleted.
+fn goes_with(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    claim.is_some_and(|claim| claim.deleting && volume.claim_uid.as_deref() == Some(claim.uid.as_str()))
+}
+
 /// Why a volume that was asked for is not given back.
 pub(super) fn refused(view: &View<'_>) -> Option<Problem> {
     if !view.o.surroundings.known {
         return None;
     }
     let why = match asked_back(view)? {
+        Ok((ordinal, volume)) if goes_with(view, ordinal, volume) => {
+            let text = format!(
+                "volume {} is given back once its claim is gone, which waits for the pod {} to end",
+                volume.name,
+                view.names.pod(ordinal)
+            );
+            return Some((Reason::GivingBack, text));
+        }
         Ok((ordinal, volume)) => refusal(view, ordinal, volume)?,
         Err(why) => why,
     };
@@ -299,11 +313,13 @@ fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
         );
     }
     match &instance.pod {
-        Some(pod) if pod.node.is_none() && !pod.deleting => Decision::Do(Step::ReplacePod {
-            message: format!("{pod_name}: its claim is to be made anew"),
-            pod: pod_name,
-            uid: pod.uid.clone(),
-        }),
+        Some(pod) if pod.node.is_none() && !pod.deleting && guards::may_take(view, ordinal).is_ok() => {
+            Decision::Do(Step::ReplacePod {
+                message: format!("{pod_name}: its claim is to be made anew"),
+                pod: pod_name,
+                uid: pod.uid.clone(),
+            })
+        }
         Some(_) => match nodes::proven_gone(view, ordinal) {
             Ok(_) => wait(format!("{pod_name} is being deleted")),
             Err(why) => {

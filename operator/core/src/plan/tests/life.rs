@@ -159,7 +159,7 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
             "its claim is deleted while it runs",
             |o| claim(o, 2).deleting = true,
             Reason::ClaimTerminating,
-            &["goes once the pod shop-2"],
+            &["it goes once the pod shop-2 has ended"],
         ),
         (
             "Released",

@@ -5,7 +5,7 @@ use mainstay_crd::names::{
     ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT,
 };
 
-use super::world::{NAME, NAMESPACE, World, node};
+use super::world::{NAME, NAMESPACE, Volume, World, node};
 use crate::{GtidSet, Node, Step, Surroundings};
 
 impl World {
@@ -105,8 +105,16 @@ impl World {
     pub(super) fn release(&mut self) {
         let gone = self.volumes.iter().filter(|(i, v)| v.deleting && !self.pods.contains_key(i));
         for ordinal in gone.map(|(&i, _)| i).collect::<Vec<_>>() {
-            self.released.extend(self.volumes.remove(&ordinal));
+            let volume = self.volumes.remove(&ordinal);
+            let stays = |volume: &Volume| volume.kept || self.reclaim.as_deref() != Some("Delete");
+            self.released.extend(volume.filter(stays));
         }
+    }
+
+    /// A volume that still exists holds all that clients were told to be committed.
+    pub(super) fn nothing_is_lost(&self) -> bool {
+        let volumes = self.volumes.values().chain(&self.released).chain(self.aside.values());
+        volumes.map(|volume| &volume.gtids).any(|held| held.contains(&self.acknowledged))
     }
 
     /// I5: only by policy, and never the last copy.

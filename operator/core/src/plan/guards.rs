@@ -1,0 +1,107 @@
+//! What must be true right before a pod is taken: asked by every question of the plan that takes one, and once more of
+//! a fresh look right before it is done.
+//!
+//! A claim that is being deleted hangs for as long as a pod uses it, and its volume goes with it unless it is `Retain`:
+//! to take the pod is to delete the volume.
+
+use super::view::{Seen, View, gtids};
+use crate::{Claim, GtidSet, Observation, Volume};
+use mainstay_proto::Directory;
+
+/// Why a pod may be taken without that data is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safe {
+    /// Its claim stays, or there is nothing on it.
+    Untouched,
+    /// Its claim goes with it, and another instance that is Ready holds all that it holds.
+    Elsewhere,
+    /// Its claim goes with it, and the volume is kept.
+    Kept,
+}
+
+/// Whether the pod of an ordinal may be taken.
+///
+/// # Errors
+/// Why it may not, for people.
+pub fn may_take_pod(observation: &Observation, ordinal: u32) -> Result<Safe, String> {
+    may_take(&View::of(observation), ordinal)
+}
+
+/// The same, of what was seen already.
+pub(super) fn may_take(view: &View<'_>, ordinal: u32) -> Result<Safe, String> {
+    let Some(claim) = view.instance(ordinal).and_then(|instance| instance.claim.as_ref()) else {
+        return Ok(Safe::Untouched);
+    };
+    let Some(volume) = going(view, claim) else { return Ok(Safe::Untouched) };
+    if holds_nothing(view, ordinal) {
+        return Ok(Safe::Untouched);
+    }
+    if held_elsewhere(view, ordinal).is_some() {
+        return Ok(Safe::Elsewhere);
+    }
+    let retained = |volume: &&Volume| volume.reclaim_policy.as_deref() == Some("Retain");
+    if view.o.surroundings.volumes.get(volume).filter(retained).is_some() {
+        // A volume that alone is being deleted is there for as long as its claim has it.
+        return Ok(if claim.deleting { Safe::Kept } else { Safe::Untouched });
+    }
+    Err(format!(
+        "claim {} is being deleted, or its volume {volume}, which may hold the last copy of the data and is not known to \
+         be kept: the pod {} is not taken",
+        claim.name,
+        view.names.pod(ordinal)
+    ))
+}
+
+/// The same for a step that does without: a pod that would come back with an empty volume is not made anew, even if the
+/// old volume is kept.
+pub(super) fn may_renew(view: &View<'_>, ordinal: u32) -> Result<(), String> {
+    match may_take(view, ordinal)? {
+        Safe::Untouched | Safe::Elsewhere => Ok(()),
+        Safe::Kept => Err(format!(
+            "claim {} is being deleted: the pod {} would come back without its data",
+            view.names.claim(ordinal),
+            view.names.pod(ordinal)
+        )),
+    }
+}
+
+/// The volume of a claim, if it or the claim is being deleted.
+pub(super) fn going<'a>(view: &View<'a>, claim: &'a Claim) -> Option<&'a str> {
+    let name = claim.volume.as_deref()?;
+    let volume = view.o.surroundings.volumes.get(name);
+    (claim.deleting || volume.is_some_and(|volume| volume.deleting)).then_some(name)
+}
+
+/// Its agent says that there is nothing on it.
+fn holds_nothing(view: &View<'_>, ordinal: u32) -> bool {
+    let directory = view.live(ordinal).map(|report| &report.directory);
+    matches!(directory, Some(Directory::Empty | Directory::Partial { .. }))
+}
+
+/// Another instance that is Ready and holds all that this one holds, executed and received, by its agent's own last
+/// word. Never of the primary: it may have committed since.
+pub(super) fn held_elsewhere(view: &View<'_>, ordinal: u32) -> Option<u32> {
+    if view.primary().is_none_or(|primary| primary == ordinal) || view.target() == Some(ordinal) {
+        return None;
+    }
+    let own = held(view, ordinal)?;
+    let holds = |&other: &u32| {
+        let state = view.live(other).and_then(Seen::serving);
+        state.and_then(|state| gtids(&state.gtid_executed)).is_some_and(|set| set.contains(&own))
+    };
+    // One whose own claim is being deleted is no place to rely on.
+    let stays = |&other: &u32| {
+        let claim = view.instance(other).and_then(|instance| instance.claim.as_ref());
+        claim.is_some_and(|claim| going(view, claim).is_none())
+    };
+    view.ordinals().filter(|&other| other != ordinal && view.ready(other)).filter(stays).find(holds)
+}
+
+fn held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
+    let state = view.live(ordinal)?.serving()?;
+    let executed = gtids(&state.gtid_executed)?;
+    match &state.channel {
+        Some(channel) => Some(executed.union(&gtids(&channel.gtid_received)?)),
+        None => Some(executed),
+    }
+}

@@ -1,0 +1,103 @@
+//! A volume whose claim is being deleted while it may be the last copy: it is kept at once, because evictions, drains
+//! and people ask no guard of ours before they take the pod.
+
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::{ANNOTATION_FORMER_POLICY, ANNOTATION_GIVE_BACK};
+
+use super::guards::{going, held_elsewhere};
+use super::storage::Problem;
+use super::view::View;
+use super::{Decision, Step, StorageStep, volumes};
+use crate::{Claim, Volume};
+
+const RETAIN: &str = "Retain";
+
+/// Sets such a volume to `Retain`. One that may not be patched keeps nothing else from being done: that is said.
+pub(super) fn keep(view: &View<'_>) -> Option<Decision> {
+    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+        let claim = instance.claim.as_ref()?;
+        let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
+        let name = going(view, claim).filter(|_| used)?;
+        let volume = view.o.surroundings.volumes.get(name)?;
+        let ours = volume.claim_uid.as_deref() == Some(claim.uid.as_str());
+        let refused = view.o.surroundings.refused.contains_key(name);
+        if !ours || refused || is_kept(volume) || held_elsewhere(view, ordinal).is_some() {
+            return None;
+        }
+        let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
+        let step = StorageStep::MarkVolume {
+            volume: volume.name.clone(),
+            uid: volume.uid.clone(),
+            labels: view.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
+            annotations: former.collect(),
+            retain: true,
+        };
+        let message = format!(
+            "volume {name} of claim {} is kept from now on: {} being deleted, and it may hold the last copy of the data",
+            claim.name,
+            if claim.deleting { "the claim is" } else { "it is" }
+        );
+        Some(Decision::Do(Step::Storage { step, message }))
+    })
+}
+
+fn is_kept(volume: &Volume) -> bool {
+    volume.reclaim_policy.as_deref() == Some(RETAIN)
+}
+
+/// What is said of a claim that is being deleted while a pod uses it, and what undoes it.
+pub(super) fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim) -> Problem {
+    let (name, pod) = (&claim.name, view.names.pod(ordinal));
+    let going = format!(
+        "claim {name} is being deleted, which can't be taken back: it goes once the pod {pod} has ended"
+    );
+    let text = match claim.volume.as_deref() {
+        None => format!("{going}. It has no volume, so nothing is lost with it"),
+        Some(volume) => format!("{going}. {}", of_volume(view, ordinal, volume)),
+    };
+    (Reason::ClaimTerminating, text)
+}
+
+/// What becomes of the volume, and what to do.
+pub(super) fn of_volume(view: &View<'_>, ordinal: u32, name: &str) -> String {
+    let (pod, cluster) = (view.names.pod(ordinal), &view.o.cluster);
+    let volume = view.o.surroundings.volumes.get(name);
+    if volume.is_some_and(is_kept) {
+        return format!(
+            "Its volume {name} is set to Retain, so that nothing on it is lost. To have it back: kubectl annotate \
+             mysqlcluster {} -n {} {ANNOTATION_GIVE_BACK}={name}, and then delete the pod {pod}",
+            cluster.name, cluster.namespace
+        );
+    }
+    if let Some(other) = held_elsewhere(view, ordinal) {
+        return format!(
+            "Its volume {name} goes with it, and {} holds all that is on it: delete the pod {pod} to have the instance \
+             cloned anew",
+            view.names.pod(other)
+        );
+    }
+    let by_hand = format!(
+        "Do not let the pod {pod} end before this has been done: kubectl patch pv {name} -p \
+         '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'"
+    );
+    if let Some(words) = view.o.surroundings.refused.get(name) {
+        return format!("Its volume {name} could not be set to Retain ({words}) and goes with it. {by_hand}");
+    }
+    if volume.is_none() {
+        return format!("The operator can't see its volume {name}, and so can't keep it. {by_hand}");
+    }
+    format!("Its volume {name} is being set to Retain")
+}
+
+/// The same of a volume that is being deleted while its claim stays.
+pub(super) fn deleted_volume(view: &View<'_>, ordinal: u32, volume: &Volume) -> String {
+    if is_kept(volume) {
+        return format!(
+            "It is set to Retain, so that its storage stays when the object goes. Before claim {} is deleted, write down \
+             where that is: kubectl get pv {} -o yaml",
+            view.names.claim(ordinal),
+            volume.name
+        );
+    }
+    of_volume(view, ordinal, &volume.name)
+}
