@@ -15,8 +15,10 @@ pub const LABEL_ROLE: &str = "mysql.mainstay.dev/role";
 pub const LABEL_CLUSTER_ID: &str = "mysql.mainstay.dev/cluster-id";
 /// Label: the ordinal of the instance that a claim or volume belongs to.
 pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
-/// Annotation on a pod template: hash of all that needs a new pod when it changes.
+/// Annotation on a pod template, and on the StatefulSet that holds it: hash of all that needs a new pod when it changes.
 pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
+/// Annotation on a StatefulSet: hash of all of its template, with what a release of the operator decides.
+pub const ANNOTATION_TEMPLATE_CONTENT: &str = "mysql.mainstay.dev/template-content";
 /// Annotation on a `MySQLCluster`: a person asks that this pod lead, or `any` other than the one that does.
 pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
 /// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.

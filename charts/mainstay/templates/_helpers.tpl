@@ -77,10 +77,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch, delete]
-# Roles are labels on pods, and a pod is deleted to replace it. The StatefulSet makes them.
+# Roles are labels on pods, and a pod is deleted to replace it. The StatefulSet makes them. `create` only in dry runs:
+# whether quota, admission and Pod Security take a pod is asked before any is replaced for a change.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Drains take one instance at a time. Deleted where a cluster is scaled to one instance, which has none.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

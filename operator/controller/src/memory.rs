@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, Missed, Sent};
+use crate::act::{Applied, Missed, Sent, Trials};
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;
@@ -31,6 +31,8 @@ pub(crate) struct Kept {
     pub(crate) written: Option<MySQLCluster>,
     /// How the children were when they were last applied.
     pub(crate) applied: Applied,
+    /// Whether the API server takes the template.
+    pub(crate) trials: Trials,
     /// Which Secrets were looked into.
     pub(crate) checked: Checked,
     /// Pods whose claims were not seen.

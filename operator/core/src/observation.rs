@@ -25,15 +25,23 @@ pub struct Observation {
     pub secrets_cluster_id: Option<String>,
     /// Instances by ordinal: every ordinal below `spec.replicas`, and any beyond that has a pod or a claim.
     pub instances: BTreeMap<u32, Instance>,
-    /// The StatefulSet exists.
+    /// The StatefulSet as the API server holds it, if there is one.
     #[serde(default)]
-    pub stateful_set: bool,
+    pub stateful_set: Option<StatefulSetSeen>,
     /// Claims that keep volumes which were set aside, by name.
     #[serde(default)]
     pub aside: BTreeMap<String, Claim>,
     /// What is known of storage and nodes.
     #[serde(default)]
     pub surroundings: Surroundings,
+}
+
+/// What matters of the StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetSeen {
+    /// The hash of the template that it holds, which was written together with it; `None` if an older operator wrote it.
+    pub template_hash: Option<String>,
 }
 
 /// What matters of the `MySQLCluster` object.

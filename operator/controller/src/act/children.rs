@@ -19,6 +19,7 @@ use tracing::info;
 
 use super::api_error::is_gone;
 use super::applied::{Applied, By, Version, digest};
+use super::trial::Trials;
 use crate::context::Scope;
 use crate::telemetry::Metrics;
 use crate::watch::{Meta, Stores, find};
@@ -35,6 +36,14 @@ pub(crate) enum ChildError {
         name: String,
         /// The error.
         source: kube::Error,
+    },
+    /// The API server would refuse a template that the spec asks for.
+    #[error("the API server refuses the {kind} that the spec asks for, so that nothing is changed: {words}")]
+    Refused {
+        /// Of what.
+        kind: &'static str,
+        /// Its words, or an admission webhook's.
+        words: String,
     },
     /// It can't be written as JSON.
     #[error("{kind} {name}: {source}")]
@@ -58,6 +67,7 @@ pub(crate) async fn apply(
     replicas: u32,
     cluster_id: &str,
     applied: &mut Applied,
+    trials: &mut Trials,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
     let Children {
@@ -82,17 +92,26 @@ pub(crate) async fn apply(
     let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;
     let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
     let mut hand = Hand { client: &scope.context.client, metrics: &scope.context.metrics, applied };
+    // A pod is refused while its account is not there.
+    let account = hand.apply("ServiceAccount", &service_account, accounts, By::ResourceVersion).await;
+    let held = find(stateful_sets, &cluster.namespace, &names.base());
+    let accepted = match &account {
+        Ok(()) => trials.accepts(&scope.context, observation, &stateful_set, held.as_deref()).await,
+        Err(_) => Ok(()),
+    };
+    // What is told to clients does not wait for what may not be; configuration and template do.
     let outcomes = [
-        hand.apply("ServiceAccount", &service_account, accounts, By::ResourceVersion).await,
-        hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await,
+        account,
         hand.apply("Service", &headless, services, By::ResourceVersion).await,
         hand.apply("Service", &primary, services, By::ResourceVersion).await,
         hand.apply("Service", &read, services, By::ResourceVersion).await,
         hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
         hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
-        hand.stateful_set(&stateful_set, stateful_sets).await,
     ];
-    outcomes.into_iter().collect()
+    accepted?;
+    hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await?;
+    let set = hand.stateful_set(&stateful_set, stateful_sets).await;
+    outcomes.into_iter().chain([set]).collect()
 }
 
 /// The API server does not change what was asked of an object that exists.

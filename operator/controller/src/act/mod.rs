@@ -16,6 +16,9 @@ mod roles;
 mod snapshots;
 mod step;
 mod storage;
+mod trial;
+#[cfg(test)]
+mod trial_tests;
 
 use std::time::Instant;
 
@@ -35,6 +38,7 @@ use children::ChildError;
 use roles::RoleError;
 use step::StepError;
 pub(crate) use step::{Outcome, Sent};
+pub(crate) use trial::Trials;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +81,7 @@ impl ActError {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
+            ActError::Child(ChildError::Refused { .. }) => Reason::InvalidSpec,
             ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
             ActError::Step(StepError::SnapshotApi(..) | StepError::Snapshot(..)) => Reason::SnapshotFailed,
             _ => Reason::ApiError,
@@ -87,10 +92,16 @@ impl ActError {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             ActError::Secret(error) => error.is_final(),
-            ActError::Child(ChildError::Json { .. }) | ActError::Step(StepError::Json(_)) => true,
+            ActError::Child(ChildError::Json { .. } | ChildError::Refused { .. })
+            | ActError::Step(StepError::Json(_)) => true,
             ActError::Step(StepError::NoSnapshotApi(_) | StepError::Snapshot(..)) => true,
             _ => self.api().is_some_and(is_final),
         }
+    }
+
+    /// The spec can't be carried out.
+    pub(crate) fn is_of_the_spec(&self) -> bool {
+        matches!(self, ActError::Child(ChildError::Refused { .. }))
     }
 
     /// What went wrong, for people.
@@ -146,7 +157,8 @@ pub(crate) async fn act(
     }
     match take_step(scope, names, cluster, observation, plan, kept).await {
         Ok(outcome) => (outcome, made.err()),
-        Err(error) => (Outcome::Told, Some(error)),
+        // What a person must change is said before what may pass.
+        Err(error) => (Outcome::Told, Some(made.err().filter(ActError::is_of_the_spec).unwrap_or(error))),
     }
 }
 
@@ -160,7 +172,7 @@ async fn make(
     secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
     let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
     let replicas = guard::replicas(&scope.context, &names, observation, plan).await?;
-    children::apply(scope, observation, replicas, cluster_id, &mut kept.applied).await?;
+    children::apply(scope, observation, replicas, cluster_id, &mut kept.applied, &mut kept.trials).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, asking};
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, StatefulSetSeen, asking};
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
     Names,
@@ -49,7 +49,10 @@ pub(crate) fn observe(
         fresh_id: uuid::Uuid::new_v4().to_string(),
         secrets_cluster_id: secrets_cluster_id(names, stores),
         instances,
-        stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).is_some(),
+        stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).map(|set| {
+            let annotation = set.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH));
+            StatefulSetSeen { template_hash: annotation.cloned() }
+        }),
         aside: aside(names, stores),
         surroundings,
     }

@@ -51,6 +51,9 @@ fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
         });
     };
     say(ConditionType::Progressing, false);
+    if failure.is_of_the_spec() {
+        say(ConditionType::SpecValid, false);
+    }
     if failure.is_final() {
         say(ConditionType::Blocked, true);
     }

@@ -31,6 +31,9 @@ struct World {
     /// Answers with this status to writes of what ends like this.
     refused: Option<(String, u16)>,
     absent: Option<String>,
+    /// Dry runs that were asked for, and what ends those that are refused.
+    dry_runs: Vec<String>,
+    no_dry_run: Option<String>,
 }
 
 impl Api {
@@ -86,6 +89,16 @@ impl Api {
         self.world().refused = Some((what.into(), status));
     }
 
+    /// From now on refuses dry runs of what ends like `what`.
+    pub(crate) fn refuse_dry_runs(&self, what: &str) {
+        self.world().no_dry_run = Some(what.into());
+    }
+
+    /// All dry runs that were ever asked for.
+    pub(crate) fn dry_runs(&self) -> Vec<String> {
+        self.world().dry_runs.clone()
+    }
+
     /// There is no such API group.
     pub(crate) fn without(&self, group: &str) {
         self.world().absent = Some(format!("/apis/{group}/"));
@@ -106,6 +119,12 @@ async fn answer(
     let mut world = api.world();
     let path = uri.path().to_owned();
     let what = path.split("/namespaces/db/").nth(1).unwrap_or(&path).to_owned();
+    if uri.query().is_some_and(|query| query.contains("dryRun=All")) {
+        world.dry_runs.push(what.clone());
+        let refused = world.no_dry_run.as_ref().is_some_and(|refused| what.ends_with(refused.as_str()));
+        let sent = || success(&serde_json::from_slice::<Value>(&body).unwrap_or_default());
+        return if refused { failure(422, "refused by the test") } else { sent() };
+    }
     let event = what.starts_with("events");
     if !event {
         world.requests.push(Request { method: method.clone(), what: what.clone() });

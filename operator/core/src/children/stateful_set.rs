@@ -10,8 +10,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mainstay_crd::AccessMode;
+use mainstay_crd::names::{ANNOTATION_TEMPLATE_CONTENT, ANNOTATION_TEMPLATE_HASH};
 
-use super::{Blueprint, meta, pod};
+use super::{Blueprint, hash, meta, pod};
 
 /// Old revisions serve nobody: pods are replaced by the operator's order, never rolled back by the StatefulSet.
 const REVISIONS: i32 = 2;
@@ -21,8 +22,15 @@ pub(super) const CLAIM: &str = "data";
 /// The instances. All start at once, and only the operator replaces one.
 pub(super) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
     let name = blueprint.names().base();
+    let template = pod::template(blueprint);
+    // Written together with the template, so that they say of which one the API server holds.
+    let annotations = BTreeMap::from([
+        (ANNOTATION_TEMPLATE_HASH.to_owned(), hash::template_hash(blueprint)),
+        (ANNOTATION_TEMPLATE_CONTENT.to_owned(), hash::content(&template)),
+    ]);
+    let metadata = meta::metadata(blueprint, name.clone());
     StatefulSet {
-        metadata: meta::metadata(blueprint, name.clone()),
+        metadata: ObjectMeta { annotations: Some(annotations), ..metadata },
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::try_from(blueprint.replicas).unwrap_or(i32::MAX)),
             service_name: Some(name),
@@ -38,7 +46,7 @@ pub(super) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
                 when_scaled: Some("Retain".into()),
             }),
             revision_history_limit: Some(REVISIONS),
-            template: pod::template(blueprint),
+            template,
             volume_claim_templates: Some(vec![claim(blueprint)]),
             ..Default::default()
         }),

@@ -124,7 +124,7 @@ impl Back {
             fresh_id: "fresh".into(),
             secrets_cluster_id: None,
             instances: BTreeMap::from([(self.ordinal, instance)]),
-            stateful_set: true,
+            stateful_set: Some(crate::StatefulSetSeen::default()),
             aside: BTreeMap::new(),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
         }

@@ -60,7 +60,7 @@ pub(super) fn tear_down(view: &View<'_>) -> Decision {
         // The policy was changed too late, or it is all done.
         return set(view, Vec::new()).unwrap_or_else(|| waits("nothing is left to do"));
     }
-    if view.o.stateful_set {
+    if view.o.stateful_set.is_some() {
         return Decision::Do(Step::DeleteStatefulSet { name: view.names.base() });
     }
     if let Some((ordinal, _)) = view.o.instances.iter().find(|(_, instance)| instance.pod.is_some()) {

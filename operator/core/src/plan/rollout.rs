@@ -15,7 +15,7 @@ use crate::Pod;
 /// A pod that does not serve and would be made differently now.
 pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
     view.ordinals().find_map(|ordinal| {
-        let pod = outdated(view.instance(ordinal)?.pod.as_ref()?, hash)?;
+        let pod = outdated(view, view.instance(ordinal)?.pod.as_ref()?, hash)?;
         let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
         let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
         let may = guards::may_renew(view, ordinal).is_ok();
@@ -35,8 +35,10 @@ fn joining(view: &View<'_>, ordinal: u32) -> bool {
 
 /// The next of the pods that serve, once all of them do. The primary hands over before it is replaced.
 pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
-    let mut stale: Vec<(u32, &Pod)> =
-        view.ordinals().filter_map(|i| Some((i, outdated(view.instance(i)?.pod.as_ref()?, hash)?))).collect();
+    let mut stale: Vec<(u32, &Pod)> = view
+        .ordinals()
+        .filter_map(|i| Some((i, outdated(view, view.instance(i)?.pod.as_ref()?, hash)?)))
+        .collect();
     stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
     let &(ordinal, pod) = stale.first()?;
     // The kubelet must have seen it too: until then, no Service leads to it.
@@ -53,9 +55,12 @@ pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
     Some(first.unwrap_or_else(|| replace(view, ordinal, pod, "the spec has changed")))
 }
 
-fn outdated<'a>(pod: &'a Pod, hash: &str) -> Option<&'a Pod> {
+/// A pod that would be made differently now. What the spec says is not enough: the API server may have refused it, and
+/// the StatefulSet would make the same pod again, for ever.
+fn outdated<'a>(view: &View<'_>, pod: &'a Pod, hash: &str) -> Option<&'a Pod> {
+    let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
     let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != hash);
-    (other && !pod.deleting).then_some(pod)
+    (other && held == Some(hash) && !pod.deleting).then_some(pod)
 }
 
 fn replace(view: &View<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {

@@ -243,6 +243,22 @@ fn a_change_that_cannot_start_stops_at_the_first_and_its_fix_goes_on() {
 }
 
 #[test]
+fn no_pod_is_taken_for_a_template_that_the_api_server_does_not_hold() {
+    let mut world = healthy(3);
+    let uids = |world: &World| world.pods.values().map(|pod| pod.uid.clone()).collect::<Vec<_>>();
+    let before = uids(&world);
+    world.refused = true;
+    world.spec.image = "mysql:9.8".into();
+    // Neither one that serves nor one that does not.
+    world.pods.get_mut(&2).unwrap().channel = None;
+    let plan = world.settle();
+    assert_eq!((uids(&world), plan.phase), (before, ClusterPhase::Healthy));
+    world.refused = false;
+    world.settle();
+    assert!(world.pods.values().all(|pod| Some(&pod.hash) == world.template.as_ref()));
+}
+
+#[test]
 fn a_cluster_that_never_could_start_starts_once_it_can() {
     let mut world = World::new(3);
     world.spec.image = "bad:1".into();

@@ -8,7 +8,9 @@ use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention
 use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, ServerState, Stage, Task};
 use serde_json::json;
 
-use crate::{Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, Step, plan};
+use crate::{
+    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, StatefulSetSeen, Step, plan,
+};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -76,6 +78,9 @@ pub(super) struct World {
     /// The object is being deleted, and what keeps it.
     pub(super) deleting: bool,
     pub(super) finalizers: Vec<String>,
+    /// The hash of the template that the StatefulSet holds, and whether the API server refuses another.
+    pub(super) template: Option<String>,
+    pub(super) refused: bool,
     /// The operator may not read volumes and nodes.
     pub(super) blind: bool,
     /// Volumes whose claim is gone.
@@ -98,8 +103,6 @@ pub(super) struct World {
     pub(super) directories: u32,
     /// When the operator saw first what the record says.
     pub(super) seen: BTreeMap<String, Timestamp>,
-    /// Of the template that the StatefulSet has.
-    template: String,
     ids: u64,
 }
 
@@ -125,6 +128,8 @@ impl World {
             stalled: BTreeSet::new(),
             deleting: false,
             finalizers: Vec::new(),
+            template: None,
+            refused: false,
             blind: false,
             released: Vec::new(),
             aside: BTreeMap::new(),
@@ -136,7 +141,6 @@ impl World {
             initialized: 0,
             directories: 0,
             seen: BTreeMap::new(),
-            template: String::new(),
             ids: 0,
         }
     }
@@ -175,7 +179,8 @@ impl World {
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
-            stateful_set: self.replicas > 0,
+            stateful_set: (self.replicas > 0)
+                .then(|| StatefulSetSeen { template_hash: self.template.clone() }),
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
@@ -348,9 +353,11 @@ impl World {
         if !self.spec.paused {
             self.secrets = plan.cluster_id.clone();
             self.replicas = plan.stateful_set_replicas;
-            self.template = super::super::template_hash(&super::super::View::of(observation));
+            let hash = super::super::template_hash(&super::super::View::of(observation));
+            self.template = self.template.take().filter(|_| self.refused).or(Some(hash));
         }
-        let (replicas, hash) = (self.replicas, self.template.clone());
+        let replicas = self.replicas;
+        let Some(hash) = self.template.clone() else { return };
         self.pods.retain(|&i, _| i < replicas);
         self.release();
         for i in 0..replicas {
