@@ -112,6 +112,10 @@ pub enum Reason {
     ClaimReused,
     /// The cluster is being deleted, but protected: nothing is torn down.
     DeletionProtected,
+    /// A request to lead from an instance was carried out: the primary's data was gone.
+    LedFrom,
+    /// A request to lead from an instance was refused; the message says why.
+    LeadFromRefused,
     /// Nothing is wrong.
     AsExpected,
     /// A claim waits for its volume to be made.

@@ -44,6 +44,10 @@ pub const FINALIZER_PROTECTION: &str = "mysql.mainstay.dev/deletion-protection";
 pub const LABEL_PROTECTED: &str = "mysql.mainstay.dev/deletion-protection";
 /// Annotation on a `MySQLCluster`: a person asks that this volume, which was kept, be given back to its ordinal.
 pub const ANNOTATION_GIVE_BACK: &str = "mysql.mainstay.dev/give-back";
+/// Annotation on a `MySQLCluster`: a person asks that an instance lead with what it holds, because the primary's data is
+/// gone. The value is the one that the condition `Blocked` spells out: a pod, and what ties the request to what would be
+/// lost.
+pub const ANNOTATION_LEAD_FROM: &str = "mysql.mainstay.dev/lead-from";
 /// Value of [`LABEL_ROLE`] on the primary.
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`] on a replica that is in time.
@@ -122,6 +126,12 @@ impl Names {
     pub fn aside_claim(&self, ordinal: u32, n: u32) -> String {
         format!("{}-aside-{n}", self.claim(ordinal))
     }
+    /// The ordinal whose volume a claim of this name keeps, if it has the form of [`Names::aside_claim`].
+    pub fn ordinal_of_aside_claim(&self, claim: &str) -> Option<u32> {
+        let (of, n) = claim.rsplit_once("-aside-")?;
+        parse_ordinal(n)?;
+        self.ordinal_of_claim(of)
+    }
     /// The ordinal in the name of one of this cluster's pods.
     pub fn ordinal_of_pod(&self, pod: &str) -> Option<u32> {
         parse_ordinal(pod.strip_prefix(self.cluster.as_str())?.strip_prefix('-')?)
@@ -151,5 +161,9 @@ mod tests {
             assert_eq!(names.ordinal_of_pod(other), None, "{other}");
         }
         assert_eq!(names.ordinal_of_claim(&names.aside_claim(2, 0)), None, "it is no instance's claim");
+        assert_eq!(names.ordinal_of_aside_claim(&names.aside_claim(2, 11)), Some(2));
+        for other in ["data-shop-2", "data-shop-2-aside-", "data-shop-2-aside-01", "data-x-2-aside-0"] {
+            assert_eq!(names.ordinal_of_aside_claim(other), None, "{other}");
+        }
     }
 }

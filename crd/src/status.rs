@@ -91,6 +91,50 @@ pub struct ReplicationRecord {
     /// answered once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_request: Option<String>,
+    /// The value of the annotation `mysql.mainstay.dev/lead-from` that was carried out or refused last: each is answered
+    /// once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_lead_from: Option<String>,
+    /// What was given up when an instance last was made to lead with what it held, because a person asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+    /// What was decided of the claims once the object was being deleted: it stands, whatever comes after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// What was given up, because a person asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// The instance that led before, whose data could not be used.
+    pub from: String,
+    /// The instance that leads since.
+    pub to: String,
+    /// When it was decided.
+    pub at: Time,
+    /// GTIDs that were known to have been committed, and that the new primary does not hold.
+    pub known: String,
+    /// Transactions of the old primary that nobody was told of may be lost besides: when it was last seen well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Time>,
+    /// Instances that could not be asked what they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<String>,
+}
+
+/// What becomes of the claims of a cluster that is being deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// When that was decided: a VolumeSnapshot counts only if it was taken for it.
+    pub since: Time,
+    /// Why all claims are kept, whatever `spec.storage.retention.whenDeleted` says; absent if they go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+    /// The instances whose claims hold, together, all that is known of: with the policy `Snapshot` these are copied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<i32>,
 }
 
 /// A planned change of the primary.
@@ -149,6 +193,9 @@ pub struct Operation {
     /// What is kept, of a volume that is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
+    /// UID of the claim on whose directory it is done, where it may be done on no other: an initialisation.
+    #[serde(default, rename = "claimUID", skip_serializing_if = "Option::is_none")]
+    pub claim_uid: Option<String>,
 }
 
 /// A volume that is kept under a claim of another name, so that its instance gets a new one.
@@ -321,7 +368,8 @@ pub struct LedgerEntry {
 pub struct Verdict {
     /// In one word.
     pub judgement: Judgement,
-    /// What differs, and what to do.
+    /// What differs. What to do about it depends on how the cluster stands: the conditions and the instance's message
+    /// say it.
     pub message: String,
     /// When it was said.
     pub at: Time,

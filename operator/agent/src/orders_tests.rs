@@ -33,7 +33,7 @@ fn complete(role: Option<GrantedRole>) -> Directory {
 }
 
 fn partial() -> Directory {
-    Directory::Partial { operation: "begun".into(), cluster_id: "c".into() }
+    Directory::Partial { operation: "begun".into(), cluster_id: "c".into(), copied: false }
 }
 
 fn running(read_only: bool, channel: Option<(&str, bool)>) -> Server {

@@ -261,6 +261,27 @@ async fn a_cluster_that_goes_with_its_claims_takes_all_of_them_and_others_finali
 }
 
 #[tokio::test]
+async fn a_cluster_whose_primary_has_lost_its_data_keeps_its_claims_whatever_its_policy_and_tells_why() {
+    let mut rig = Rig::new();
+    rig.api.edit(CLUSTER, |cluster| {
+        cluster["spec"]["storage"]["retention"] = json!({"whenDeleted": {"policy": "Delete"}});
+    });
+    rig.settle().await;
+    // Its label would say that the primary's claim has data.
+    put_claim(&rig, "data-shop-0");
+    rig.api.edit(CLUSTER, |cluster| {
+        let record = &mut cluster["status"]["replication"];
+        *record = json!({"epoch": 1, "revision": 2, "initialized": true, "primary": 0});
+    });
+    delete_cluster(&rig);
+    rig.settle().await;
+    assert_eq!(rig.api.list("persistentvolumeclaims").len(), 1);
+    assert_eq!(rig.api.get(CLUSTER).unwrap()["metadata"]["finalizers"], json!([]));
+    let told = rig.api.list("events").into_iter().find(|event| event["reason"] == "ClaimKept").unwrap();
+    assert!(told["note"].as_str().unwrap().contains("every claim and Secret is kept"), "{told}");
+}
+
+#[tokio::test]
 async fn a_cluster_whose_claims_are_kept_is_let_go_untouched() {
     let mut rig = Rig::new();
     rig.settle().await;

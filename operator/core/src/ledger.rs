@@ -13,7 +13,8 @@ use mainstay_crd::{
     InstanceStatus, Judgement, LedgerEntry, Operation, OperationKind, ReplicationRecord, Verdict,
 };
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
-use words::{named, said, short, volume_of};
+pub(crate) use words::short;
+use words::{named, said, volume_of};
 
 use crate::{Claim, GtidSet, Instance, Observation, Pod, Volume};
 
@@ -61,10 +62,6 @@ impl<'a> Case<'a> {
         let pod = self.instance.pod.as_ref();
         let of_this_pod = |verdict: &&Verdict| pod.is_some_and(|pod| pod.uid == verdict.pod_uid);
         verdict.filter(of_this_pod).is_some_and(|v| v.judgement == Judgement::SameVolume)
-    }
-
-    fn is_primary(&self) -> bool {
-        self.record.primary.map(i32::unsigned_abs) == Some(self.ordinal)
     }
 }
 

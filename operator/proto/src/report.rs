@@ -105,6 +105,9 @@ pub enum Directory {
         operation: String,
         /// Cluster id in the marker.
         cluster_id: String,
+        /// It was to become a copy of another instance's, so that there was one with data. Older agents do not say.
+        #[serde(default)]
+        copied: bool,
     },
     /// A complete data directory of this cluster and ordinal.
     Complete {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mainstay_proto::{Directory, Marker};
 
-use super::marker::{self, MARKER, MarkerFile, State};
+use super::marker::{self, Kind, MARKER, MarkerFile, State};
 use super::{DATA, TEMPORARY, lock::LOCK};
 
 /// What was found on a volume.
@@ -49,6 +49,7 @@ fn with_marker(root: &Path, marker: &MarkerFile, cluster_id: &str, ordinal: u32)
             Ok(Directory::Partial {
                 operation: marker.operation.clone(),
                 cluster_id: marker.cluster_id.clone(),
+                copied: marker.kind == Kind::Clone,
             })
         }
         _ if marker.cluster_id != cluster_id => {
@@ -67,7 +68,7 @@ fn complete(root: &Path, marker: &MarkerFile) -> io::Result<Directory> {
     if !data.join("mysql.ibd").exists() {
         return Ok(unusable(format!(
             "{MARKER} says that the data directory is complete, but {DATA}/mysql.ibd is not there: its data was \
-             removed. Put it back, or delete the claim to have the instance made anew"
+             removed. Put it back"
         )));
     }
     let server_uuid = marker.server_uuid.clone().unwrap_or_default();

@@ -26,7 +26,11 @@ async fn fresh(
 fn takes_its_claims(cluster: &MySQLCluster) -> bool {
     let retention = cluster.spec.storage.retention.clone().unwrap_or_default();
     let goes = matches!(retention.deleted().policy, RetentionPolicy::Delete | RetentionPolicy::Snapshot);
-    cluster.metadata.deletion_timestamp.is_some() && !cluster.spec.deletion_protection && goes
+    // Decided while its instances could still be asked, and written down: they may hold the last copy.
+    let record = cluster.status.as_ref().and_then(|status| status.replication.as_ref());
+    let decided =
+        record.and_then(|record| record.ending.as_ref()).is_some_and(|ending| ending.kept.is_none());
+    cluster.metadata.deletion_timestamp.is_some() && !cluster.spec.deletion_protection && goes && decided
 }
 
 /// Sets Mainstay's finalizers and leaves those of others, as they are now.

@@ -332,6 +332,7 @@ mod tests {
                     failures: 0,
                     not_before: None,
                     aside: None,
+                    claim_uid: None,
                 }],
                 ..ReplicationRecord::default()
             }),

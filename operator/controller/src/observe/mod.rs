@@ -30,7 +30,9 @@ pub(crate) fn observe(
     let now = Timestamp::now();
     let mut instances = instances(cluster, names, stores, &context.agents);
     listen(&context.words, names, stores, &mut instances, now);
-    let surroundings = surroundings::of(context, cluster, names, &instances, now);
+    let secrets_cluster_id = secrets_cluster_id(names, stores);
+    let surroundings =
+        surroundings::of(context, cluster, names, &instances, secrets_cluster_id.as_deref(), now);
     Observation {
         now,
         // Of what is remembered, which is not here.
@@ -47,7 +49,7 @@ pub(crate) fn observe(
             status: cluster.status.clone().unwrap_or_default(),
         },
         fresh_id: uuid::Uuid::new_v4().to_string(),
-        secrets_cluster_id: secrets_cluster_id(names, stores),
+        secrets_cluster_id,
         instances,
         stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).map(|set| {
             let annotation = set.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH));

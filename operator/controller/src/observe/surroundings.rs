@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use mainstay_core::{Instance, Node, Surroundings, Volume, asking};
-use mainstay_crd::names::{LABEL_CLUSTER_ID, Names};
+use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, Names};
 use mainstay_crd::{MySQLCluster, WhenProven};
 
 use crate::context::Context;
@@ -18,11 +19,12 @@ pub(super) fn of(
     cluster: &MySQLCluster,
     names: &Names,
     instances: &BTreeMap<u32, Instance>,
+    secrets_id: Option<&str>,
     now: Timestamp,
 ) -> Surroundings {
     let survey = &context.survey;
     let unseen = survey.unseen();
-    let volumes = volumes(context, cluster, names, instances);
+    let volumes = volumes(context, cluster, names, instances, secrets_id);
     let classes = classes(context, cluster, instances, &volumes);
     let mut nodes = nodes(context, cluster, instances, &volumes);
     for name in instances.values().filter_map(asking::silent_on) {
@@ -34,32 +36,41 @@ pub(super) fn of(
     Surroundings { known: unseen.is_empty(), unseen, volumes, refused, nodes, classes }
 }
 
+/// An instance's claim, or one that keeps what was set aside, by its name.
+fn is_of(names: &Names, claim: &str) -> bool {
+    names.ordinal_of_claim(claim).or_else(|| names.ordinal_of_aside_claim(claim)).is_some()
+}
+
 fn volumes(
     context: &Context,
     cluster: &MySQLCluster,
     names: &Names,
     instances: &BTreeMap<u32, Instance>,
+    secrets_id: Option<&str>,
 ) -> BTreeMap<String, Volume> {
     let claims = || instances.values().filter_map(|instance| instance.claim.as_ref());
     let status = cluster.status.as_ref();
     let noted = status.iter().flat_map(|s| &s.instances).filter_map(|i| i.volume.clone());
-    let named: BTreeSet<String> = claims().filter_map(|claim| claim.volume.clone()).chain(noted).collect();
+    let asked = cluster.annotations().get(ANNOTATION_GIVE_BACK).cloned();
+    let named = claims().filter_map(|claim| claim.volume.clone()).chain(noted).chain(asked);
+    let named: BTreeSet<String> = named.collect();
     let waiting: Vec<&str> = claims()
         .filter(|claim| claim.phase.as_deref() == Some("Pending"))
         .map(|claim| claim.class.as_deref().unwrap_or_default())
         .collect();
-    let id = status.and_then(|status| status.cluster_id.as_deref());
+    // Before there is an id, those that tell of data which an earlier object of this name had.
+    let known = status.and_then(|status| status.cluster_id.as_deref());
+    let ids: BTreeSet<&str> =
+        known.into_iter().chain(cluster.spec.adopt.as_deref()).chain(secrets_id).collect();
     let (mut found, mut free) = (BTreeMap::new(), BTreeMap::new());
     let mut take = |name: &str, volume: &Volume| {
         let attached_to = context.survey.attached_to(name);
         found.insert(name.to_owned(), Volume { attached_to, ..volume.clone() });
     };
     context.survey.volumes.each(|name, volume| {
-        let for_us = volume
-            .claim
-            .as_ref()
-            .is_some_and(|(ns, claim)| *ns == names.namespace && names.ordinal_of_claim(claim).is_some());
-        let labelled = id.is_some() && volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == id;
+        let for_us =
+            volume.claim.as_ref().is_some_and(|(ns, claim)| *ns == names.namespace && is_of(names, claim));
+        let labelled = volume.labels.get(LABEL_CLUSTER_ID).is_some_and(|id| ids.contains(id.as_str()));
         if for_us || labelled || named.contains(name) {
             take(name, volume);
         } else if !waiting.is_empty() && volume.phase.as_deref() == Some("Available") {

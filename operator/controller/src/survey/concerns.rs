@@ -12,6 +12,7 @@ use crate::watch::{ClusterKey, ClusterRef};
 /// The cluster whose claim `namespace/name` is, by its name: `data-NAME-i`. Other people's claims can have such
 /// names too; then no such cluster exists.
 pub(super) fn cluster_of_claim(namespace: &str, name: &str) -> Option<ClusterKey> {
+    let name = name.rsplit_once("-aside-").map_or(name, |(of, _)| of);
     let (cluster, _) = name.strip_prefix("data-")?.rsplit_once('-')?;
     Names::new(namespace, cluster).ordinal_of_claim(name)?;
     Some(ClusterKey::named(namespace, cluster))

@@ -1,4 +1,5 @@
-//! What is said of what came back: what differs, the evidence, and the ways out.
+//! What is said of what came back: what differs, and the evidence. The ways out depend on how the cluster stands:
+//! `plan::advice` has them.
 
 use jiff::Timestamp;
 use mainstay_crd::LedgerEntry;
@@ -18,7 +19,7 @@ pub(super) fn named(node: &Option<String>) -> &str {
     node.as_deref().unwrap_or("?")
 }
 
-/// What is wrong, the evidence, and the ways out.
+/// What is wrong, and the evidence.
 pub(super) fn said(
     case: &Case<'_>,
     entry: &LedgerEntry,
@@ -36,26 +37,10 @@ pub(super) fn said(
         Some(format!("server {} had executed {} at {seen}", entry.server_uuid, short(&entry.gtid_executed))),
     ];
     let evidence: Vec<String> = evidence.into_iter().flatten().collect();
-    format!("{name} {what} ({}). {}", evidence.join("; "), way_out(case))
+    format!("{name} {what} ({}).", evidence.join("; "))
 }
 
-fn way_out(case: &Case<'_>) -> String {
-    let (pod, claim) = (case.names.pod(case.ordinal), case.names.claim(case.ordinal));
-    if case.is_primary() {
-        format!(
-            "It neither serves nor leads. Put back the volume that left and delete the pod {pod}. Or, to lead with what \
-             a replica holds, delete {claim} and {pod}, then the object (claims are kept), and create it again. Or, to \
-             go on with what is on this volume, delete the object and create it again"
-        )
-    } else {
-        format!(
-            "It stays out. Put back the volume that left and delete the pod {pod}; or delete {claim} and {pod} to have \
-             it cloned anew"
-        )
-    }
-}
-
-pub(super) fn short(set: &str) -> String {
+pub(crate) fn short(set: &str) -> String {
     let mut text: String = set.chars().take(LONGEST).collect();
     if text.len() < set.len() {
         text.push('…');

@@ -68,6 +68,7 @@ pub(super) fn announce(view: &View<'_>, ordinal: u32, misfit: &Misfit) -> Option
         failures: 0,
         not_before: None,
         aside: Some(aside),
+        claim_uid: None,
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     Some(record(view, next, Reason::SettingAside, message))

@@ -1,14 +1,14 @@
 //! From nothing to a first primary, or from kept volumes to the primary that they had.
 //!
-//! I4: an empty directory is initialised only in a cluster of which nothing, record, directory or claim, says that
-//! it ever was. So every instance is heard before anything is decided.
+//! I4: an empty directory is initialised only in a cluster of which nothing says that it ever was: see [`evidence`]. So
+//! every instance is heard before anything is decided.
 
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
 use mainstay_proto::{Action, Directory, Report, TaskState};
 
 use super::view::{Seen, View};
-use super::{Decision, rebuild, record, send};
+use super::{Decision, advice, evidence, rebuild, record, send};
 
 /// `None`: the record names a primary.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -36,30 +36,10 @@ fn first_look(view: &View<'_>) -> Decision {
     }
     let complete: Vec<(u32, &Report)> =
         reports.iter().filter(|(_, r)| matches!(r.directory, Directory::Complete { .. })).copied().collect();
-    let labelled =
-        view.o.instances.iter().find(|(_, i)| i.claim.as_ref().is_some_and(|c| c.cluster_id.is_some()));
-    let aside = view.o.aside.keys().next();
-    match (complete.is_empty(), labelled) {
-        (false, _) => rebuild::decide(view, &complete),
-        (true, Some((ordinal, _))) => Decision::Blocked(
-            Reason::DataWithoutRecord,
-            format!(
-                "claim {} held data of this cluster, but no instance finds any: nothing is initialised. Raise \
-                 spec.replicas so that it gets an instance, restore its volume, or delete the claim if its data \
-                 is not wanted",
-                view.names.claim(*ordinal)
-            ),
-        ),
-        (true, None) if aside.is_some() => Decision::Blocked(
-            Reason::DataWithoutRecord,
-            format!(
-                "claim {} keeps data of a cluster of this name, but no instance holds any: nothing is initialised. \
-                 Delete the claim if its data is not wanted",
-                aside.cloned().unwrap_or_default()
-            ),
-        ),
-        (true, None) => announce(view, &reports),
+    if !complete.is_empty() {
+        return rebuild::decide(view, &complete);
     }
+    evidence::blocks(view).unwrap_or_else(|| announce(view, &reports))
 }
 
 fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {
@@ -117,15 +97,45 @@ fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
             failures: 0,
             not_before: None,
             aside: None,
+            claim_uid: claim_uid(view, *ordinal),
         }],
         ..view.record.clone()
     };
-    let message = format!("all data directories are empty: {} is initialised", view.names.pod(*ordinal));
+    let message = format!(
+        "all data directories are empty: {} is initialised{}",
+        view.names.pod(*ordinal),
+        evidence::looked_at(view)
+    );
     record(view, next, Reason::Initializing, message)
 }
 
+fn claim_uid(view: &View<'_>, ordinal: u32) -> Option<String> {
+    let claim = view.instance(ordinal)?.claim.as_ref()?;
+    Some(claim.uid.clone()).filter(|uid| !uid.is_empty())
+}
+
+/// It was done, or begun, on something else than what is there now: what was made may be elsewhere.
+fn another(view: &View<'_>, operation: &Operation, report: &Report) -> Option<Decision> {
+    let ordinal = operation.ordinal.unsigned_abs();
+    let name = view.names.pod(ordinal);
+    let present = claim_uid(view, ordinal);
+    let replaced = operation.claim_uid.is_some() && present.is_some() && operation.claim_uid != present;
+    let emptied = report.directory == Directory::Empty
+        && report.task(INITIALIZE, Some(&operation.id)).is_some_and(|task| task.state == TaskState::Done);
+    let what = match (replaced, emptied) {
+        (true, _) => format!("{name} was being initialised on a claim that has been replaced since"),
+        (_, true) => format!("{name} was initialised, and its directory is empty again"),
+        (false, false) => return None,
+    };
+    let message = format!("{what}: that is not done twice. {}", advice::initialized_elsewhere(view, ordinal));
+    Some(Decision::Blocked(Reason::DataWithoutRecord, message))
+}
+
+/// [`Action::kind`] of the order to initialise.
+const INITIALIZE: &str = "Initialize";
+
 /// The announced initialisation is ordered, and its outcome written down. Nobody was told of a commit before that,
-/// so it may be repeated on an empty directory.
+/// so a try that was interrupted may be repeated, on the same volume.
 fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
     let ordinal = operation.ordinal.unsigned_abs();
     let Some(report) = view.live(ordinal) else { return wait_for(view, ordinal) };
@@ -142,6 +152,9 @@ fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
             record(view, next, Reason::PrimaryConfirmed, message)
         }
         Directory::Empty | Directory::Partial { .. } if report.vacant() => {
+            if let Some(blocked) = another(view, operation, report) {
+                return blocked;
+            }
             let action = Action::Initialize { operation: operation.id.clone() };
             let running = report.task(action.kind(), Some(&operation.id));
             if running.is_some_and(|task| task.state == TaskState::Running) {

@@ -2,14 +2,22 @@
 //!
 //! A finalizer is only on an object whose end has something to be done first (`whenDeleted` is not `Retain`), or that
 //! is protected. With neither, Kubernetes removes it and its children at once and the claims stay.
+//!
+//! What becomes of the claims is decided once, while the instances can still be asked, and written down before anything
+//! goes. Where the data is lost or was set back, all are kept, whatever the policy says: one of them may hold the last
+//! copy of what is missing.
 
-use mainstay_crd::RetentionPolicy;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_SNAPSHOT, FINALIZER_PROTECTION, FINALIZER_RETENTION};
+use mainstay_crd::{ClusterPhase, Ending, Judgement, OperationKind, ReplicationRecord, RetentionPolicy};
 
-use super::view::View;
-use super::{Decision, Step};
-use crate::{Claim, Observation};
+use super::bootstrap::signed;
+use super::leaving::noted;
+use super::view::{Seen, View, gtids};
+use super::{Decision, Step, advice, record};
+use crate::{Claim, GtidSet, Observation};
 
 /// It is being deleted, but `spec.deletionProtection` keeps it: everything goes on as if it were not.
 pub fn protected(observation: &Observation) -> bool {
@@ -60,13 +68,21 @@ pub(super) fn tear_down(view: &View<'_>) -> Decision {
         // The policy was changed too late, or it is all done.
         return set(view, Vec::new()).unwrap_or_else(|| waits("nothing is left to do"));
     }
+    if view.cluster_id.is_none() {
+        // Nothing here was made by this object, or it is not known whose it is.
+        return set(view, Vec::new()).unwrap_or_else(|| waits("its claims are kept"));
+    }
+    let Some(ending) = &view.record.ending else { return decide_end(view) };
+    if let Some(why) = &ending.kept {
+        return set(view, Vec::new()).unwrap_or_else(|| waits(why));
+    }
     if view.o.stateful_set.is_some() {
         return Decision::Do(Step::DeleteStatefulSet { name: view.names.base() });
     }
     if let Some((ordinal, _)) = view.o.instances.iter().find(|(_, instance)| instance.pod.is_some()) {
         return waits(&format!("{} is ending", view.names.pod(*ordinal)));
     }
-    if let Some(decision) = copy(view) {
+    if let Some(decision) = copy(view, ending) {
         return decision;
     }
     let mut left = claims(view).peekable();
@@ -85,21 +101,107 @@ fn drop_claim(claim: &Claim) -> Option<Decision> {
     }))
 }
 
-/// With the policy `Snapshot`: the primary's claim first, and what was set aside; all, if there is no primary's.
-fn copy(view: &View<'_>) -> Option<Decision> {
+/// Decides what becomes of the claims, and writes that down.
+fn decide_end(view: &View<'_>) -> Decision {
+    let kept = why_kept(view).map(|why| {
+        format!("every claim and Secret is kept, whatever spec.storage.retention.whenDeleted says: {why}")
+    });
+    let (reason, message) = match &kept {
+        Some(why) => (Reason::ClaimKept, why.clone()),
+        None => (Reason::Deleting, "the cluster is being deleted, with its claims".into()),
+    };
+    let ending = Ending { since: Time(view.o.now), copies: copies(view), kept };
+    let next = ReplicationRecord { ending: Some(ending), ..view.record.clone() };
+    record(view, next, reason, message)
+}
+
+/// Whether deleting the object now would keep every claim and Secret: what [`tear_down`] would do.
+pub(super) fn keeps(view: &View<'_>) -> bool {
+    policy(view) == RetentionPolicy::Retain || why_kept(view).is_some()
+}
+
+/// Why claims may not go with the object: the data is not where it is to be, and any of them may hold the last of it.
+fn why_kept(view: &View<'_>) -> Option<String> {
+    if advice::is_lost(view) {
+        return Some("the primary's data is lost or was set back".into());
+    }
+    if view.o.cluster.status.state == Some(ClusterPhase::Lost) {
+        return Some("the cluster was Lost when it was seen last".into());
+    }
+    let bad = |i: &u32| {
+        let judged = view.verdict(*i).map(|verdict| verdict.judgement);
+        matches!(judged, Some(Judgement::NewVolumeForeign | Judgement::RolledBack))
+    };
+    if let Some(ordinal) = view.o.instances.keys().copied().find(bad) {
+        return Some(format!("{} has other data than it left with", view.names.pod(ordinal)));
+    }
+    let Some(primary) = view.primary() else {
+        let initializing = view.record.operations.iter().any(|o| o.kind == OperationKind::Initialize);
+        let holds = |claim: &Claim| claim.cluster_id.is_some();
+        let any = claims(view).any(|(_, claim)| holds(claim));
+        return (any || (view.record.initialized && !initializing)).then(|| "no primary is known".into());
+    };
+    has_its_data(view, primary).err()
+}
+
+/// The primary's data is on its claim, as far as can be told: by its agent, or by what was written down of it.
+fn has_its_data(view: &View<'_>, primary: u32) -> Result<(), String> {
+    let name = view.names.pod(primary);
+    let claim = view.instance(primary).and_then(|instance| instance.claim.as_ref());
+    let claim = claim.ok_or_else(|| format!("{name} is the primary and has no claim"))?;
+    if view.live(primary).is_some_and(|report| report.marker().is_some()) {
+        return Ok(());
+    }
+    let renewed = view.noted(primary).is_some_and(|entry| entry.claim_uid != claim.uid);
+    let labelled = claim.cluster_id.as_deref() == view.cluster_id;
+    match labelled && !renewed && claim.phase.as_deref() != Some("Lost") {
+        true => Ok(()),
+        false => Err(format!("{name} is the primary, and its claim does not say that it has its data")),
+    }
+}
+
+/// The instances whose claims hold, together, all that is known of: the one with most, and whoever holds anything
+/// besides, or of whom it is not known.
+fn copies(view: &View<'_>) -> Vec<i32> {
+    let of = |(&i, instance): (&u32, &crate::Instance)| {
+        let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
+        Some((i, held(view, i, claim)))
+    };
+    let all: Vec<(u32, Option<GtidSet>)> = view.o.instances.iter().filter_map(of).collect();
+    let rank = |(i, set): &&(u32, Option<GtidSet>)| {
+        (set.as_ref().map(GtidSet::count), view.primary() == Some(*i), std::cmp::Reverse(*i))
+    };
+    let Some((most, Some(has))) = all.iter().max_by_key(rank) else {
+        return all.iter().map(|(i, _)| signed(*i)).collect();
+    };
+    let adds = |set: &Option<GtidSet>| set.as_ref().is_none_or(|set| !has.contains(set));
+    all.iter().filter(|(i, set)| i == most || adds(set)).map(|(i, _)| signed(*i)).collect()
+}
+
+/// What is on an instance's claim: as it says itself, or as was noted when it left, or last written down.
+fn held(view: &View<'_>, ordinal: u32, claim: &Claim) -> Option<GtidSet> {
+    if let Some(state) = view.live(ordinal).and_then(Seen::serving) {
+        let received = state.channel.as_ref().and_then(|channel| gtids(&channel.gtid_received));
+        return Some(gtids(&state.gtid_executed)?.union(&received.unwrap_or_default()));
+    }
+    noted(claim).or_else(|| gtids(&view.noted(ordinal)?.gtid_executed))
+}
+
+/// With the policy `Snapshot`: a copy of each claim that was chosen, and of what was set aside, before any goes.
+fn copy(view: &View<'_>, ending: &Ending) -> Option<Decision> {
     if policy(view) != RetentionPolicy::Snapshot {
         return None;
     }
-    let leads = |i: &u32| view.primary() == Some(*i);
-    let led = view.o.instances.iter().any(|(i, instance)| leads(i) && instance.claim.is_some());
-    let is_copy = |ordinal: Option<u32>| ordinal.is_none_or(|i| !led || leads(&i));
-    let mut wanted = claims(view).filter(|(ordinal, claim)| is_copy(*ordinal) && claim.cluster_id.is_some());
-    let (ordinal, claim) = wanted.find(|(_, claim)| {
-        // What is going was copied before.
-        !claim.deleting && !claim.annotations.contains_key(ANNOTATION_SNAPSHOT)
+    let chosen = |ordinal: Option<u32>| ordinal.is_none_or(|i| ending.copies.contains(&signed(i)));
+    let mut wanted = claims(view).filter(|(ordinal, claim)| chosen(*ordinal) && claim.cluster_id.is_some());
+    let (ordinal, claim, snapshot) = wanted.find_map(|(ordinal, claim)| {
+        let snapshot = snapshot_of(claim, ending.since.0);
+        // What is going was copied before. One that was taken for an earlier stop is not a copy of this one.
+        let copied = claim.annotations.get(ANNOTATION_SNAPSHOT) == Some(&snapshot);
+        (!claim.deleting && !copied).then_some((ordinal, claim, snapshot))
     })?;
     Some(Decision::Do(Step::SnapshotClaim {
-        snapshot: format!("{}-{}", claim.name, claim.uid.split('-').next().unwrap_or_default()),
+        snapshot,
         claim: claim.name.clone(),
         uid: claim.uid.clone(),
         ordinal: ordinal.unwrap_or_default(),
@@ -107,13 +209,21 @@ fn copy(view: &View<'_>) -> Option<Decision> {
     }))
 }
 
-/// All claims of the cluster: its instances', and those that keep what was set aside. The primary's comes last.
+/// The name of the VolumeSnapshot of a claim that is taken for a stop at that time.
+pub(super) fn snapshot_of(claim: &Claim, stopped: Timestamp) -> String {
+    let uid = claim.uid.split('-').next().unwrap_or_default();
+    format!("{}-{uid}-{}", claim.name, stopped.as_second())
+}
+
+/// All claims of the cluster: its instances', and those that keep what was set aside. The primary's comes last. One that
+/// says that it holds another cluster's data is not this one's to delete.
 fn claims<'v>(view: &'v View<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
     let aside = view.o.aside.values().map(|claim| (None, claim));
     let of = |(&i, instance): (&u32, &'v crate::Instance)| Some((Some(i), instance.claim.as_ref()?));
     let others = view.o.instances.iter().filter(|(i, _)| view.primary() != Some(**i)).filter_map(of);
     let primary = view.o.instances.iter().filter(|(i, _)| view.primary() == Some(**i)).filter_map(of);
-    aside.chain(others).chain(primary)
+    let ours = |claim: &Claim| claim.cluster_id.is_none() || claim.cluster_id.as_deref() == view.cluster_id;
+    aside.chain(others).chain(primary).filter(move |(_, claim)| ours(claim))
 }
 
 fn policy(view: &View<'_>) -> RetentionPolicy {

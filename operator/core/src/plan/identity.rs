@@ -6,7 +6,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::Directory;
 
 use super::view::View;
-use super::{Decision, Step};
+use super::{Decision, Step, evidence};
 
 /// Finds the cluster id before anything else is done. `None`: it is known and nothing contradicts it.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -19,6 +19,9 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 
 /// Kept claims and Secrets of the same name say who they were; if they agree, it is the same cluster.
 fn find(view: &View<'_>) -> Decision {
+    if let Some(blocked) = evidence::before_an_id(view) {
+        return blocked;
+    }
     let found: BTreeSet<&str> = labelled(view).chain(view.o.secrets_cluster_id.as_deref()).collect();
     let record = view.record.clone();
     let adopt = view.o.cluster.spec.adopt.as_deref();
@@ -35,7 +38,7 @@ fn find(view: &View<'_>) -> Decision {
                 Reason::ForeignData,
                 format!(
                     "claims and Secrets of this name belong to different clusters ({ids}): set spec.adopt to the \
-                     one whose data is to be used, or remove what belongs to the other"
+                     one whose data is to be used"
                 ),
             );
         }
@@ -57,20 +60,29 @@ fn adopt(view: &View<'_>, known: &str) -> Option<Decision> {
             _ => None,
         })
         .collect();
+    let asked = view.o.cluster.spec.adopt.as_deref();
+    let unused = view.primary().is_none() && !labelled(view).any(|id| id == known);
+    if let Some(id) = asked.filter(|&id| id != known && foreign.is_empty() && unused) {
+        return Some(takes_over(view, id));
+    }
     let found = foreign.first()?;
-    if view.o.cluster.spec.adopt.as_deref() == Some(found) && foreign.len() == 1 {
-        return Some(Decision::Do(Step::Record {
-            cluster_id: (*found).into(),
-            record: view.record.clone(),
-            reason: Reason::Accepted,
-            message: format!("the cluster takes over the data of {found}, as spec.adopt says"),
-        }));
+    if asked == Some(found) && foreign.len() == 1 {
+        return Some(takes_over(view, found));
     }
     Some(Decision::Blocked(
         Reason::ForeignData,
         format!(
-            "volumes of this name hold the data of another cluster ({found}): set spec.adopt to its id to take it \
-             over, or remove the claims to begin anew"
+            "volumes of this name hold the data of another cluster ({found}): set spec.adopt to its id to take it over; to \
+             begin anew, choose another name for this cluster"
         ),
     ))
+}
+
+fn takes_over(view: &View<'_>, id: &str) -> Decision {
+    Decision::Do(Step::Record {
+        cluster_id: id.into(),
+        record: view.record.clone(),
+        reason: Reason::Accepted,
+        message: format!("the cluster takes over the data of {id}, as spec.adopt says"),
+    })
 }

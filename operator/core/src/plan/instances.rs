@@ -5,6 +5,7 @@ use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState};
 
+use super::advice;
 use super::nodes;
 use super::replicas::{COPIES, misfit};
 use super::storage;
@@ -134,12 +135,23 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
         Directory::Complete { .. } => with_data(view, ordinal, report),
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
             // What was judged has the ways out.
-            let judged = view.distrusted(ordinal).map(|verdict| verdict.message.clone());
+            let judged = view.distrusted(ordinal).map(|_| quarantined(view, ordinal));
             (InstanceState::Quarantined, judged.or_else(|| Some(message.clone())))
         }
         Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
         Directory::Empty | Directory::Partial { .. } => without_data(report),
     }
+}
+
+/// What was found, and what to do about it as the cluster stands now.
+fn quarantined(view: &View<'_>, ordinal: u32) -> String {
+    let found = view.distrusted(ordinal).map_or("", |verdict| advice::evidence(&verdict.message));
+    let way_out = match view.primary() {
+        Some(primary) if primary == ordinal => "It neither serves nor leads; Blocked has the ways out".into(),
+        Some(_) => advice::stays_out(view, ordinal),
+        None => advice::before_a_record(view, ordinal),
+    };
+    format!("{found} {way_out}")
 }
 
 fn locked(holder: &str) -> String {
@@ -165,8 +177,8 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
 }
 
 fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if let Some(verdict) = view.distrusted(ordinal) {
-        return (InstanceState::Quarantined, Some(verdict.message.clone()));
+    if view.distrusted(ordinal).is_some() {
+        return (InstanceState::Quarantined, Some(quarantined(view, ordinal)));
     }
     if let Some(misfit) = misfit(view, ordinal) {
         return (InstanceState::Quarantined, Some(misfit.says(view, ordinal)));

@@ -1,15 +1,18 @@
 //! What to do next: a chain of questions, in the order of their weight. The first that has something to do is
 //! the plan's step.
 
+mod advice;
 mod announced;
 mod aside;
 mod bootstrap;
 mod candidates;
 mod deletion;
+mod evidence;
 mod guards;
 mod identity;
 mod instances;
 mod last_copy;
+mod lead_from;
 mod leaving;
 mod nodes;
 mod outlook;
@@ -71,6 +74,7 @@ pub struct Plan {
 /// Everything that the operator may ever do to MySQL, a pod, a claim or the record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Step {
     /// Write the record: an intention before it is carried out, or the outcome after. Carries `resourceVersion`.
     Record {
@@ -415,9 +419,13 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     if let Some(decision) = bootstrap::decide(view) {
-        return weigh([volumes::grow(view), Some(decision)]);
+        // What a person gives back comes before anything is begun anew.
+        return weigh([volumes::give_back(view), volumes::grow(view), Some(decision)]);
     }
     if let Some(decision) = primary::record_is_current(view) {
+        return Some(decision);
+    }
+    if let Some(decision) = lead_from::decide(view) {
         return Some(decision);
     }
     let decisions = [

@@ -8,7 +8,7 @@ use mainstay_proto::Action;
 use super::view::{Seen, View};
 use super::{
     Decision, PAUSED, Plan, Step, aside, candidates, deletion, instances, invalid, nodes, replicas,
-    retention, storage, switchover,
+    retention, storage, switchover, volumes,
 };
 use crate::moments;
 
@@ -22,7 +22,7 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
         .or_else(|| view.o.cluster.status.version.clone());
     Plan {
         phase: phase(view, primary, ready, decision.as_ref()),
-        cluster_id: view.cluster_id.map(String::from),
+        cluster_id: view.cluster_id.filter(|_| !volumes::must_be_reserved(view)).map(String::from),
         stateful_set_replicas: view.stateful_set_replicas(),
         roles: instances::roles(view),
         conditions: conditions(view, primary, &instances, decision.as_ref()),

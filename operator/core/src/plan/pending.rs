@@ -84,8 +84,8 @@ fn taken(view: &View<'_>, claim: &Claim) -> Option<Problem> {
         && let Some((namespace, other)) = wanted.claim.as_ref().filter(|other| **other != ours)
     {
         let text = format!(
-            "claim {} wants the volume {}, which is claim {namespace}/{other}'s: two claims can't have one volume; \
-             delete the one that is not to have it",
+            "claim {} wants the volume {}, which is claim {namespace}/{other}'s: two claims can't have one volume. \
+             Nothing is on this one: delete it and its pod to have it made anew",
             claim.name, wanted.name
         );
         return Some((Reason::VolumeTaken, text));

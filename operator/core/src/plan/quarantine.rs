@@ -2,8 +2,9 @@
 
 use mainstay_crd::Judgement;
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::{Action, Directory};
+use mainstay_proto::Action;
 
+use super::primary::{self, Broken};
 use super::view::{Seen, View};
 use super::{Decision, send};
 
@@ -24,11 +25,8 @@ fn stand_down(view: &View<'_>, ordinal: u32) -> Option<Decision> {
 
 /// The record's primary came back with other data: nobody leads before a person has decided.
 fn blocked(view: &View<'_>) -> Option<Decision> {
-    let primary = view.primary()?;
-    let verdict = view.distrusted(primary)?;
-    // Of a directory without data, `primary` says more.
-    let complete = matches!(view.live(primary)?.directory, Directory::Complete { .. });
-    complete.then(|| Decision::Blocked(reason(verdict.judgement), verdict.message.clone()))
+    let broken = primary::broken(view).filter(|broken| matches!(broken, Broken::Distrusted(_)))?;
+    Some(primary::blocked(view, view.primary()?, &broken))
 }
 
 /// The reason that a condition gives for a bad verdict.

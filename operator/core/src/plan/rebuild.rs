@@ -8,7 +8,7 @@ use super::bootstrap::signed;
 use super::leaving::noted;
 use super::quarantine;
 use super::view::{Seen, View, gtids};
-use super::{Decision, record};
+use super::{Decision, advice, record};
 use crate::{Claim, GtidSet};
 
 /// An instance whose data may lead: its report, and all that it has executed and received.
@@ -37,9 +37,10 @@ pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
         return complete.iter().find_map(|(i, _)| distrusted(view, *i)).unwrap_or_else(|| {
             Decision::Blocked(
                 Reason::DataWithoutRecord,
-                "the instances' GTID sets diverge and none says that it led last: keep the claim of the one whose \
-                 data is right and delete the others' claims and pods, which are then cloned from it"
-                    .into(),
+                format!(
+                    "the instances' GTID sets diverge and none says that it led last: {}",
+                    advice::diverged()
+                ),
             )
         });
     };
@@ -95,13 +96,13 @@ fn granted_lead(report: &Report) -> Option<Fence> {
 fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
     elected.report.serving().filter(|state| state.super_read_only)?;
     let (other, own) = kept.iter().find_map(|other| Some((other.ordinal, lacking(elected, other)?)))?;
+    let way_out = advice::last_was_set_back(view, elected.ordinal, other);
     let (name, other) = (view.names.pod(elected.ordinal), view.names.pod(other));
     Some(Decision::Blocked(
         Reason::RolledBack,
         format!(
             "{name} led last, but its volume was set back: {other} holds transactions of it that it lacks itself \
-             ({own}). Put back the volume that left and delete the pod {name}; or delete the claims and pods of those \
-             whose data is not to be used: they are cloned from the others then"
+             ({own}). {way_out}"
         ),
     ))
 }
@@ -124,7 +125,9 @@ pub(super) fn ahead_of(view: &View<'_>, ordinal: u32, report: &Report) -> Option
 
 fn distrusted(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     let verdict = view.distrusted(ordinal)?;
-    Some(Decision::Blocked(quarantine::reason(verdict.judgement), verdict.message.clone()))
+    let found = advice::evidence(&verdict.message);
+    let message = format!("{found} {}", advice::before_a_record(view, ordinal));
+    Some(Decision::Blocked(quarantine::reason(verdict.judgement), message))
 }
 
 /// A claim that held data of this cluster, has none to show that could be used, and may have held more than the
@@ -138,14 +141,8 @@ fn missing(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Dec
         if let Some(blocked) = distrusted(view, i).filter(|_| led || !holds_note(elected, claim)) {
             return Some(blocked);
         }
-        let why = if i >= view.wanted() {
-            format!("has no instance: set spec.replicas to at least {}", i + 1)
-        } else {
-            format!(
-                "has nothing on it that can be used: restore its volume, or delete {} and the pod",
-                claim.name
-            )
-        };
+        let what = if i >= view.wanted() { "has no instance" } else { "has nothing on it that can be used" };
+        let why = format!("{what}: {}", advice::restore(view, i));
         led.then(|| {
             let name = view.names.pod(i);
             let message =

@@ -9,7 +9,7 @@ use mainstay_proto::pod::ports;
 use mainstay_proto::{Action, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step, aside, record, send};
+use super::{Decision, Step, advice, aside, record, send};
 use crate::{GtidSet, moments};
 
 /// Pause before the third try of a copy, and the longest, to which it doubles.
@@ -226,6 +226,7 @@ fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decisi
         failures,
         not_before: pause(failures).map(|pause| Time(view.o.now + pause)),
         aside: None,
+        claim_uid: None,
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
@@ -298,18 +299,9 @@ impl Misfit {
             Misfit::Errant(set) => lost_by_primary(view, set),
             Misfit::Purged(_) => None,
         };
-        match (aside::allowed(view, ordinal, self), self, lost_by) {
-            (Ok(_), ..) => format!("{what}; its volume is set aside and it is cloned anew"),
-            (Err(_), Misfit::Errant(_), Some(primary)) => format!(
-                "{what}, though it was the first to commit them: the volume of {primary} was set back, and this is what \
-                 it lost. It stays out; keep its claim"
-            ),
-            (Err(_), Misfit::Errant(_), None) => format!(
-                "{what}; it stays out. Delete its claim and its pod to have it cloned anew; they are lost then"
-            ),
-            (Err(why), Misfit::Purged(_), _) => {
-                format!("{what}; delete its claim and its pod to have it cloned anew ({why})")
-            }
+        match aside::allowed(view, ordinal, self) {
+            Ok(_) => format!("{what}; its volume is set aside and it is cloned anew"),
+            Err(why) => format!("{what}{}", advice::misfit(view, ordinal, self, why, lost_by.as_deref())),
         }
     }
 }

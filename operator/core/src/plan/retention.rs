@@ -9,7 +9,7 @@ use mainstay_crd::names::{ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
 
 use super::leaving::noted;
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step};
+use super::{Decision, Step, deletion};
 use crate::Claim;
 
 /// What becomes of one claim.
@@ -27,9 +27,12 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     let policy = policy(view);
     let (ordinal, claim) = unused(view).find(|(_, claim)| matches!(fate(view, claim), Fate::Delete))?;
     let name = claim.name.clone();
-    if policy == RetentionPolicy::Snapshot && !claim.annotations.contains_key(ANNOTATION_SNAPSHOT) {
+    // A snapshot of an earlier time at which the instance left is not of what it holds now.
+    let left = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
+    let snapshot = deletion::snapshot_of(claim, left.unwrap_or(Timestamp::UNIX_EPOCH));
+    if policy == RetentionPolicy::Snapshot && claim.annotations.get(ANNOTATION_SNAPSHOT) != Some(&snapshot) {
         return Some(Decision::Do(Step::SnapshotClaim {
-            snapshot: format!("{name}-{}", claim.uid.split('-').next().unwrap_or_default()),
+            snapshot,
             claim: name,
             uid: claim.uid.clone(),
             ordinal,

@@ -7,7 +7,7 @@ use mainstay_proto::{Server, Space};
 
 use super::nodes;
 use super::view::View;
-use super::{last_copy, pending, volumes};
+use super::{advice, last_copy, pending, volumes};
 use crate::{Claim, Instance, Pod, Volume};
 
 /// Problems that the message names; more are counted.
@@ -56,14 +56,13 @@ fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
 
 fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
     let name = &claim.name;
-    let pod_name = view.names.pod(ordinal);
     if claim.phase.as_deref() == Some("Lost") {
         let volume = claim.volume.as_deref().unwrap_or("?");
         return Some((
             Reason::ClaimLost,
             format!(
-                "claim {name} is Lost: its volume {volume} no longer exists. Make the PersistentVolume {volume} again if \
-                 its data still exists; else delete the claim and the pod {pod_name} to have the instance cloned anew"
+                "claim {name} is Lost: its volume, the PersistentVolume {volume}, no longer exists: {}",
+                advice::without_volume(view, ordinal)
             ),
         ));
     }
@@ -84,16 +83,11 @@ fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
             let text = format!(
                 "the volume {name} of claim {} no longer exists: {}",
                 claim.name,
-                again(view, ordinal)
+                advice::without_volume(view, ordinal)
             );
             (Reason::ClaimLost, text)
         }),
     }
-}
-
-fn again(view: &View<'_>, ordinal: u32) -> String {
-    let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
-    format!("put it back, or delete {claim} and {pod} to have the instance cloned anew")
 }
 
 fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
@@ -103,7 +97,7 @@ fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> O
         let text = format!(
             "claim {} wants the volume {name}, which claim {namespace}/{other} has: {}",
             claim.name,
-            again(view, ordinal)
+            advice::without_volume(view, ordinal)
         );
         return Some((Reason::VolumeTaken, text));
     }
@@ -122,7 +116,14 @@ fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> O
         Some("Failed") => (Reason::VolumeFailed, "has Failed: it could not be reclaimed"),
         _ => return None,
     };
-    Some((reason, format!("the volume {name} of claim {} {what}; {}", claim.name, again(view, ordinal))))
+    Some((
+        reason,
+        format!(
+            "the volume {name} of claim {} {what}; {}",
+            claim.name,
+            advice::without_volume(view, ordinal)
+        ),
+    ))
 }
 
 fn of_pod(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {

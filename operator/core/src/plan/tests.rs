@@ -1,10 +1,12 @@
 //! The plan against a small world: instances that obey orders, or crash in the middle of them.
 
+mod advice;
 mod agents;
 mod aside;
 mod bench;
 mod clones;
 mod deletion;
+mod evidence;
 mod last_copy;
 mod life;
 mod lost;

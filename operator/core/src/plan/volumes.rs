@@ -13,7 +13,7 @@ use mainstay_crd::{Operation, OperationKind, ReclaimPolicy, ReplicationRecord, q
 use super::nodes;
 use super::storage::Problem;
 use super::view::{Seen, View, gtids};
-use super::{Decision, Step, StorageStep, guards, record};
+use super::{Decision, Step, StorageStep, advice, guards, record};
 use crate::{Claim, GtidSet, Volume};
 
 fn volume_of<'a>(view: &View<'a>, claim: &Claim) -> Option<&'a Volume> {
@@ -152,6 +152,14 @@ pub(super) fn give_back(view: &View<'_>) -> Option<Decision> {
     Some(storage(StorageStep::ReserveVolume { volume, uid, namespace, claim }, message))
 }
 
+/// Nobody leads yet, and a volume is to be given back whose claim is not there: were that made first, it would get another.
+pub(super) fn must_be_reserved(view: &View<'_>) -> bool {
+    let Some(Ok((ordinal, volume))) = asked_back(view) else { return false };
+    let free = view.instance(ordinal).is_none_or(|i| i.claim.as_ref().is_none_or(|claim| claim.deleting));
+    let open = refusal(view, ordinal, volume).is_none() && !is_reserved(view, ordinal, volume);
+    view.primary().is_none() && free && open
+}
+
 /// Once the ledger has the volume under the claim that there is now, or nobody asks any more and it is not bound, the
 /// operation is over. That the ledger has it of an earlier claim says nothing: that is how it left.
 fn given_back(view: &View<'_>) -> Option<Decision> {
@@ -193,9 +201,8 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     }
     // One that is being deleted makes room: the volume must be reserved before the next of its name comes, or that
     // one gets another.
-    let claim = claim.filter(|claim| claim.phase.as_deref() != Some("Pending") && !claim.deleting)?;
-    let pod = view.names.pod(ordinal);
-    Some(format!("claim {} has another volume: delete it and the pod {pod} first", claim.name))
+    claim.filter(|claim| claim.phase.as_deref() != Some("Pending") && !claim.deleting)?;
+    Some(advice::make_room(view, ordinal))
 }
 
 /// It is its ordinal's still, but the claim is being deleted.
@@ -363,6 +370,7 @@ fn announce(view: &View<'_>, id: String, kind: OperationKind, ordinal: u32, mess
         failures: 0,
         not_before: None,
         aside: None,
+        claim_uid: None,
     });
     let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };

@@ -1,12 +1,14 @@
 //! The end of the object.
 
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_crd::names::{FINALIZER_PROTECTION, FINALIZER_RETENTION};
+use mainstay_crd::names::{
+    ANNOTATION_GTID_SET, ANNOTATION_SNAPSHOT, FINALIZER_PROTECTION, FINALIZER_RETENTION,
+};
 use mainstay_crd::{ClusterPhase, KeepOrDelete, Retention, RetentionPolicy};
 
 use super::table::{blocked, healthy};
-use super::world::World;
-use crate::Step;
+use super::world::{World, uuid};
+use crate::{GtidSet, Step};
 
 fn retaining(policy: RetentionPolicy) -> World {
     let mut world = healthy(3);
@@ -38,7 +40,7 @@ fn a_cluster_whose_claims_are_kept_has_no_finalizer_and_nothing_is_done_at_its_e
 fn delete_takes_pods_first_then_claims_then_lets_the_object_go() {
     let mut world = retaining(RetentionPolicy::Delete);
     assert_eq!(world.finalizers, [FINALIZER_RETENTION]);
-    assert_eq!(delete(&mut world), ["DeleteStatefulSet", "DropClaim", "SetFinalizers"]);
+    assert_eq!(delete(&mut world), ["Record", "DeleteStatefulSet", "DropClaim", "SetFinalizers"]);
     assert!(world.volumes.is_empty() && world.pods.is_empty() && world.finalizers.is_empty());
 }
 
@@ -46,7 +48,10 @@ fn delete_takes_pods_first_then_claims_then_lets_the_object_go() {
 fn snapshot_copies_the_primary_before_any_claim_goes() {
     let mut world = retaining(RetentionPolicy::Snapshot);
     let all = world.acknowledged.clone();
-    assert_eq!(delete(&mut world), ["DeleteStatefulSet", "SnapshotClaim", "DropClaim", "SetFinalizers"]);
+    assert_eq!(
+        delete(&mut world),
+        ["Record", "DeleteStatefulSet", "SnapshotClaim", "DropClaim", "SetFinalizers"]
+    );
     assert_eq!(world.snapshots.len(), 1);
     assert!(world.snapshots.values().all(|copy| copy.contains(&all)));
 }
@@ -75,4 +80,41 @@ fn a_protected_cluster_serves_on_until_its_protection_is_taken_away() {
     world.spec.deletion_protection = false;
     delete(&mut world);
     assert!(world.volumes.is_empty() && world.finalizers.is_empty());
+}
+
+#[test]
+fn a_snapshot_of_an_earlier_stop_is_not_taken_for_one_of_this() {
+    let mut world = retaining(RetentionPolicy::Snapshot);
+    let earlier = format!("data-shop-0-{}", world.volumes[&0].claim_uid);
+    world.volumes.get_mut(&0).unwrap().annotations.insert(ANNOTATION_SNAPSHOT.into(), earlier);
+    let all = world.acknowledged.clone();
+    delete(&mut world);
+    assert!(world.snapshots.values().any(|copy| copy.contains(&all)), "{:?}", world.snapshots);
+}
+
+#[test]
+fn what_only_an_instance_that_was_scaled_away_holds_is_copied_too() {
+    let mut world = retaining(RetentionPolicy::Snapshot);
+    world.spec.replicas = 2;
+    world.settle();
+    world.write();
+    world.settle();
+    let errant: GtidSet = format!("{}:1", uuid(99)).parse().unwrap();
+    let volume = world.volumes.get_mut(&2).unwrap();
+    volume.gtids = volume.gtids.union(&errant);
+    volume.annotations.insert(ANNOTATION_GTID_SET.into(), volume.gtids.to_string());
+    delete(&mut world);
+    assert_eq!(world.snapshots.len(), 2);
+    assert!(world.snapshots.values().any(|copy| copy.contains(&errant)));
+}
+
+#[test]
+fn claims_of_another_cluster_are_left_alone() {
+    let mut world = retaining(RetentionPolicy::Delete);
+    world.spec.replicas = 2;
+    world.settle();
+    world.volumes.get_mut(&2).unwrap().cluster_id = Some("another".into());
+    delete(&mut world);
+    assert_eq!(world.volumes.keys().copied().collect::<Vec<_>>(), [2]);
+    assert!(world.finalizers.is_empty());
 }

@@ -144,7 +144,7 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
                 claim(o, 2).phase = Some("Lost".into());
             },
             Reason::ClaimLost,
-            &["data-shop-2 is Lost", "delete the claim and the pod shop-2"],
+            &["data-shop-2 is Lost", "delete data-shop-2 and shop-2"],
         ),
         (
             "vanished, and not noticed yet",

@@ -2,7 +2,7 @@
 
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::{ClusterPhase, InstanceState};
-use mainstay_proto::{Action, Directory, Report, Server, ServerState};
+use mainstay_proto::{Action, Directory, Report, Server, ServerState, TaskState};
 
 use super::table::{blocked, healthy};
 use super::well::{Change, well};
@@ -65,7 +65,7 @@ fn a_primary_that_lacks_what_it_committed_does_not_lead() {
             },
             false,
         ),
-        ("it was ordered to stand down, and may commit still", without_grant, false),
+        ("it has stood down, as before a request is met", without_grant, true),
         ("who has it is out of reach", unheard, false),
     ];
     for (name, change, expected) in cases {
@@ -75,16 +75,26 @@ fn a_primary_that_lacks_what_it_committed_does_not_lead() {
         let leads = matches!(&plan.step, Some(Step::Order { order, .. }) if matches!(order.action, Action::Lead { .. }));
         assert_eq!((blocked(&plan) == Some(Reason::RolledBack), leads), (expected, !expected), "{name}");
         let told = plan.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
-        let says = ["shop-0 is the primary", "the claim data-shop-0"]
-            .iter()
-            .all(|words| told.message.contains(words));
+        let says =
+            ["shop-0 is the primary", "lead-from=shop-"].iter().all(|words| told.message.contains(words));
         assert_eq!(says, expected, "{name}: {}", told.message);
     }
 }
 
 fn without_grant(o: &mut Observation) {
-    let Directory::Complete { marker } = &mut report(o, 0).directory else { panic!() };
+    let report = report(o, 0);
+    let Directory::Complete { marker } = &mut report.directory else { panic!() };
     marker.grant = None;
+    assert_eq!(report.task.as_ref().unwrap().state, TaskState::Done);
+}
+
+#[test]
+fn while_it_stands_down_it_may_commit_still_and_nothing_is_said_of_it() {
+    let mut o = restarted();
+    without_grant(&mut o);
+    report(&mut o, 0).task.as_mut().unwrap().state = TaskState::Running;
+    let plan = plan(&o);
+    assert_eq!((blocked(&plan), plan.step), (None, None));
 }
 
 fn unheard(o: &mut Observation) {

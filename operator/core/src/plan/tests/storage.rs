@@ -18,10 +18,14 @@ impl World {
             )
         };
         let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
-        let released = self.released.iter().map(|v| (v.reserved.clone().unwrap_or("gone".into()), v));
+        let released = self
+            .released
+            .iter()
+            .map(|v| (v.reserved.clone().or_else(|| v.was.clone()).unwrap_or("gone".into()), v));
         let aside = self.aside.iter().map(|(name, v)| (name.clone(), v));
         let volumes = claims.chain(released).chain(aside).map(|(claim, v)| {
             let volume = crate::Volume {
+                phase: v.was.is_some().then(|| "Released".to_owned()).filter(|_| v.reserved.is_none()),
                 name: v.pv.clone(),
                 uid: format!("uid-{}", v.pv),
                 source: Some("csi".into()),
@@ -35,8 +39,12 @@ impl World {
             };
             (v.pv.clone(), volume)
         });
+        if self.blind {
+            let unseen = vec!["persistentvolumes".into(), "nodes".into()];
+            return Surroundings { unseen, ..Surroundings::default() };
+        }
         Surroundings {
-            known: !self.blind,
+            known: true,
             nodes: self.pods.keys().map(node).collect(),
             volumes: volumes.collect(),
             ..Surroundings::default()
@@ -99,6 +107,24 @@ impl World {
             }
             other => panic!("no step on claims: {other:?}"),
         }
+    }
+
+    /// A new claim of an ordinal gets the volume that is reserved for it, or a new one.
+    pub(super) fn bound_to_new_claim(&mut self, ordinal: u32) -> Volume {
+        let (claim_uid, claim) = (self.id("claim"), format!("data-{NAME}-{ordinal}"));
+        let reserved = self.released.iter().position(|v| v.reserved.as_ref() == Some(&claim));
+        let Some(at) = reserved else { return Volume { claim_uid, pv: self.id("pv"), ..Volume::default() } };
+        let volume = self.released.remove(at);
+        Volume { claim_uid, cluster_id: None, reserved: None, was: None, ..volume }
+    }
+
+    /// All claims are deleted; their volumes are kept.
+    pub(super) fn lose_claims(&mut self) {
+        for (ordinal, volume) in std::mem::take(&mut self.volumes) {
+            let was = Some(format!("data-{NAME}-{ordinal}"));
+            self.released.push(Volume { was, ..volume });
+        }
+        self.pods.clear();
     }
 
     /// Claims that are being deleted go once no pod uses them.

@@ -43,7 +43,8 @@ impl World {
                 volume.labels.clear();
             }
             Tampering::Partial => {
-                volume.directory = Some(Directory::Partial { operation: "stray".into(), cluster_id });
+                volume.directory =
+                    Some(Directory::Partial { operation: "stray".into(), cluster_id, copied: true });
             }
             Tampering::Foreign => {
                 let (operation, server_uuid) = ("stray".into(), uuid(STRAY));
@@ -112,6 +113,10 @@ impl World {
                 let marked = self.volumes.values_mut().chain(kept).find(|v| v.pv == volume).unwrap();
                 marked.labels.extend(labels);
                 marked.kept |= retain;
+            }
+            StorageStep::ReserveVolume { volume, claim, .. } => {
+                let released = self.released.iter_mut().find(|v| v.pv == volume).unwrap();
+                released.reserved = Some(claim);
             }
             other => panic!("nobody asked for {other:?}"),
         }

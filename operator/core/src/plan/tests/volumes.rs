@@ -125,6 +125,7 @@ fn operation(id: &str) -> Operation {
         revision: 1,
         failures: 0,
         aside: None,
+        claim_uid: None,
         not_before: None,
     }
 }

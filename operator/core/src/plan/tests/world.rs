@@ -36,6 +36,8 @@ pub(super) struct Volume {
     pub(super) told: Option<String>,
     /// The claim that it is reserved for, once its own is gone.
     pub(super) reserved: Option<String>,
+    /// The claim that it was bound to, once that is gone.
+    pub(super) was: Option<String>,
     /// The claim is being deleted, but a pod still uses it.
     pub(super) deleting: bool,
     /// Rises with every change of the claim.
@@ -362,8 +364,8 @@ impl World {
         self.release();
         for i in 0..replicas {
             if !self.volumes.contains_key(&i) {
-                let (claim_uid, pv) = (self.id("claim"), self.id("pv"));
-                self.volumes.insert(i, Volume { claim_uid, pv, ..Volume::default() });
+                let volume = self.bound_to_new_claim(i);
+                self.volumes.insert(i, volume);
             }
             if !self.pods.contains_key(&i) {
                 self.start_pod(i, &hash);

@@ -1,0 +1,236 @@
+//! A person asks that an instance lead with what it holds, because the data of the record's primary is gone: the way out
+//! that deletes nothing.
+//!
+//! The condition spells the request out, with what would be lost. Its value is tied to that: one that does not fit the
+//! present state is refused, and each is answered once. It is carried out only once the old primary is fenced or proven
+//! unable to lead, in one write of the record; all else follows from the record as after any other change of primary.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::ANNOTATION_LEAD_FROM;
+use mainstay_crd::{Lost, ReplicationRecord};
+use mainstay_proto::{Action, Directory, Server};
+use sha2::{Digest, Sha256};
+
+use super::bootstrap::signed;
+use super::primary::{self, Broken};
+use super::view::{Seen, View, gtids};
+use super::{Decision, aside, nodes, record, send};
+use crate::{Agent, GtidSet, ledger};
+
+/// What a request would bring about.
+pub(super) struct Offer {
+    /// Who would lead.
+    pub(super) candidate: u32,
+    /// What is known to have been committed and would be gone; `None`: what the primary held was never noted.
+    pub(super) known: Option<GtidSet>,
+    /// When the old primary was last seen well.
+    pub(super) seen_at: Option<Time>,
+    /// Instances that were not asked what they hold.
+    pub(super) unheard: Vec<String>,
+    /// The annotation's value.
+    pub(super) value: String,
+}
+
+/// All that an instance has executed and received, if its data may be used.
+fn held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
+    let report = view.live(ordinal).filter(|report| report.marker().is_some())?;
+    let state = report.serving()?;
+    if !view.trusted(ordinal) || view.distrusted(ordinal).is_some() {
+        return None;
+    }
+    let received = match &state.channel {
+        Some(channel) => gtids(&channel.gtid_received)?,
+        None => GtidSet::default(),
+    };
+    Some(gtids(&state.gtid_executed)?.union(&received))
+}
+
+/// What an instance was last known to hold, by its entry in the ledger.
+fn left(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
+    let claim = || view.instance(ordinal)?.claim.as_ref();
+    let entry = view.noted(ordinal).cloned().or_else(|| ledger::left_on(claim()?))?;
+    gtids(&entry.gtid_executed)
+}
+
+/// What an instance holds, as far as is known, and whether it could be asked. What is quarantined or has no data is no copy
+/// of this cluster's; who can't be asked may be, and was seen to hold what the ledger says.
+fn known_of(view: &View<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
+    if let Some(set) = held(view, ordinal) {
+        return (Some(set), true);
+    }
+    let none = view.live(ordinal).is_some_and(|report| {
+        view.distrusted(ordinal).is_some() || !matches!(report.directory, Directory::Complete { .. })
+    });
+    let claim = view.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
+    (left(view, ordinal).filter(|_| !none), none || !claim)
+}
+
+/// The one that holds most and can apply what it received, with what would be lost by its leading. `None`: nobody could.
+pub(super) fn offer(view: &View<'_>) -> Option<Offer> {
+    let primary = view.primary()?;
+    let others: Vec<u32> = view.o.instances.keys().copied().filter(|&i| i != primary).collect();
+    let applies = |i: u32| {
+        let channel = view.live(i)?.serving()?.channel.as_ref()?;
+        channel.applier_error.as_ref().map(|_| ())
+    };
+    let could =
+        others.iter().filter(|&&i| view.ordinals().contains(&i) && aside::operation(view, i).is_none());
+    let candidates = could.filter_map(|&i| Some((i, held(view, i)?)));
+    let (candidate, has) =
+        candidates.max_by_key(|(i, set)| (applies(*i).is_none(), set.count(), std::cmp::Reverse(*i)))?;
+    let mut all = left(view, primary);
+    let mut unheard = Vec::new();
+    for &other in &others {
+        let (set, asked) = known_of(view, other);
+        if !asked {
+            unheard.push(view.names.pod(other));
+        }
+        if let Some(set) = set {
+            all = all.map(|all| all.union(&set));
+        }
+    }
+    let known = all.map(|all| all.subtract(&has));
+    let seen_at = view.noted(primary).and_then(|entry| entry.seen_at.clone());
+    let name = view.names.pod(candidate);
+    let told = known.as_ref().map(ToString::to_string).unwrap_or_else(|| "?".into());
+    let bound = format!("{}|{primary}|{name}|{told}|{}", view.record.epoch, unheard.join(","));
+    let token: String =
+        Sha256::digest(bound.as_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Offer { candidate, known, seen_at, unheard, value: format!("{name}:{token}") })
+}
+
+/// Answers the request, if there is one that was not answered.
+pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+    let asked = view.o.cluster.annotations.get(ANNOTATION_LEAD_FROM);
+    let answered = view.record.answered_lead_from.as_ref();
+    let asked = match (asked, answered) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
+        (Some(asked), Some(answered)) if asked == answered => return None,
+        (Some(asked), _) => asked,
+    };
+    let primary = view.primary()?;
+    let refuse = |why: String| {
+        let message = format!("{ANNOTATION_LEAD_FROM}={asked} is refused: {why}");
+        Some(answer(view, Some(asked), Reason::LeadFromRefused, message))
+    };
+    let name = view.names.pod(primary);
+    if view.leads(primary) {
+        return refuse(format!("{name} leads"));
+    }
+    // An operator that has just started hears everybody in a moment.
+    let unheard = view
+        .ordinals()
+        .find(|&i| view.instance(i).is_some_and(|i| i.pod.is_some() && matches!(i.agent, Agent::Unheard)));
+    let waits = |why: String| Some(Decision::Wait(Reason::NoPrimary, why));
+    let Some(broken) = primary::broken(view) else {
+        return match (unheard, view.live(primary)) {
+            (None, Some(report)) if report.serving().is_some() => {
+                refuse(format!("nothing is known to be wrong with the data of {name}"))
+            }
+            // What is there instead says why it waits.
+            _ => None,
+        };
+    };
+    match offer(view).filter(|offer| offer.value == *asked) {
+        Some(offer) => fence(view, primary, &broken)
+            .unwrap_or_else(refuse)
+            .or_else(|| Some(carry_out(view, primary, &offer, asked))),
+        None if unheard.is_some() => {
+            let other = unheard.map(|i| view.names.pod(i)).unwrap_or_default();
+            waits(format!("{ANNOTATION_LEAD_FROM}={asked} does not fit what is known; {other} is not heard"))
+        }
+        None => refuse(
+            "it does not fit the present state, in which something else would be lost or another would lead. The \
+             condition Blocked has the request that fits, if there is one"
+                .into(),
+        ),
+    }
+}
+
+/// What is still to be done before the old primary can't commit any more. `Ok(None)`: it can't; `Err`: why that can't be
+/// known.
+fn fence(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
+    let name = view.names.pod(primary);
+    let Some(pod) = view.instance(primary).and_then(|instance| instance.pod.as_ref()) else {
+        return Ok(None);
+    };
+    let Some(report) = view.live(primary) else {
+        if pod.node.is_none() || nodes::proven_gone(view, primary).is_ok() {
+            return Ok(None);
+        }
+        return Err(format!("{name} is not heard, and it is not proven that it can't commit any more"));
+    };
+    if report.busy() {
+        return Ok(Some(Decision::Wait(Reason::NoPrimary, format!("{name} is carrying out an order"))));
+    }
+    match (&report.server, report.marker()) {
+        (Server::Stopped { .. }, None) if matches!(broken, Broken::Directory(_) | Broken::Distrusted(_)) => {
+            Ok(None)
+        }
+        (Server::Running { state }, Some(marker)) => {
+            let stands = marker.grant.is_none() && state.super_read_only;
+            let why = format!("{name} stands down, because another is to lead");
+            Ok((!stands).then(|| send(view, report, Action::StandDown, why)))
+        }
+        _ => Err(format!("the server of {name} can't be told to stand down at the moment")),
+    }
+}
+
+fn carry_out(view: &View<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {
+    let (from, to) = (view.names.pod(primary), view.names.pod(offer.candidate));
+    let message =
+        format!("{to} is to lead, because a person asked for it: the data of {from} is gone. {}", {
+            loss(view, offer)
+        });
+    let lost = Lost {
+        from,
+        to,
+        at: Time(view.o.now),
+        known: offer.known.as_ref().map(ToString::to_string).unwrap_or_default(),
+        seen_at: offer.seen_at.clone(),
+        unheard: offer.unheard.clone(),
+    };
+    let next = ReplicationRecord {
+        epoch: view.record.epoch + 1,
+        revision: view.record.revision + 1,
+        primary: Some(signed(offer.candidate)),
+        target: None,
+        switchover: None,
+        answered_lead_from: Some(asked.to_owned()),
+        lost: Some(lost),
+        ..view.record.clone()
+    };
+    record(view, next, Reason::LedFrom, message)
+}
+
+/// What would be lost, for people.
+pub(super) fn loss(view: &View<'_>, offer: &Offer) -> String {
+    let to = view.names.pod(offer.candidate);
+    let from = view.primary().map(|p| view.names.pod(p)).unwrap_or_default();
+    let mut text = match &offer.known {
+        Some(known) if known.is_empty() => {
+            format!(
+                "As far as is known nothing is given up by it: {to} holds all that {from} was last seen to hold"
+            )
+        }
+        Some(known) => {
+            format!("It gives up these transactions for good: {}", ledger::short(&known.to_string()))
+        }
+        None => format!("What is given up by it is not known: it was never noted what {from} held"),
+    };
+    if let Some(at) = &offer.seen_at {
+        text.push_str(&format!(". What {from} committed after {} and no other received goes too", at.0));
+    }
+    if !offer.unheard.is_empty() {
+        text.push_str(&format!(". Not heard: {}; they may hold more", offer.unheard.join(", ")));
+    }
+    text
+}
+
+/// Writes down that a request was answered.
+fn answer(view: &View<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    let next = ReplicationRecord { answered_lead_from: asked.map(String::from), ..view.record.clone() };
+    record(view, next, reason, message)
+}
