@@ -138,7 +138,8 @@ fn is_left(view: &View<'_>, volume: &Volume) -> bool {
     let known = [view.cluster_id, view.o.cluster.spec.adopt.as_deref(), view.o.secrets_cluster_id.as_deref()];
     let labelled = label.is_some() && known.contains(&label);
     let was_bound = volume.claim_uid.is_some() || label.is_some();
-    !bound && !named && !(ours && unseen) && ((ours && was_bound) || labelled)
+    let used = bound || named || (ours && unseen);
+    !used && ((ours && was_bound) || labelled)
 }
 
 fn of_volume(view: &View<'_>, volume: &Volume) -> Evidence {
