@@ -54,6 +54,14 @@ pub enum Reason {
     Rolling,
     /// A replica is catching up.
     CatchingUp,
+    /// A replica's applier stops with an error again and again; the message has it.
+    ApplierFailed,
+    /// A replica's receiver has no source; the message has the error.
+    ReceiverFailed,
+    /// An instance's data may not be used; the message says why, and what to do.
+    Quarantined,
+    /// A server runs with options by which what was committed could be lost.
+    UnsafeOptions,
     /// A primary was confirmed.
     PrimaryConfirmed,
     /// Nothing is being changed.

@@ -55,6 +55,18 @@ impl GtidSet {
         GtidSet { origins: others.map(|(origin, intervals)| (origin.clone(), intervals.clone())).collect() }
     }
 
+    /// What of it was first committed by the server with this UUID.
+    #[must_use]
+    pub fn of(&self, server_uuid: &str) -> GtidSet {
+        self.subtract(&self.foreign_to(server_uuid))
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn common(&self, other: &GtidSet) -> GtidSet {
+        self.subtract(&self.subtract(other))
+    }
+
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &GtidSet) -> GtidSet {
@@ -280,6 +292,9 @@ mod tests {
             prop_assert_eq!(only_a.count() + b.count(), both.count());
             prop_assert!(a.contains(&only_a));
             prop_assert!(a.subtract(&a).is_empty());
+            prop_assert_eq!(a.common(&b).union(&only_a), a.clone());
+            prop_assert!(b.contains(&a.common(&b)));
+            prop_assert_eq!(a.of(A).union(&a.foreign_to(A)), a.clone());
         }
     }
 }

@@ -80,6 +80,21 @@ pub struct Instance {
     pub claim: Option<Claim>,
     /// What its agent says.
     pub agent: Agent,
+    /// What it held a while ago: whoever is heard now has read his own later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Heard>,
+}
+
+/// GTID sets that an agent reported.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Heard {
+    /// When they arrived, by the operator's clock.
+    pub at: Timestamp,
+    /// Executed.
+    pub gtid_executed: String,
+    /// Received.
+    pub gtid_received: String,
 }
 
 /// What matters of a pod.

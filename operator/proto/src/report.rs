@@ -251,6 +251,8 @@ pub enum Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerState {
+    /// When this was read, by the node's clock.
+    pub read_at: Option<Timestamp>,
     /// `@@version`.
     pub version: String,
     /// `@@server_uuid`.
@@ -269,13 +271,39 @@ pub struct ServerState {
     /// It was to replicate, or to lead alone, but waits to be told so again: its volume was mounted by a new pod, and is
     /// judged first.
     pub held: bool,
-    /// It is alone, a new pod mounted its volume, and no operator has told it to lead since: `gtid_at_start` stays what
-    /// it first came up with, whatever it wrote and however often it was started meanwhile.
+    /// A new pod mounted its volume, and no operator has told it to lead or to follow since: `gtid_at_start` stays what
+    /// it first came up with, whatever it wrote or received and however often it was started meanwhile.
     pub unconfirmed: bool,
     /// The default replication channel, if one is configured.
     pub channel: Option<Channel>,
+    /// When the agent last started the channel's threads in this run of the server.
+    pub channel_started: Option<ChannelStart>,
     /// What could not be set for the role, and why. Options that are not dynamic wait for a restart.
     pub setting_errors: Vec<String>,
+    /// Options that safety rests on, that are otherwise, and that could not be set back.
+    pub unsafe_options: Vec<UnsafeOption>,
+}
+
+/// A start of the channel's threads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelStart {
+    /// When, by the node's clock.
+    pub at: Timestamp,
+    /// How many there were shortly before this one, each after the other: how often it did not help.
+    pub in_a_row: u32,
+}
+
+/// An option that is not what safety asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnsafeOption {
+    /// Its name, as MySQL writes it.
+    pub name: String,
+    /// What it is.
+    pub value: String,
+    /// What it must be.
+    pub wanted: String,
 }
 
 /// A replica's replication channel.

@@ -21,7 +21,14 @@ fn still(report: &Report) -> Report {
     }
     still.space = still.space.filter(|space| space.is_full()).map(|_| Space::default());
     if let Server::Running { state } = &mut still.server {
+        state.read_at = None;
+        // What a replica was the first to commit, it should not have.
+        let own = match &state.channel {
+            Some(_) => own(&state.gtid_executed, &state.server_uuid).to_owned(),
+            None => String::new(),
+        };
         empty(&mut state.gtid_executed);
+        state.gtid_executed.push_str(&own);
         empty(&mut state.gtid_purged);
         if let Some(channel) = &mut state.channel {
             empty(&mut channel.gtid_received);
@@ -29,6 +36,14 @@ fn still(report: &Report) -> Report {
         }
     }
     still
+}
+
+/// What of a GTID set was first committed by the server with this UUID, as it was written.
+fn own<'a>(gtid_set: &'a str, server_uuid: &str) -> &'a str {
+    let mut parts = gtid_set.split(',');
+    parts
+        .find(|part| !server_uuid.is_empty() && part.trim_start().starts_with(server_uuid))
+        .unwrap_or_default()
 }
 
 /// A GTID set matters as far as there is one.
@@ -98,6 +113,17 @@ pub(crate) mod tests {
         });
         later.at = "2026-01-01T00:00:02Z".parse().unwrap();
         assert!(!matters(&report(), &later));
+    }
+
+    #[test]
+    fn what_a_replica_commits_itself_is_not() {
+        let mine = |last: u32| {
+            changed(|state| {
+                state.server_uuid = "4f22".into();
+                state.gtid_executed = format!("3e11:1-9,4f22:1-{last}");
+            })
+        };
+        assert!(matters(&mine(1), &mine(2)));
     }
 
     #[test]

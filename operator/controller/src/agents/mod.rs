@@ -3,6 +3,7 @@
 mod change;
 mod channel;
 mod dial;
+mod earlier;
 mod error;
 mod lines;
 mod order;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use mainstay_core::Agent;
+use mainstay_core::{Agent, Heard};
 use mainstay_proto::{Report, TaskState};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -44,6 +45,7 @@ struct Inner {
 struct Followed {
     target: Target,
     word: Agent,
+    earlier: earlier::Earlier,
     /// Rises with every change that could matter to a decision.
     changes: u64,
     retry: Arc<Notify>,
@@ -72,6 +74,7 @@ impl Agents {
         let entry = Followed {
             target: target.clone(),
             word: Agent::Unheard,
+            earlier: earlier::Earlier::default(),
             changes: 0,
             retry: retry.clone(),
             _stop: stop.clone().drop_guard(),
@@ -91,11 +94,17 @@ impl Agents {
         self.followed().get(uid).map_or((Agent::Unheard, 0), |f| (f.word.clone(), f.changes))
     }
 
+    /// What a pod's instance held a while before `now`.
+    pub(crate) fn earlier(&self, uid: &str, now: Timestamp) -> Option<Heard> {
+        self.followed().get(uid)?.earlier.at(now)
+    }
+
     /// Notes a report of an open stream; whether it could matter to a decision.
     fn note(&self, uid: &str, report: Report) -> bool {
         let mut followed = self.followed();
         let Some(entry) = followed.get_mut(uid) else { return false };
         tell_failure(&entry.target, entry.word.last(), &report);
+        entry.earlier.note(&report, Timestamp::now());
         let matters = match &entry.word {
             Agent::Live { report: last } => change::matters(last, &report),
             Agent::Unheard | Agent::Broken { .. } => true,

@@ -28,7 +28,7 @@ pub(crate) fn observe(
     context: &Context,
 ) -> Observation {
     let now = Timestamp::now();
-    let mut instances = instances(cluster, names, stores, &context.agents);
+    let mut instances = instances(cluster, names, stores, &context.agents, now);
     listen(&context.words, names, stores, &mut instances, now);
     let secrets_cluster_id = secrets_cluster_id(names, stores);
     let surroundings =
@@ -118,6 +118,7 @@ fn instances(
     names: &Names,
     stores: &Stores,
     agents: &Agents,
+    now: Timestamp,
 ) -> BTreeMap<u32, Instance> {
     let wanted = u32::try_from(cluster.spec.replicas).unwrap_or(0);
     (0..MAX_REPLICAS.max(wanted))
@@ -125,8 +126,9 @@ fn instances(
             let pod = find(&stores.pods, &names.namespace, &names.pod(ordinal));
             let claim = find(&stores.claims, &names.namespace, &names.claim(ordinal));
             let agent = pod.as_ref().map_or(Agent::Unheard, |pod| heard(pod, agents));
-            let instance =
-                Instance { pod: pod.as_deref().map(of_pod), claim: claim.as_deref().map(of_claim), agent };
+            let earlier = pod.as_ref().and_then(|pod| agents.earlier(pod.metadata.uid.as_deref()?, now));
+            let (pod, claim) = (pod.as_deref().map(of_pod), claim.as_deref().map(of_claim));
+            let instance = Instance { pod, claim, agent, earlier };
             let exists = instance.pod.is_some() || instance.claim.is_some();
             (exists || ordinal < wanted).then_some((ordinal, instance))
         })

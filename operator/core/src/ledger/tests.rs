@@ -104,8 +104,12 @@ impl Back {
         };
         let volumes =
             if self.known { BTreeMap::from([(self.volume.into(), volume)]) } else { BTreeMap::new() };
-        let instance =
-            Instance { pod: Some(pod), claim: Some(claim), agent: Agent::Live { report: Box::new(report) } };
+        let instance = Instance {
+            pod: Some(pod),
+            claim: Some(claim),
+            agent: Agent::Live { report: Box::new(report) },
+            earlier: None,
+        };
         Observation {
             seen_for: Default::default(),
             now: Timestamp::UNIX_EPOCH,

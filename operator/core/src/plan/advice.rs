@@ -10,7 +10,7 @@ use mainstay_proto::Directory;
 
 use super::lead_from;
 use super::primary::{self, Broken};
-use super::replicas::Misfit;
+use super::divergence::Divergence;
 use super::view::{Seen, View};
 use super::{deletion, rebuild};
 use crate::Volume;
@@ -174,22 +174,22 @@ fn vacate(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// What is done, or can be, about a replica that can't follow with what it has.
-pub(super) fn misfit(
+pub(super) fn divergence(
     view: &View<'_>,
     ordinal: u32,
-    misfit: &Misfit,
+    divergence: &Divergence,
     kept_back: &str,
     lost_by: Option<&str>,
 ) -> String {
-    match (misfit, lost_by) {
-        (Misfit::Errant(_), Some(primary)) => format!(
+    match (divergence, lost_by) {
+        (Divergence::Errant(_), Some(primary)) => format!(
             ", though it was the first to commit them: the volume of {primary} was set back, and this is what it lost. \
              It stays out; keep its claim"
         ),
-        (Misfit::Errant(_), None) => {
+        (Divergence::Errant(_), None) => {
             format!("; it stays out. Only this volume may hold them: {}", clone_anew(view, ordinal))
         }
-        (Misfit::Purged(_), _) => format!("; {} ({kept_back})", clone_anew(view, ordinal)),
+        (Divergence::Purged(_), _) => format!("; {} ({kept_back})", clone_anew(view, ordinal)),
     }
 }
 

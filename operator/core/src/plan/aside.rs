@@ -10,9 +10,9 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::ANNOTATION_GTID_SET;
 use mainstay_crd::{Aside, Operation, OperationKind, ReplicationRecord};
 
+use super::divergence::{self, Divergence};
 use super::leaving::noted;
-use super::replicas::Misfit;
-use super::view::{Seen, View, gtids};
+use super::view::{Seen, View};
 use super::{Decision, Step, guards, record};
 use crate::Volume;
 
@@ -27,10 +27,10 @@ pub(super) fn operation<'v>(view: &'v View<'_>, ordinal: u32) -> Option<&'v Oper
 pub(super) fn allowed<'v>(
     view: &View<'v>,
     ordinal: u32,
-    misfit: &Misfit,
+    divergence: &Divergence,
 ) -> Result<&'v Volume, &'static str> {
     let claim = view.instance(ordinal).and_then(|i| i.claim.as_ref()).ok_or("it has no claim")?;
-    if matches!(misfit, Misfit::Errant(_)) && noted(claim).is_none() {
+    if matches!(divergence, Divergence::Errant(_)) && noted(claim).is_none() {
         return Err("it was not scaled down");
     }
     if !view.o.surroundings.known {
@@ -43,20 +43,20 @@ pub(super) fn allowed<'v>(
 }
 
 /// Announces that an instance's volume is set aside.
-pub(super) fn announce(view: &View<'_>, ordinal: u32, misfit: &Misfit) -> Option<Decision> {
-    let volume = allowed(view, ordinal, misfit).ok()?;
+pub(super) fn announce(view: &View<'_>, ordinal: u32, divergence: &Divergence) -> Option<Decision> {
+    let volume = allowed(view, ordinal, divergence).ok()?;
     let report = view.live(ordinal).filter(|report| !report.busy())?;
     let state = report.serving()?;
-    let received = state.channel.as_ref().and_then(|c| gtids(&c.gtid_received)).unwrap_or_default();
     let revision = view.record.revision + 1;
     let aside = Aside {
         claim_uid: volume.claim_uid.clone()?,
         volume: volume.name.clone(),
         claim: free_name(view, ordinal)?,
-        gtid_set: gtids(&state.gtid_executed)?.union(&received).to_string(),
+        gtid_set: divergence::held(state)?.to_string(),
         since: Time(view.o.now),
     };
-    let message = format!("{}: {}, as {}", view.names.pod(ordinal), misfit.says(view, ordinal), aside.claim);
+    let message =
+        format!("{}: {}, as {}", view.names.pod(ordinal), divergence.says(view, ordinal), aside.claim);
     let mut operations: Vec<Operation> = view.record.operations.clone();
     operations.retain(|o| o.ordinal.unsigned_abs() != ordinal);
     operations.push(Operation {

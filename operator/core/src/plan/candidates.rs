@@ -5,8 +5,8 @@ use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 use mainstay_crd::{ReplicationRecord, SwitchoverReason};
 
 use super::view::{Seen, View, gtids};
-use super::{Decision, record, switchover};
-use crate::Agent;
+use super::{Decision, divergence, record, switchover};
+use crate::{Agent, GtidSet};
 
 /// A replica further behind than this, in seconds, would keep clients waiting for too long.
 const NEAR: u64 = 10;
@@ -47,10 +47,12 @@ pub(super) fn before_replacing(view: &View<'_>) -> Option<Decision> {
     }
     match best(view) {
         Some(target) => switchover::announce(view, target, SwitchoverReason::Rolling, None),
-        None => Some(Decision::Wait(
-            Reason::SwitchoverWaiting,
-            "the primary's pod is replaced once a replica can take over".into(),
-        )),
+        None => {
+            let mut each = (0..view.wanted()).filter(|&i| Some(i) != view.primary());
+            let why = each.find_map(|i| Some(format!(": {}: {}", view.names.pod(i), refusal(view, i)?)));
+            let message = "the primary's pod is replaced once a replica can take over".to_owned();
+            Some(Decision::Wait(Reason::SwitchoverWaiting, message + &why.unwrap_or_default()))
+        }
     }
 }
 
@@ -76,6 +78,9 @@ pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> 
     if let Some(verdict) = view.distrusted(ordinal) {
         return Some(verdict.message.clone());
     }
+    if let Some(errant) = view.errant(ordinal) {
+        return Some(errant_says(errant));
+    }
     match &instance?.agent {
         Agent::Unheard => None,
         Agent::Broken { error, .. } => Some(format!("its agent can't be reached: {error}")),
@@ -97,22 +102,21 @@ fn refusal(view: &View<'_>, ordinal: u32) -> Option<String> {
     if Some(ordinal) == view.primary() {
         return Some("it leads already".into());
     }
+    if let Some(errant) = view.errant(ordinal) {
+        return Some(errant_says(errant));
+    }
     if !view.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
     }
-    if let Some(errant) = errant(view, ordinal) {
-        return Some(errant);
+    if let Some(suspected) = divergence::suspected(view, ordinal) {
+        return Some(format!("it holds transactions that the primary has not reported yet ({suspected})"));
     }
     let lag = view.live(ordinal)?.serving()?.channel.as_ref()?.lag_seconds;
     lag.is_none_or(|lag| lag > NEAR).then(|| format!("it is more than {NEAR} s behind"))
 }
 
-/// Transactions of others that the primary lacks. Those of the primary itself may be newer than its last report.
-fn errant(view: &View<'_>, ordinal: u32) -> Option<String> {
-    let leader = view.live(view.primary()?)?.serving()?;
-    let own = gtids(&view.live(ordinal)?.serving()?.gtid_executed)?;
-    let errant = own.subtract(&gtids(&leader.gtid_executed)?).foreign_to(&leader.server_uuid);
-    (!errant.is_empty()).then(|| format!("it holds transactions that the primary does not have ({errant})"))
+fn errant_says(errant: &GtidSet) -> String {
+    format!("it holds transactions that the primary does not have ({errant})")
 }
 
 fn missing(view: &View<'_>, ordinal: u32) -> u64 {
@@ -152,8 +156,8 @@ fn requested(view: &View<'_>, primary: u32) -> Option<Decision> {
         let message = format!("no switchover to {asked}: it leads already");
         return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
     }
-    if let Some(errant) = errant(view, target) {
-        let message = format!("no switchover to {asked}: {errant}");
+    if let Some(errant) = view.errant(target) {
+        let message = format!("no switchover to {asked}: {}", errant_says(errant));
         return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
     }
     Some(match refusal(view, target) {

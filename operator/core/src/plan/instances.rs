@@ -5,11 +5,9 @@ use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState};
 
-use super::advice;
-use super::nodes;
-use super::replicas::{COPIES, misfit};
-use super::storage;
+use super::replicas::COPIES;
 use super::view::{Seen, View};
+use super::{advice, divergence, nodes, options, storage, threads};
 use crate::{Agent, Instance};
 
 /// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
@@ -180,8 +178,14 @@ fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, 
     if view.distrusted(ordinal).is_some() {
         return (InstanceState::Quarantined, Some(quarantined(view, ordinal)));
     }
-    if let Some(misfit) = misfit(view, ordinal) {
-        return (InstanceState::Quarantined, Some(misfit.says(view, ordinal)));
+    if let Some(divergence) = divergence::find(view, ordinal) {
+        return (InstanceState::Quarantined, Some(divergence.says(view, ordinal)));
+    }
+    if let Some(message) = divergence::undecided(view, ordinal) {
+        return (InstanceState::Quarantined, message);
+    }
+    if let Some(message) = options::unsafe_ones(report) {
+        return (InstanceState::Quarantined, Some(message));
     }
     let failed = report.task.as_ref().and_then(|task| match &task.state {
         TaskState::Failed { error } => Some(format!("{} failed: {error}", task.kind)),
@@ -196,7 +200,7 @@ fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, 
         }
         Server::Running { state } => match &state.channel {
             Some(channel) if Some(ordinal) != view.primary() => {
-                let error = channel.receiver_error.clone().or_else(|| channel.applier_error.clone());
+                let error = threads::trouble(channel).map(|(_, why)| why);
                 let behind = channel.lag_seconds.map(|lag| format!("it is {lag} s behind"));
                 (InstanceState::Lagging, error.or(failed).or(behind))
             }

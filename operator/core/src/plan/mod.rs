@@ -7,6 +7,7 @@ mod aside;
 mod bootstrap;
 mod candidates;
 mod deletion;
+mod divergence;
 mod evidence;
 mod guards;
 mod identity;
@@ -15,6 +16,7 @@ mod last_copy;
 mod lead_from;
 mod leaving;
 mod nodes;
+mod options;
 mod outlook;
 mod pending;
 mod primary;
@@ -27,6 +29,7 @@ mod storage;
 mod switchover;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod view;
 mod volumes;
 
@@ -41,6 +44,7 @@ use serde::Serialize;
 use crate::Observation;
 use crate::children::{self, Blueprint};
 pub use deletion::protected;
+pub use divergence::EARLIER;
 pub use guards::{Safe, may_take_pod};
 use view::View;
 
@@ -432,6 +436,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         quarantine::decide(view),
         replicas::label_claims(view),
         volumes::give_back(view),
+        options::of_primary(view),
         primary::decide(view),
         candidates::decide(view),
         volumes::replace_stranded(view),

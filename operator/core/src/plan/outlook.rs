@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
-use mainstay_crd::{ClusterPhase, InstanceStatus, OperationKind};
+use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
 use super::view::{Seen, View};
 use super::{
-    Decision, PAUSED, Plan, Step, aside, candidates, deletion, instances, invalid, nodes, replicas,
-    retention, storage, switchover, volumes,
+    Decision, PAUSED, Plan, Step, aside, candidates, deletion, divergence, instances, invalid, nodes,
+    replicas, retention, storage, switchover, threads, volumes,
 };
 use crate::moments;
 
@@ -46,6 +46,8 @@ fn look_again(view: &View<'_>) -> Option<SignedDuration> {
         retention::look_again(view),
         replicas::look_again(view),
         nodes::look_again(view),
+        divergence::look_again(view),
+        threads::look_again(view),
     ];
     rested.into_iter().chain([near]).flatten().min()
 }
@@ -166,8 +168,11 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
                     let donor = donor.host.split('.').next().unwrap_or_default();
                     (Reason::Cloning, format!("{name} is being cloned from {donor}"))
                 }
-                Action::Follow { .. } => (Reason::CatchingUp, format!("{name} is catching up")),
+                Action::Follow { .. } => threads::telling(view, *ordinal),
                 Action::Lead { .. } => (Reason::NoPrimary, format!("{name} is being made to lead")),
+                Action::StandDown if view.quarantined(*ordinal) => {
+                    (Reason::Quarantined, format!("{name} is kept out"))
+                }
                 Action::StandDown => (Reason::SwitchingOver, format!("{name} stands down")),
             }
         }
@@ -198,7 +203,12 @@ fn ready_condition(
     let (reason, message) = if all {
         (Reason::AllReady, format!("{ready} of {wanted} instances serve"))
     } else {
-        let fallback = if primary.is_none() { Reason::NoPrimary } else { Reason::ReplicasMissing };
+        let kept_out = instances.iter().any(|i| i.state == InstanceState::Quarantined);
+        let fallback = match primary {
+            None => Reason::NoPrimary,
+            Some(_) if kept_out => Reason::Quarantined,
+            Some(_) => Reason::ReplicasMissing,
+        };
         let (reason, why) = told.cloned().unwrap_or_else(|| (fallback, missing(instances)));
         (reason, format!("{ready} of {wanted} instances serve: {why}"))
     };
@@ -211,7 +221,9 @@ fn ready(instances: &[InstanceStatus]) -> u32 {
 
 /// Where nothing is done or awaited: the first instance that does not serve, and why.
 fn missing(instances: &[InstanceStatus]) -> String {
-    let missing = instances.iter().filter(|instance| !instance.ready);
+    let (kept_out, others): (Vec<_>, Vec<_>) =
+        instances.iter().filter(|i| !i.ready).partition(|i| i.state == InstanceState::Quarantined);
+    let missing = kept_out.into_iter().chain(others);
     let mut told = missing.filter_map(|i| Some(format!("{}: {}", i.name, i.message.as_ref()?)));
     told.next().unwrap_or_else(|| "waiting for the instances".into())
 }

@@ -1,26 +1,38 @@
-//! What came back differently neither serves nor leads (invariant I9).
+//! What came back differently neither serves nor leads (invariant I9), nor does what the primary never had.
 
 use mainstay_crd::Judgement;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::Action;
 
+use super::divergence::Divergence;
 use super::primary::{self, Broken};
 use super::view::{Seen, View};
 use super::{Decision, send};
 
-/// Orders every instance to stand down that leads or replicates with data that is not what left.
+/// Orders every instance to stand down that leads or replicates with data that is not what left, or that holds
+/// transactions which the primary never had.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     let orders = view.o.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
     orders.or_else(|| blocked(view))
 }
 
 fn stand_down(view: &View<'_>, ordinal: u32) -> Option<Decision> {
-    let verdict = view.distrusted(ordinal)?;
+    let why = why(view, ordinal)?;
     let report = view.live(ordinal)?;
     let (marker, state) = (report.marker()?, report.serving()?);
     let receives = state.channel.as_ref().is_some_and(|channel| channel.receiver_running);
     let acts = receives || state.held || !state.super_read_only || marker.grant.is_some();
-    acts.then(|| send(view, report, Action::StandDown, verdict.message.clone()))
+    acts.then(|| send(view, report, Action::StandDown, why))
+}
+
+/// Why an instance may not use its data. Standing down takes its grant back on the volume: no restart resumes it, and
+/// only an order to follow or to lead ends that.
+fn why(view: &View<'_>, ordinal: u32) -> Option<String> {
+    if let Some(verdict) = view.distrusted(ordinal) {
+        return Some(verdict.message.clone());
+    }
+    let errant = view.errant(ordinal)?.clone();
+    Some(format!("{}: {}", view.names.pod(ordinal), Divergence::Errant(errant).says(view, ordinal)))
 }
 
 /// The record's primary came back with other data: nobody leads before a person has decided.

@@ -6,16 +6,14 @@ use mainstay_proto::{Fence, GrantedRole, Report};
 
 use super::bootstrap::signed;
 use super::leaving::noted;
-use super::quarantine;
-use super::view::{Seen, View, gtids};
-use super::{Decision, advice, record};
+use super::view::{Seen, View};
+use super::{Decision, advice, divergence, quarantine, record};
 use crate::{Claim, GtidSet};
 
 /// An instance whose data may lead: its report, and all that it has executed and received.
 struct Kept<'a> {
     ordinal: u32,
     report: &'a Report,
-    executed: GtidSet,
     held: GtidSet,
 }
 
@@ -62,10 +60,7 @@ pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
 
 fn look(ordinal: u32, report: &Report) -> Option<Kept<'_>> {
     let state = report.serving()?;
-    let executed = gtids(&state.gtid_executed)?;
-    let received = state.channel.as_ref().and_then(|channel| gtids(&channel.gtid_received));
-    let held = executed.union(&received.unwrap_or_default());
-    Some(Kept { ordinal, report, executed, held })
+    Some(Kept { ordinal, report, held: divergence::held(state)? })
 }
 
 fn next_epoch(view: &View<'_>, highest: Fence) -> i64 {
@@ -82,7 +77,8 @@ fn elect<'k, 'a>(kept: &'k [Kept<'a>]) -> Option<&'k Kept<'a>> {
     {
         return Some(last);
     }
-    kept.iter().find(|k| kept.iter().all(|other| k.executed.contains(&other.executed)))
+    // What was received is executed before it leads.
+    kept.iter().find(|k| kept.iter().all(|other| k.held.contains(&other.held)))
 }
 
 fn granted_lead(report: &Report) -> Option<Fence> {

@@ -6,11 +6,11 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
 use mainstay_crd::{CloneCompression, CloneMethod, Operation, OperationKind, ReplicationRecord};
 use mainstay_proto::pod::ports;
-use mainstay_proto::{Action, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
+use mainstay_proto::{Action, Channel, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
-use super::view::{Seen, View, gtids};
-use super::{Decision, Step, advice, aside, record, send};
-use crate::{GtidSet, moments};
+use super::view::{Seen, View};
+use super::{Decision, Step, aside, divergence, record, send, threads};
+use crate::moments;
 
 /// Pause before the third try of a copy, and the longest, to which it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -256,78 +256,28 @@ fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let source = view.endpoint(primary);
     let role = GrantedRole::Replica { source: source.clone() };
     let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
-    if told && state.super_read_only && state.channel.is_some() && !state.held {
-        // Its own transactions may only be newer than the primary's last report; what is purged stays so.
-        if let Some(misfit @ Misfit::Purged(_)) = misfit(view, ordinal)
-            && let Some(announced) = aside::announce(view, ordinal, &misfit)
-        {
-            return Some(announced);
-        }
-        let behind = (!view.in_time(ordinal)).then(|| format!("{name} is catching up"));
-        return behind.map(|message| Decision::Wait(Reason::CatchingUp, message));
-    }
-    if let Some(misfit) = misfit(view, ordinal) {
+    let action = Action::Follow { source: source.clone() };
+    let from_it = |c: &Channel| c.source_host == source.host && c.source_port == source.port;
+    let right = state.channel.as_ref().is_some_and(from_it);
+    let settled = told && right && state.super_read_only && !state.held && !state.unconfirmed;
+    if let Some(divergence) = divergence::find(view, ordinal) {
         let blocked =
-            || Decision::Blocked(Reason::ForeignData, format!("{name}: {}", misfit.says(view, ordinal)));
-        return Some(aside::announce(view, ordinal, &misfit).unwrap_or_else(blocked));
+            || Decision::Blocked(Reason::Quarantined, format!("{name}: {}", divergence.says(view, ordinal)));
+        let announced = aside::announce(view, ordinal, &divergence);
+        // What is purged may be in its relay logs' gaps only for a moment, as long as it receives.
+        return announced.or_else(|| (!settled).then(blocked)).or_else(|| {
+            let (reason, message) = threads::telling(view, ordinal);
+            Some(Decision::Wait(reason, message))
+        });
+    }
+    if let Some(open) = divergence::open(view, ordinal) {
+        return Some(open);
+    }
+    if settled {
+        return threads::mend(view, ordinal, report, state, action);
     }
     if report.busy() {
         return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is catching up")));
     }
-    Some(send(view, report, Action::Follow { source }, format!("{name} does not follow the primary yet")))
-}
-
-/// Why a replica's data can't be followed with.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Misfit {
-    /// It holds these transactions, which the primary does not have.
-    Errant(GtidSet),
-    /// It lacks these, of which the primary no longer has the binary logs.
-    Purged(GtidSet),
-}
-
-impl Misfit {
-    /// For people, with what is or can be done.
-    pub(super) fn says(&self, view: &View<'_>, ordinal: u32) -> String {
-        let what = match self {
-            Misfit::Errant(set) => format!("it holds transactions that the primary does not have ({set})"),
-            Misfit::Purged(set) => {
-                format!("the primary no longer keeps the binary logs of {set}, which it lacks")
-            }
-        };
-        let lost_by = match self {
-            Misfit::Errant(set) => lost_by_primary(view, set),
-            Misfit::Purged(_) => None,
-        };
-        match aside::allowed(view, ordinal, self) {
-            Ok(_) => format!("{what}; its volume is set aside and it is cloned anew"),
-            Err(why) => format!("{what}{}", advice::misfit(view, ordinal, self, why, lost_by.as_deref())),
-        }
-    }
-}
-
-/// The primary, if it was the first to commit some of this, which it lacks.
-fn lost_by_primary(view: &View<'_>, lacks: &GtidSet) -> Option<String> {
-    let primary = view.primary()?;
-    let uuid = &view.live(primary)?.serving()?.server_uuid;
-    (!lacks.subtract(&lacks.foreign_to(uuid)).is_empty()).then(|| view.names.pod(primary))
-}
-
-/// Why a replica that does not follow yet may not: asked before it is told to, when its set stands still.
-pub(super) fn misfit(view: &View<'_>, ordinal: u32) -> Option<Misfit> {
-    let primary = view.primary().filter(|&p| p != ordinal)?;
-    let leader = view.live(primary)?.serving()?;
-    let state = view.live(ordinal)?.serving()?;
-    if state.channel.as_ref().is_some_and(|c| c.receiver_running) {
-        return None;
-    }
-    let (executed, own) = (gtids(&leader.gtid_executed)?, gtids(&state.gtid_executed)?);
-    let errant = own.subtract(&executed);
-    if !errant.is_empty() {
-        return Some(Misfit::Errant(errant));
-    }
-    // What it has received it will apply.
-    let received = state.channel.as_ref().and_then(|c| gtids(&c.gtid_received)).unwrap_or_default();
-    let gap = gtids(&leader.gtid_purged)?.subtract(&own.union(&received));
-    (!gap.is_empty()).then_some(Misfit::Purged(gap))
+    Some(send(view, report, action, format!("{name} does not follow the primary yet")))
 }

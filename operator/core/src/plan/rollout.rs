@@ -40,10 +40,13 @@ pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
         .filter_map(|i| Some((i, outdated(view, view.instance(i)?.pod.as_ref()?, hash)?)))
         .collect();
     stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
-    let &(ordinal, pod) = stale.first()?;
+    let awaits_a_person = |i: u32| view.quarantined(i) && Some(i) != view.primary();
+    let &(ordinal, pod) = stale.iter().find(|&&(i, _)| !awaits_a_person(i))?;
     // The kubelet must have seen it too: until then, no Service leads to it.
     let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
-    if let Some(missing) = view.ordinals().find(|&i| !view.ready(i) || !served(i)) {
+    // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
+    let awaited = |i: &u32| !view.quarantined(*i) && (!view.ready(*i) || !served(*i));
+    if let Some(missing) = view.ordinals().find(awaited) {
         let message =
             format!("{} is replaced once {} serves", view.names.pod(ordinal), view.names.pod(missing));
         return Some(Decision::Wait(Reason::Rolling, message));

@@ -14,7 +14,7 @@ use mainstay_proto::{Action, Report, TaskState};
 
 use super::candidates::cannot_take_over;
 use super::view::{Seen, View, gtids};
-use super::{Decision, record, send};
+use super::{Decision, divergence, record, send};
 use crate::{GtidSet, moments};
 
 /// From the announcement to a candidate that holds everything. Nobody can write meanwhile.
@@ -141,7 +141,9 @@ fn catch_up(view: &View<'_>, from: u32, target: u32, held: &str, keep: bool) -> 
             Decision::Wait(Reason::SwitchingOver, format!("{} has not reported", view.names.pod(target)))
         };
     };
-    let errant = has.subtract(&all);
+    // What it has received it would execute when it leads.
+    let received = view.live(target).and_then(Seen::serving).and_then(divergence::held);
+    let errant = received.unwrap_or_default().union(&has).subtract(&all);
     if !errant.is_empty() {
         let (target, from) = (view.names.pod(target), view.names.pod(from));
         return give_up(view, format!("{target} holds transactions that {from} does not have ({errant})"));

@@ -10,7 +10,7 @@ use mainstay_proto::{
     Stage, Task, TaskState, pod,
 };
 
-use super::{guards, leaving};
+use super::{divergence, guards, leaving};
 use crate::{GtidSet, Instance, Observation, ledger};
 
 /// The observation with what is derived from it once.
@@ -22,6 +22,8 @@ pub(super) struct View<'a> {
     pub(super) cluster_id: Option<&'a str>,
     /// What is to be said of the data that instances came back with.
     verdicts: BTreeMap<u32, Verdict>,
+    /// Transactions that instances hold and the primary never had.
+    errant: BTreeMap<u32, GtidSet>,
 }
 
 impl<'a> View<'a> {
@@ -30,7 +32,21 @@ impl<'a> View<'a> {
         let record = o.cluster.status.replication.clone().unwrap_or_default();
         let judged = |&i: &u32| Some((i, ledger::judge(o, &names, &record, i)?));
         let verdicts = o.instances.keys().filter_map(judged).collect();
-        View { o, names, record, cluster_id: o.cluster.status.cluster_id.as_deref(), verdicts }
+        let cluster_id = o.cluster.status.cluster_id.as_deref();
+        let mut view = View { o, names, record, cluster_id, verdicts, errant: BTreeMap::new() };
+        let proven = |&i: &u32| Some((i, divergence::proven(&view, i)?));
+        view.errant = o.instances.keys().filter_map(proven).collect();
+        view
+    }
+
+    /// Transactions that it holds and the primary, which leads, never had.
+    pub(super) fn errant(&self, ordinal: u32) -> Option<&GtidSet> {
+        self.errant.get(&ordinal)
+    }
+
+    /// Its data may not be used: nobody waits for it, and it neither serves nor takes over.
+    pub(super) fn quarantined(&self, ordinal: u32) -> bool {
+        self.errant(ordinal).is_some() || self.distrusted(ordinal).is_some()
     }
 
     /// What is to be said of the data that the instance came back with.
@@ -175,7 +191,9 @@ impl<'a> View<'a> {
             matches!(grant.role, GrantedRole::Primary { .. }) && grant.fence.epoch == self.fence().epoch
         });
         let right = self.primary() == Some(ordinal) && self.trusted(ordinal);
-        right && granted && report.serving().is_some_and(|s| !s.super_read_only)
+        right
+            && granted
+            && report.serving().is_some_and(|s| !s.super_read_only && s.unsafe_options.is_empty())
     }
 
     /// It follows and is not too far behind. One that lost its source a moment ago still counts: its agent lets
@@ -199,7 +217,8 @@ impl<'a> View<'a> {
         let state = self.live(ordinal)?.serving()?;
         let channel = state.channel.as_ref()?;
         let right = channel.source_host == source.host && channel.source_port == source.port;
-        let right = right && self.trusted(ordinal);
+        let right = right && self.trusted(ordinal) && self.errant(ordinal).is_none();
+        let right = right && state.unsafe_options.is_empty();
         (right && state.super_read_only).then_some(channel)
     }
 }

@@ -88,7 +88,7 @@ impl World {
     /// What its directory held when the first pod mounted it that nobody has confirmed since.
     fn came_with(&mut self, ordinal: u32) -> GtidSet {
         let volume = self.volumes.get_mut(&ordinal).unwrap();
-        if volume.unjudged.is_none() && is_alone(volume) {
+        if volume.unjudged.is_none() && matches!(volume.directory, Some(Directory::Complete { .. })) {
             volume.unjudged = Some(volume.gtids.clone());
         }
         volume.unjudged.clone().unwrap_or_else(|| volume.gtids.clone())

@@ -80,6 +80,7 @@ fn a_request_that_can_never_be_met_is_refused_with_its_reason() {
     }
     world.volumes.get_mut(&1).unwrap().gtids = format!("{}:1-5,{}:1", uuid(0), uuid(99)).parse().unwrap();
     world.ask(Some(1));
+    assert!(matches!(world.turn().step, Some(Step::Order { ordinal: 1, .. })), "it is kept out first");
     let Some(Step::Record { reason, message, .. }) = world.turn().step else { panic!() };
     assert_eq!(reason, Reason::SwitchoverRefused);
     assert!(message.contains(&uuid(99)), "{message}");

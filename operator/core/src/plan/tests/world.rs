@@ -9,7 +9,8 @@ use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, Server
 use serde_json::json;
 
 use crate::{
-    Agent, Claim, ClusterObject, GtidSet, Instance, Observation, Plan, Pod, StatefulSetSeen, Step, plan,
+    Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Instance, Observation, Plan, Pod, StatefulSetSeen,
+    Step, plan,
 };
 
 pub(super) const NAME: &str = "shop";
@@ -230,7 +231,14 @@ impl World {
         } else {
             Agent::Unheard
         };
-        Instance { pod: Some(pod), claim, agent }
+        // All of the world is read at one moment, so that nothing moves between two looks.
+        let held = &self.volumes[&ordinal].gtids;
+        let earlier = Some(Heard {
+            at: self.now - EARLIER,
+            gtid_executed: held.to_string(),
+            gtid_received: String::new(),
+        });
+        Instance { pod: Some(pod), claim, agent, earlier }
     }
 
     fn report(&self, ordinal: u32, process: &Process) -> Report {
