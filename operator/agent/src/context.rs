@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use mainstay_proto::{ChannelStart, UnsafeOption};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::reaper::Children;
 use crate::report::Board;
 use crate::settings::Settings;
 use crate::sql::Access;
+use crate::sql::required::Outcome;
 use crate::volume::Store;
 
 /// What the agent's parts share.
@@ -73,6 +75,8 @@ pub(crate) struct Live {
     role: Mutex<Option<Role>>,
     setting_errors: Mutex<Vec<String>>,
     mounted: Mutex<Mounted>,
+    options: Mutex<Options>,
+    channel_started: Mutex<Option<ChannelStart>>,
     /// How far it is behind while its source is away.
     pub(crate) lag: Lag,
     start: Start,
@@ -81,6 +85,18 @@ pub(crate) struct Live {
     /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
 }
+
+/// What was found of the options that safety rests on.
+#[derive(Debug, Default)]
+struct Options {
+    mended: Vec<String>,
+    left: Vec<UnsafeOption>,
+}
+
+/// Most that is told of what was set back in one run.
+const TOLD: usize = 8;
+/// A start of the channel's threads this long after the one before has nothing to do with it.
+const APART: SignedDuration = SignedDuration::from_mins(10);
 
 /// How a run of the server began.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +109,8 @@ pub(crate) struct Start {
     pub(crate) held: bool,
     /// What it came up with is not judged yet, and it does not wait for that for ever.
     pub(crate) unconfirmed: bool,
+    /// What was persisted and left out of this start.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// What the server was given of the mounted Secrets.
@@ -110,6 +128,8 @@ impl Session {
         let live = Live {
             held: watch::Sender::new(start.held),
             unconfirmed: AtomicBool::new(start.unconfirmed),
+            options: Mutex::new(Options { mended: start.left_out.clone(), left: Vec::new() }),
+            channel_started: Mutex::default(),
             start,
             writable: AtomicBool::new(false),
             role: Mutex::new(role),
@@ -185,8 +205,39 @@ impl Live {
         let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
-    /// What could not be set for the role.
+    /// What could not be set for the role, and what was set back.
     pub(crate) fn setting_errors(&self) -> Vec<String> {
-        self.setting_errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut all = self.setting_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(self.options.lock().unwrap_or_else(PoisonError::into_inner).mended.iter().cloned());
+        all
+    }
+
+    /// The options that safety rests on were looked at.
+    pub(crate) fn looked_at_options(&self, outcome: Outcome) {
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        for mended in outcome.mended {
+            if options.mended.len() < TOLD && !options.mended.contains(&mended) {
+                options.mended.push(mended);
+            }
+        }
+        options.left = outcome.left;
+    }
+
+    /// Options that are not what safety asks for.
+    pub(crate) fn unsafe_options(&self) -> Vec<UnsafeOption> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner).left.clone()
+    }
+
+    /// The channel's threads are started at this time.
+    pub(crate) fn start_channel(&self, at: Timestamp) {
+        let mut last = self.channel_started.lock().unwrap_or_else(PoisonError::into_inner);
+        let near = last.as_ref().filter(|last| at.duration_since(last.at) < APART);
+        let in_a_row = near.map_or(0, |last| last.in_a_row.saturating_add(1));
+        *last = Some(ChannelStart { at, in_a_row });
+    }
+
+    /// When they were last started.
+    pub(crate) fn channel_started(&self) -> Option<ChannelStart> {
+        self.channel_started.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use mainstay_proto::{Server, Space};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::context::Session;
 use crate::report::Board;
-use crate::sql::{Client, SqlError, state};
+use crate::sql::{Client, SqlError, required, state};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
+/// Time between two looks at the options that safety rests on.
+const OPTIONS: Duration = Duration::from_secs(60);
 /// Looks in a row that must fail before the server is called silent.
 const PATIENCE: u32 = 3;
 
@@ -22,9 +25,16 @@ pub(crate) async fn run(board: Board, session: Session, volume: PathBuf) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
     let mut failures = 0;
+    let mut options = Instant::now();
     loop {
         tick.tick().await;
         look_for_room(&board, &volume).await;
+        if options.elapsed() >= OPTIONS {
+            options = Instant::now();
+            if let Err(error) = look_at_options(&session).await {
+                tracing::warn!(%error, "the options that safety rests on could not be read");
+            }
+        }
         match observe(&board, &session, &mut client).await {
             Ok(()) => failures = 0,
             Err(error) => {
@@ -39,6 +49,13 @@ pub(crate) async fn run(board: Board, session: Session, volume: PathBuf) {
             }
         }
     }
+}
+
+/// Reads the options back that safety rests on, and sets back what can be.
+pub(crate) async fn look_at_options(session: &Session) -> Result<(), SqlError> {
+    let outcome = required::enforce(&mut Client::connect(&session.access).await?).await?;
+    session.live.looked_at_options(outcome);
+    Ok(())
 }
 
 /// A server whose disk is full often just waits, without an error that anybody could read.
@@ -62,7 +79,10 @@ pub(crate) async fn observe(
         Some(connected) => connected,
         None => client.insert(Client::connect(&session.access).await?),
     };
+    // Before the sets are read: what is told of their time is never too late.
+    let read_at = Timestamp::now();
     let mut now = state::read(connected).await?;
+    now.read_at = Some(read_at);
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     match state::channel(connected).await {
         Ok(channel) => now.channel = channel.map(|channel| session.live.lag.since(channel, Instant::now())),
@@ -75,6 +95,8 @@ pub(crate) async fn observe(
         Err(error) => return Err(error),
     }
     now.setting_errors = session.live.setting_errors();
+    now.unsafe_options = session.live.unsafe_options();
+    now.channel_started = session.live.channel_started();
     now.gtid_at_start.clone_from(&session.live.start().gtids);
     now.started_at = session.live.start().at;
     now.held = session.live.held();

@@ -100,6 +100,7 @@ fn essence(report: &Report) -> Report {
         let calm = ServerState {
             gtid_executed: String::new(),
             gtid_purged: String::new(),
+            read_at: None,
             channel: state.channel.take().map(|channel| Channel {
                 gtid_received: String::new(),
                 lag_seconds: None,

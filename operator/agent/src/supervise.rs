@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{Command, Context, Mounted, Session, Start};
 use crate::desk::Desk;
 use crate::mounts::digest;
-use crate::mysqld::options::{Purpose, Role};
-use crate::mysqld::{Exit, Files, Mysqld, ProcessError};
-use crate::sql::{Client, state};
+use crate::mysqld::options::{self, Purpose, Role};
+use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
+use crate::sql::{Client, required, state};
 use crate::tasks::TaskError;
 use crate::volume::MarkerFile;
 use crate::{monitor, shutdown};
@@ -91,7 +91,7 @@ async fn one_run(
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let Started { mut mysqld, files, role, held, alone } = match start(context).await {
+    let Started { mut mysqld, files, role, held, moved, left_out } = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
@@ -113,9 +113,9 @@ async fn one_run(
             return Ended::ByItself(error.to_string(), Duration::ZERO);
         }
     };
-    let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, alone).await;
+    let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, moved).await;
     let mounted = Mounted { credentials: files.credentials.clone(), tls };
-    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed };
+    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     attend(context, desk, commands, stop, &mut mysqld, session).await
 }
@@ -134,6 +134,10 @@ async fn attend(
     while commands.try_recv().is_ok() {}
     if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
         tracing::warn!(%error, "the server's state can't be read yet");
+    }
+    // Before it can take up a role, which asks again.
+    if let Err(error) = monitor::look_at_options(&session).await {
+        tracing::warn!(%error, "the options that safety rests on can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
     let watcher =
@@ -213,25 +217,27 @@ struct Started {
     role: Option<Role>,
     /// It has a role to take up by itself, but the volume was mounted by another pod before.
     held: bool,
-    /// And that role is to lead alone.
-    alone: bool,
+    /// The volume was mounted by another pod before: what it holds is to be judged.
+    moved: bool,
+    /// What was persisted, and left out.
+    left_out: Vec<String>,
 }
 
 /// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
 async fn start(context: &Context) -> Result<Started, TaskError> {
-    let (lock, role, held, alone) = context
+    let (lock, role, held, moved) = context
         .store
         .with(|volume| {
             // Before it is overwritten by this start.
             let moved = volume.moved_here();
-            let alone = moved && volume.ours().is_some_and(is_alone);
-            let held = alone || moved && volume.ours().is_some_and(is_replica);
+            let held = moved && volume.ours().is_some_and(|ours| is_alone(ours) || is_replica(ours));
             volume.started()?;
             volume.make_temporary()?;
             let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
-            Ok((volume.lock_for_server()?, role, held, alone))
+            Ok((volume.lock_for_server()?, role, held, moved))
         })
         .await?;
+    let left_out = leave_out_persisted(context);
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
     let mysqld = Mysqld::spawn(
         context.binary.as_ref().ok_or(TaskError::NoServer)?,
@@ -240,7 +246,24 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         files.secrets(),
         &context.children,
     )?;
-    Ok(Started { mysqld, files, role, held, alone })
+    Ok(Started { mysqld, files, role, held, moved, left_out })
+}
+
+/// What was persisted of options that safety rests on would outrank the option file. A server that was started with
+/// one all the same is not let into a role.
+fn leave_out_persisted(context: &Context) -> Vec<String> {
+    let mut names = options::owned(&context.settings);
+    names.extend(required::names().map(String::from));
+    match persisted::leave_out(&context.settings.datadir(), &names) {
+        Ok(left_out) => {
+            left_out.iter().for_each(|said| tracing::warn!("{said}"));
+            left_out
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the persisted options could not be looked through");
+            Vec::new()
+        }
+    }
 }
 
 /// What is to be judged of this start, and whether it was not judged yet.

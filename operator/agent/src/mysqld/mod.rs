@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 mod files;
 pub(crate) mod options;
 pub(crate) mod output;
+pub(crate) mod persisted;
 mod process;
 
 #[cfg(test)]

@@ -112,6 +112,12 @@ fn unquoted(value: &str) -> &str {
     ['"', '\''].iter().find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }
 
+/// Names of the options that the agent itself gives a server.
+pub(crate) fn owned(settings: &Settings) -> BTreeSet<String> {
+    let own = own(settings, 0, Purpose::Serve(None)).into_iter();
+    own.map(|(name, _)| name.strip_prefix("loose_").unwrap_or(name).to_owned()).collect()
+}
+
 /// How mysqld is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {

@@ -2,6 +2,7 @@
 
 pub(crate) mod quote;
 pub(crate) mod replication;
+pub(crate) mod required;
 pub(crate) mod sessions;
 pub(crate) mod state;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mainstay_proto::{Endpoint, Grant, GrantedRole};
 
 use super::demote::make_read_only;
@@ -25,6 +26,7 @@ pub(super) async fn follow(
     let grant = Grant { fence: guard.fence(), role: GrantedRole::Replica { source: source.clone() } };
     let mut client = read_only(context, session, guard, Some(grant)).await?;
     roles::apply(context, &session.live, &mut client, Role::Replica).await?;
+    roles::ensure_safe(&session.live, &mut client).await?;
     let credentials = Credentials::read(&context.settings.credentials)?;
     let wanted = Wanted::new(source, &credentials.replication, &context.settings.tls.join(CA));
     let configured = replication::configured(&mut client).await?;
@@ -47,6 +49,7 @@ pub(super) async fn follow(
         }
     }
     guard.check()?;
+    session.live.start_channel(Timestamp::now());
     client.run("START REPLICA", "START REPLICA").await?;
     Ok(())
 }

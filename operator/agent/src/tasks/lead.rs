@@ -29,6 +29,7 @@ pub(super) async fn lead(
     guard.check()?;
     client.run("RESET REPLICA ALL", "RESET REPLICA ALL").await?;
     roles::apply(context, &session.live, &mut client, Role::Primary).await?;
+    roles::ensure_safe(&session.live, &mut client).await?;
     guard.check()?;
     let grant = Grant { fence: guard.fence(), role: GrantedRole::Primary { alone } };
     context.store.with(move |volume| volume.grant(Some(grant))).await?;

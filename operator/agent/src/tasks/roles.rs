@@ -3,8 +3,8 @@
 use super::TaskError;
 use crate::context::{Context, Live};
 use crate::mysqld::options::{ConfigFiles, Role};
-use crate::sql::Client;
 use crate::sql::quote::setting;
+use crate::sql::{Client, required};
 
 /// Gives a running server the settings of a role that it does not have yet. What can't be set is written down and
 /// does not stop the change of role: it waits for a restart.
@@ -33,4 +33,16 @@ pub(super) async fn apply(
     }
     live.set_role(role, errors);
     Ok(())
+}
+
+/// A server takes up no role with options by which what was committed, or received, could be lost.
+pub(super) async fn ensure_safe(live: &Live, client: &mut Client) -> Result<(), TaskError> {
+    live.looked_at_options(required::enforce(client).await?);
+    let left = live.unsafe_options();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let each = left.iter().map(|o| format!("{} is {} and must be {}", o.name, o.value, o.wanted));
+    let all = each.collect::<Vec<_>>().join(", ");
+    Err(TaskError::Outcome(format!("the server runs with options that would lose data: {all}")))
 }

@@ -41,8 +41,8 @@ pub(crate) struct MarkerFile {
     /// The last start of mysqld.
     #[serde(default)]
     pub(crate) last_start: Option<Start>,
-    /// GTIDs that the server came up with, of one that is alone: from when a new pod mounted the volume until the
-    /// operator, which has judged them then, gives it a role.
+    /// GTIDs that the server came up with: from when a new pod mounted the volume until the operator, which has judged
+    /// them then, gives it a role.
     #[serde(default)]
     pub(crate) unjudged: Option<String>,
     /// In a partial directory: a copy was received and made consistent, and waits for its first start.

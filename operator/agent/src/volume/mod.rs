@@ -269,8 +269,8 @@ impl Volume {
     }
 
     /// Remembers what the server came up with, if `keep`, until [`Volume::judged`]. Returns what it came up with at the
-    /// first start since, if that is not judged yet: a server that was set back and wrote more than it had lost would
-    /// look whole at the next.
+    /// first start since, if that is not judged yet: a server that was set back, and wrote or received more than it had
+    /// lost, would look whole at the next.
     pub(crate) fn came_with(&mut self, gtids: &str, keep: bool) -> Result<Option<String>, VolumeError> {
         let before = self.ours().and_then(|marker| marker.unjudged.clone());
         if before.is_none() && keep {
