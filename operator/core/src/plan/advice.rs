@@ -8,9 +8,9 @@ use mainstay_crd::names::{
 };
 use mainstay_proto::Directory;
 
+use super::divergence::Divergence;
 use super::lead_from;
 use super::primary::{self, Broken};
-use super::divergence::Divergence;
 use super::view::{Seen, View};
 use super::{deletion, rebuild};
 use crate::Volume;

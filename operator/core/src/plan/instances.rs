@@ -200,7 +200,7 @@ fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, 
         }
         Server::Running { state } => match &state.channel {
             Some(channel) if Some(ordinal) != view.primary() => {
-                let error = threads::trouble(channel).map(|(_, why)| why);
+                let error = threads::trouble(view, ordinal, channel).map(|(_, why)| why);
                 let behind = channel.lag_seconds.map(|lag| format!("it is {lag} s behind"));
                 (InstanceState::Lagging, error.or(failed).or(behind))
             }

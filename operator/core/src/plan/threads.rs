@@ -5,7 +5,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Channel, Report, ServerState};
 
 use super::view::{Seen, View};
-use super::{Decision, send};
+use super::{Decision, advice, send};
 
 /// Pause before stopped threads are started again, and the longest, to which it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -35,7 +35,7 @@ pub(super) fn mend(
 pub(super) fn telling(view: &View<'_>, ordinal: u32) -> (Reason, String) {
     let name = view.names.pod(ordinal);
     let state = view.live(ordinal).and_then(Seen::serving);
-    let told = state.and_then(|state| trouble(state.channel.as_ref()?));
+    let told = state.and_then(|state| trouble(view, ordinal, state.channel.as_ref()?));
     told.map_or_else(
         || (Reason::CatchingUp, format!("{name} is catching up")),
         |(reason, why)| (reason, format!("{name}: {why}")),
@@ -43,14 +43,14 @@ pub(super) fn telling(view: &View<'_>, ordinal: u32) -> (Reason, String) {
 }
 
 /// What keeps a channel from replicating.
-pub(super) fn trouble(channel: &Channel) -> Option<(Reason, String)> {
+pub(super) fn trouble(view: &View<'_>, ordinal: u32, channel: &Channel) -> Option<(Reason, String)> {
     if !channel.applier_running {
         return Some(match &channel.applier_error {
             Some(error) => (
                 Reason::ApplierFailed,
                 format!(
-                    "its applier has stopped ({error}). It is started again from time to time; if that does not help, \
-                     delete its claim and its pod to have it cloned anew"
+                    "its applier has stopped ({error}). It is started again from time to time; if that does not help, {}",
+                    advice::clone_anew(view, ordinal)
                 ),
             ),
             None => (Reason::CatchingUp, "its applier was stopped, and is started again".into()),

@@ -79,7 +79,10 @@ fn a_row_of_its_own_is_told_at_once_received_or_executed_and_it_is_kept_out() {
         assert_eq!((ordered(&told), role(&told)), (None, None), "it is not told to follow again");
         let ready = told.conditions.iter().find(|c| c.type_ == ConditionType::Ready).unwrap();
         assert_eq!(ready.reason, Reason::Quarantined);
-        assert!(ready.message.contains(&own) && ready.message.contains("Delete its claim"), "{ready:?}");
+        assert!(
+            ready.message.contains(&own) && ready.message.contains("delete data-shop-2 and shop-2"),
+            "{ready:?}"
+        );
     }
 }
 
