@@ -76,6 +76,12 @@ pub enum Reason {
     InvalidSpec,
     /// A data directory belongs to another cluster or ordinal.
     ForeignData,
+    /// A data directory can't be read or written.
+    DirectoryUnusable,
+    /// An instance has no pod, and none can be made; the message has Kubernetes' words.
+    PodRefused,
+    /// An instance has no claim yet.
+    ClaimMissing,
     /// Data of this cluster exists, but the record of it does not, and it can't be put together safely.
     DataWithoutRecord,
     /// An instance knows a later revision than the record: the record was set back.

@@ -167,6 +167,8 @@ pub enum SwitchoverReason {
     Rolling,
     /// The primary's node takes no new pods: it is being drained.
     NodeDrain,
+    /// The primary's pod is ending: it was deleted or evicted, or its node is being shut down.
+    PodEnding,
 }
 
 /// An announced change to an instance's data directory.

@@ -7,6 +7,7 @@ mod desk;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hand_over;
 mod http;
 mod install;
 mod lag;

@@ -29,6 +29,7 @@ impl Board {
             task: None,
             server: Server::Stopped { last_exit: None },
             space: None,
+            ending: false,
         };
         Board { report: Arc::new(watch::Sender::new(report)) }
     }
@@ -68,6 +69,16 @@ impl Board {
     /// Room on the volume.
     pub(crate) fn space(&self, space: Space) {
         self.change(|report| report.space = Some(space));
+    }
+
+    /// The container was told to end.
+    pub(crate) fn ending(&self) {
+        self.change(|report| report.ending = true);
+    }
+
+    /// Whether anybody listens: an operator, for as long as its stream is open.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.report.receiver_count() > 0
     }
 
     /// The server.

@@ -17,7 +17,7 @@ use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
 use crate::sql::{Client, required, state};
 use crate::tasks::TaskError;
 use crate::volume::MarkerFile;
-use crate::{monitor, shutdown};
+use crate::{hand_over, monitor, shutdown};
 
 /// Time between two looks at a directory that must not be served.
 const LOOK: Duration = Duration::from_secs(2);
@@ -143,12 +143,8 @@ async fn attend(
     let watcher =
         tokio::spawn(monitor::run(context.board.clone(), session.clone(), context.settings.volume.clone()));
     let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
-    let ended = tokio::select! {
-        exit = mysqld.wait() => End::Exit(exit),
-        command = commands.recv() => End::Command(command),
-        () = stop.cancelled() => End::Stop,
-    };
-    let end = Instant::now() + context.settings.stop_bound();
+    let (ended, told) = first(context, commands, stop, mysqld).await;
+    let end = told + context.settings.stop_bound();
     if !matches!(ended, End::Exit(_)) {
         context.board.server(Server::Stopping);
     }
@@ -198,6 +194,32 @@ async fn resume(desk: Desk, session: Session) {
         session.live.release();
     }
     desk.resume().await;
+}
+
+/// What comes first, and when the stop began that it may be: a primary that is told to end may hand over first.
+async fn first(
+    context: &Context,
+    commands: &mut mpsc::Receiver<Command>,
+    stop: &CancellationToken,
+    mysqld: &mut Mysqld,
+) -> (End, Instant) {
+    let ended = tokio::select! {
+        exit = mysqld.wait() => End::Exit(exit),
+        command = commands.recv() => End::Command(command),
+        () = stop.cancelled() => End::Stop,
+    };
+    let told = Instant::now();
+    let has_time = context.settings.stop_bound() > hand_over::BOUND * 2;
+    if !matches!(ended, End::Stop) || !has_time {
+        return (ended, told);
+    }
+    let ended = tokio::select! {
+        exit = mysqld.wait() => End::Exit(exit),
+        // It could not be made read-only.
+        command = commands.recv() => End::Command(command),
+        () = hand_over::over(&context.board) => End::Stop,
+    };
+    (ended, told)
 }
 
 /// What came first.

@@ -21,7 +21,7 @@ use crate::memory::Memory;
 use crate::reconcile::{after_error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::{Leases, Words};
+use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
 
@@ -68,7 +68,7 @@ fn context(client: Client, settings: Settings, metrics: Arc<Metrics>, identity: 
         agents: Agents::new(dialer, Trust::new(client.clone()), metrics.clone()),
         events: Events::start(client.clone(), identity, metrics.events_lost.clone()),
         memory: Memory::default(),
-        survey: Arc::default(),
+        survey: Arc::new(Survey::new(settings.drain_taints.clone())),
         words: Words::new(client.clone()),
         leases: Leases::new(client.clone()),
         client,

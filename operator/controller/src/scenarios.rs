@@ -140,7 +140,8 @@ async fn a_child_that_is_refused_is_named_and_keeps_no_other_from_being_made() {
     assert_eq!((&blocked["status"], &blocked["reason"]), (&json!("True"), &json!("ApiError")));
     assert_eq!(blocked["message"], "Service shop-read: refused by the test");
 
-    // Nothing more is said while nothing more is known.
+    // Nothing more is said while nothing more is known than that there is a StatefulSet, and no claim yet.
+    assert!(rig.reconcile().await.is_err());
     let before = rig.api.version();
     assert!(rig.reconcile().await.is_err());
     assert_eq!(rig.api.version(), before);
@@ -334,6 +335,12 @@ async fn a_larger_size_replaces_the_statefulset_and_no_pod() {
 #[tokio::test]
 async fn what_is_known_of_nodes_is_said_and_what_may_not_be_read_too() {
     let mut rig = Rig::new();
+    for ordinal in 0..3 {
+        let name = format!("data-shop-{ordinal}");
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name,
+            "namespace": "db", "labels": {"mysql.mainstay.dev/cluster": "shop"}}});
+        rig.api.put(&path("/api/v1", "persistentvolumeclaims", &name), claim);
+    }
     rig.settle().await;
     let unseen = rig.condition("StorageReady");
     assert_eq!(unseen["status"], "True");

@@ -27,10 +27,27 @@ pub struct Settings {
     /// How agents are reached.
     #[arg(long, env = "MAINSTAY_DIAL", value_enum, default_value_t = Dial::Auto)]
     pub dial: Dial,
+    /// Keys of taints by which nodes are drained: a primary on one of them hands over, as on a node that is cordoned.
+    #[arg(
+        long,
+        env = "MAINSTAY_DRAIN_TAINTS",
+        value_name = "KEYS",
+        value_delimiter = ',',
+        default_value = DRAIN_TAINTS
+    )]
+    pub drain_taints: Vec<String>,
     /// Most clusters that are worked on at the same time, for each namespace flag.
     #[arg(long, env = "MAINSTAY_CONCURRENCY", default_value = "8", value_name = "N")]
     pub concurrency: NonZeroU16,
 }
+
+/// By whom nodes are drained, besides a cordon (which `kubectl drain` begins with, and which is a taint too): Kubernetes'
+/// cluster-autoscaler, Karpenter of today and before 1.0, medik8s' node maintenance, AWS' node termination handler, and
+/// GKE for instances that Google Cloud takes away.
+const DRAIN_TAINTS: &str = "node.kubernetes.io/unschedulable,ToBeDeletedByClusterAutoscaler,karpenter.sh/disrupted,\
+karpenter.sh/disruption,medik8s.io/drain,aws-node-termination-handler/spot-itn,\
+aws-node-termination-handler/scheduled-maintenance,aws-node-termination-handler/asg-lifecycle-termination,\
+cloud.google.com/impending-node-termination";
 
 /// Where to look for clusters.
 #[derive(Args, Clone, Debug)]
@@ -110,6 +127,16 @@ mod tests {
         let settings = parse(&["--namespace", "b", "--namespace", "a,b"]).unwrap();
         assert_eq!(settings.scopes(), [Some("a".into()), Some("b".into())]);
         assert_eq!(parse(&["--all-namespaces"]).unwrap().scopes(), [None]);
+    }
+
+    #[test]
+    fn drains_are_known_by_their_taints_unless_others_are_named() {
+        let usual = parse(&["--all-namespaces"]).unwrap().drain_taints;
+        assert!(usual.contains(&"ToBeDeletedByClusterAutoscaler".to_owned()));
+        assert!(usual.contains(&"karpenter.sh/disrupted".to_owned()));
+        assert!(usual.iter().all(|key| !key.contains(char::is_whitespace)), "{usual:?}");
+        let own = parse(&["--all-namespaces", "--drain-taints=a,b/c"]).unwrap().drain_taints;
+        assert_eq!(own, ["a", "b/c"]);
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub fn events_of_pod(pod: &Pod, created: Option<Timestamp>, has_begun: bool, now
     pod.node.is_some() && !has_begun && is_old(created, now)
 }
 
-fn is_old(created: Option<Timestamp>, now: Timestamp) -> bool {
+/// Whether what was made then should be there by now.
+pub fn is_old(created: Option<Timestamp>, now: Timestamp) -> bool {
     created.is_some_and(|at| now.duration_since(at) >= PATIENCE)
 }
 

@@ -28,6 +28,9 @@ pub struct Observation {
     /// The StatefulSet as the API server holds it, if there is one.
     #[serde(default)]
     pub stateful_set: Option<StatefulSetSeen>,
+    /// The latest event that says why it can't make a pod that is missing: `FailedCreate: …`.
+    #[serde(default)]
+    pub pods_refused: Option<String>,
     /// Claims that keep volumes which were set aside, by name.
     #[serde(default)]
     pub aside: BTreeMap<String, Claim>,
@@ -288,6 +291,8 @@ pub struct Node {
     pub out_of_service: bool,
     /// It takes no new pods.
     pub cordoned: bool,
+    /// The taint by which it is being drained, of those that the operator was told.
+    pub draining: Option<String>,
     /// The kernel's boot id, as the kubelet reports it.
     pub boot_id: Option<String>,
     /// Since when, by the operator's own clock, its Lease is as it is; read only while [`crate::asking::lease`] asks for it,

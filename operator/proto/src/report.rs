@@ -30,6 +30,9 @@ pub struct Report {
     /// Room on the volume, while the server runs.
     #[serde(default)]
     pub space: Option<Space>,
+    /// The container was told to end. A primary that has a replica serves on for a moment, so that it can hand over.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 /// Room on a volume, in bytes.

@@ -51,6 +51,31 @@ async fn a_replica_leads_only_with_everything_that_it_received() {
     assert_eq!(replica.number("SELECT COUNT(*) FROM d.t").await, 2);
 }
 
+/// The kubelet's SIGTERM: the primary writes on until the operator has a replica take over, and ends then.
+#[tokio::test]
+async fn a_primary_that_is_told_to_end_hands_over_first() {
+    let cluster = Cluster::new();
+    let (mut primary, replica) = pair(&cluster).await;
+    // As an operator would listen.
+    let mut stream = primary.watch().await;
+    primary.signal("TERM", primary.agent.as_ref().unwrap().id());
+    while !stream.next().await.ending {}
+    primary.sql("INSERT INTO d.t VALUES ()").await;
+    assert_eq!(primary.probe("/readyz").await, 200);
+    primary.order(1, 5, Action::StandDown).await;
+    primary.state("it stands", |state| state.super_read_only).await;
+    replica.wait_for_rows("d.t", 2).await;
+    replica.order(2, 6, Action::Lead { alone: false }).await;
+    replica.state("it leads", |state| !state.super_read_only).await;
+    primary.order(2, 6, Action::Follow { source: replica.endpoint() }).await;
+    while !primary.ended() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    replica.sql("INSERT INTO d.t VALUES ()").await;
+    primary.start("serve");
+    primary.wait_for_rows("d.t", 3).await;
+}
+
 #[tokio::test]
 async fn a_change_of_source_keeps_what_was_received() {
     let cluster = Cluster::new();

@@ -110,13 +110,16 @@ impl ActError {
             (ActError::Child(ChildError::Api { kind, name, .. }), Some(error)) => {
                 format!("{kind} {name}: {}", said(error))
             }
-            _ => self.to_string(),
+            // The error's own form is for programs.
+            (_, Some(error)) => self.to_string().replace(&error.to_string(), &said(error)),
+            (_, None) => self.to_string(),
         }
     }
 
     fn api(&self) -> Option<&kube::Error> {
         match self {
             ActError::Child(ChildError::Api { source, .. }) => Some(source),
+            ActError::Secret(SecretError::Api(_, error)) => Some(error),
             ActError::Role(error) => Some(&error.source),
             ActError::Step(
                 StepError::Record(error)
@@ -207,8 +210,31 @@ async fn take_step(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use kube::core::Status;
     use mainstay_core::{Observation, Plan};
     use mainstay_crd::ClusterPhase;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_refuses_is_told_in_its_own_words() {
+        let refused = || {
+            let status = Status { code: 403, message: "exceeded quota: small".into(), ..Status::default() };
+            kube::Error::Api(Box::new(status))
+        };
+        let errors: [ActError; 5] = [
+            StepError::Claim("data-shop-0".into(), refused()).into(),
+            StepError::Storage("claim", "data-shop-0".into(), refused()).into(),
+            StepError::SnapshotApi("data-shop-0".into(), refused()).into(),
+            StepError::Record(refused()).into(),
+            SecretError::Api("shop-ca".into(), refused()).into(),
+        ];
+        for error in errors {
+            let said = error.said();
+            assert!(said.contains("exceeded quota: small") && !said.contains("Status"), "{said}");
+            assert!(error.is_final());
+        }
+    }
 
     /// A cluster of three of which nothing is known.
     pub(crate) fn observation() -> Observation {

@@ -82,6 +82,7 @@ pub(crate) mod tests {
             directory: Directory::Complete { marker: Marker::default() },
             task: None,
             space: None,
+            ending: false,
             server: Server::Running {
                 state: Box::new(ServerState {
                     gtid_executed: "u:1-9".into(),

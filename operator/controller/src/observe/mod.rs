@@ -55,9 +55,20 @@ pub(crate) fn observe(
             let annotation = set.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH));
             StatefulSetSeen { template_hash: annotation.cloned() }
         }),
+        pods_refused: pods_refused(context, cluster, names, stores),
         aside: aside(names, stores),
         surroundings,
     }
+}
+
+/// Why pods that should be there can't be made, as far as that is known already.
+fn pods_refused(context: &Context, cluster: &MySQLCluster, names: &Names, stores: &Stores) -> Option<String> {
+    let set = find(&stores.stateful_sets, &names.namespace, &names.base())?;
+    let wanted = u32::try_from(cluster.spec.replicas).unwrap_or(0);
+    let missing = |ordinal: u32| find(&stores.pods, &names.namespace, &names.pod(ordinal)).is_none();
+    let made = set.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    let asked = asking::is_old(made, Timestamp::now()) && (0..wanted).any(missing);
+    asked.then(|| context.words.about_stateful_set(&names.namespace, set.metadata.uid.as_deref()?)).flatten()
 }
 
 /// Adds what Kubernetes says of claims and pods that are in trouble, as far as that is known already.

@@ -41,10 +41,17 @@ pub(crate) struct Survey {
     pub(crate) classes: Table<Class>,
     /// Attachments by their own name.
     pub(crate) attachments: Table<Attachment>,
+    /// Keys of taints by which nodes are drained.
+    drains: Vec<String>,
     scopes: Mutex<Vec<(Stores, Trigger)>>,
 }
 
 impl Survey {
+    /// Of nothing yet; `drains` are the keys of taints by which nodes are drained.
+    pub(crate) fn new(drains: Vec<String>) -> Self {
+        Survey { drains, ..Survey::default() }
+    }
+
     /// Clusters of `stores` are called through `trigger` when what concerns them changes.
     pub(crate) fn join(&self, stores: Stores, trigger: Trigger) {
         self.scopes.lock().unwrap_or_else(PoisonError::into_inner).push((stores, trigger));
@@ -75,9 +82,15 @@ impl Survey {
             fill(all(&client), &self.volumes, metrics, read::volume, |_, old, new| {
                 self.volume_changed(old, new);
             }),
-            fill(all(&client), &self.nodes, metrics, read::node, |name, old, new| {
-                self.node_changed(name, old, new);
-            }),
+            fill(
+                all(&client),
+                &self.nodes,
+                metrics,
+                |node| read::node(node, &self.drains),
+                |name, old, new| {
+                    self.node_changed(name, old, new);
+                }
+            ),
             fill(all(&client), &self.classes, metrics, read::class, |name, _, _| self.class_changed(name)),
             fill(all(&client), &self.attachments, metrics, read::attachment, |_, old, new| {
                 self.attachment_changed(old, new);

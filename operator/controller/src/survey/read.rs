@@ -105,8 +105,8 @@ fn names_a_node(requirement: &NodeSelectorRequirement, field: bool) -> bool {
     right && requirement.operator == "In"
 }
 
-/// A node without what moves all the time.
-pub(super) fn node(object: wire::Node) -> Option<Node> {
+/// A node without what moves all the time. `drains` are the keys of taints by which it is being drained.
+pub(super) fn node(object: wire::Node, drains: &[String]) -> Option<Node> {
     let wire::Node { metadata, spec, status } = object;
     let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
     let boot_id = Some(status.node_info.boot_id).filter(|id| !id.is_empty());
@@ -117,6 +117,7 @@ pub(super) fn node(object: wire::Node) -> Option<Node> {
         ready: ready.map(|condition| condition.status),
         out_of_service: spec.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE),
         cordoned: spec.unschedulable,
+        draining: spec.taints.iter().find(|taint| drains.contains(&taint.key)).map(|taint| taint.key.clone()),
         boot_id,
         lease_unrenewed_since: None,
         proof: None,

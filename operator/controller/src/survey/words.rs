@@ -36,6 +36,9 @@ const OF_CLAIMS: [&str; 7] = [
 /// Why a pod's volumes are not there. Source: the same.
 const OF_PODS: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
 
+/// Why a StatefulSet can't make a pod, or its claim: a quota, a limit, a class of priority that does not exist, a webhook.
+const OF_STATEFUL_SETS: [&str; 1] = ["FailedCreate"];
+
 /// What was said, by the UID of whom it is about.
 pub(crate) struct Words {
     client: Client,
@@ -61,6 +64,11 @@ impl Words {
     /// The latest event that says why this pod's volumes are not there.
     pub(crate) fn about_pod(&self, namespace: &str, uid: &str) -> Option<String> {
         self.about(namespace, uid, &OF_PODS)
+    }
+
+    /// The latest event that says why this StatefulSet makes no pod.
+    pub(crate) fn about_stateful_set(&self, namespace: &str, uid: &str) -> Option<String> {
+        self.about(namespace, uid, &OF_STATEFUL_SETS)
     }
 
     /// The value of an annotation of a node.

@@ -69,6 +69,7 @@ impl Back {
             directory: self.directory.clone(),
             task: None,
             space: None,
+            ending: false,
             server: if runs {
                 Server::Running { state: Box::new(state) }
             } else {
@@ -129,6 +130,7 @@ impl Back {
             secrets_cluster_id: None,
             instances: BTreeMap::from([(self.ordinal, instance)]),
             stateful_set: Some(crate::StatefulSetSeen::default()),
+            pods_refused: None,
             aside: BTreeMap::new(),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
         }

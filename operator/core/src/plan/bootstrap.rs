@@ -28,8 +28,12 @@ fn first_look(view: &View<'_>) -> Decision {
     for ordinal in view.ordinals() {
         match view.live(ordinal) {
             Some(report) => reports.push((ordinal, report)),
+            None if was_never_anywhere(view, ordinal) => {}
             None => return wait_for(view, ordinal),
         }
+    }
+    if reports.is_empty() {
+        return wait_for(view, 0);
     }
     if let Some(blocked) = reports.iter().find_map(|(i, report)| unusable(view, *i, report)) {
         return blocked;
@@ -42,13 +46,27 @@ fn first_look(view: &View<'_>) -> Decision {
     evidence::blocks(view).unwrap_or_else(|| announce(view, &reports))
 }
 
+/// No data can be where no volume ever was: no node takes the pod, and its claim was never bound, carries nothing of an
+/// instance, and has no volume reserved for it. Such an instance need not be heard before the others can start.
+fn was_never_anywhere(view: &View<'_>, ordinal: u32) -> bool {
+    let Some(instance) = view.instance(ordinal) else { return false };
+    let (Some(pod), Some(claim)) = (&instance.pod, &instance.claim) else { return false };
+    let refused = pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable"));
+    let unbound = claim.phase.as_deref() == Some("Pending") && claim.volume.is_none();
+    let told = claim.cluster_id.is_some() || !claim.annotations.is_empty() || view.noted(ordinal).is_some();
+    let namespace = &view.o.cluster.namespace;
+    let reserved =
+        view.o.surroundings.volumes.values().any(|volume| {
+            volume.claim.as_ref().is_some_and(|(of, name)| of == namespace && *name == claim.name)
+        });
+    refused && unbound && !told && !reserved
+}
+
 fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {
-    let pod = view.instance(ordinal).and_then(|i| i.pod.as_ref());
-    let trouble = pod.and_then(|p| p.trouble.as_deref());
-    match trouble {
-        Some(trouble) => {
-            Decision::Wait(Reason::WaitingForPods, format!("{}: {trouble}", view.names.pod(ordinal)))
-        }
+    let missing = view.instance(ordinal).is_none_or(|instance| instance.pod.is_none());
+    let reason = if missing { Reason::PodRefused } else { Reason::WaitingForPods };
+    match view.pod_trouble(ordinal) {
+        Some(trouble) => Decision::Wait(reason, format!("{}: {trouble}", view.names.pod(ordinal))),
         None => Decision::Wait(
             Reason::WaitingForAgents,
             format!("{} has not reported yet", view.names.pod(ordinal)),
@@ -64,7 +82,7 @@ fn unusable(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> 
             Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {message}")))
         }
         Directory::Unusable { message } => {
-            Some(Decision::Blocked(Reason::ForeignData, format!("{name}: {message}")))
+            Some(Decision::Blocked(Reason::DirectoryUnusable, format!("{name}: {message}")))
         }
         Directory::Locked { holder } => Some(Decision::Wait(
             Reason::WaitingForPods,

@@ -127,7 +127,8 @@ fn missing(view: &View<'_>, ordinal: u32) -> u64 {
 
 fn on_drained_node(view: &View<'_>, ordinal: u32) -> bool {
     let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
-    node.and_then(|name| view.o.surroundings.nodes.get(name)).is_some_and(|node| node.cordoned)
+    node.and_then(|name| view.o.surroundings.nodes.get(name))
+        .is_some_and(|node| node.cordoned || node.draining.is_some())
 }
 
 /// What a person asks for with the annotation: each value is answered once.
@@ -180,22 +181,38 @@ fn answer(view: &View<'_>, asked: Option<&str>, reason: Reason, message: String)
     record(view, next, reason, message)
 }
 
-/// The primary's ordinal is to go, or its node is being drained.
+/// The primary's pod is ending, its ordinal is to go, or its node is being drained.
 fn unasked(view: &View<'_>, primary: u32) -> Option<Decision> {
-    let reason = if primary >= view.wanted() {
+    let reason = if ending(view, primary) {
+        SwitchoverReason::PodEnding
+    } else if primary >= view.wanted() {
         SwitchoverReason::ScalingDown
     } else if on_drained_node(view, primary) {
         SwitchoverReason::NodeDrain
     } else {
         return None;
     };
+    let rests = || match reason {
+        // It ends anyway: that another was given up before is no reason to let clients wait, unless it was for this.
+        SwitchoverReason::PodEnding => {
+            let last = view.record.switchover.as_ref();
+            last.filter(|last| last.reason == reason).and_then(|_| paused(view))
+        }
+        _ => paused(view),
+    };
     match best(view) {
-        Some(target) => paused(view).or_else(|| switchover::announce(view, target, reason, None)),
-        // A drain that nobody can answer is the budget's to hold up.
-        None if reason == SwitchoverReason::NodeDrain => None,
-        None => Some(waits(format!(
+        Some(target) => rests().or_else(|| switchover::announce(view, target, reason, None)),
+        None if reason == SwitchoverReason::ScalingDown => Some(waits(format!(
             "{} leads, but spec.replicas no longer asks for it: it stays until a replica can take over",
             view.names.pod(primary)
         ))),
+        // A drain that nobody can answer is the budget's to hold up, and a pod that ends does not wait.
+        None => None,
     }
+}
+
+/// The instance was told to end: its pod is being deleted, or its agent says so before that is known here.
+fn ending(view: &View<'_>, ordinal: u32) -> bool {
+    let deleting = view.instance(ordinal).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.deleting);
+    deleting || view.live(ordinal).is_some_and(|report| report.ending)
 }

@@ -102,7 +102,10 @@ fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> O
 }
 
 fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
-    let Some(pod) = &instance.pod else { return (InstanceState::Offline, Some("it has no pod".into())) };
+    let Some(pod) = &instance.pod else {
+        let why = view.pod_trouble(ordinal).unwrap_or_else(|| "it has no pod".into());
+        return (InstanceState::Offline, Some(why));
+    };
     if view.leaving().any(|i| i == ordinal) {
         let why = "spec.replicas no longer asks for it; its claim is kept for now";
         return (InstanceState::Waiting, Some(why.into()));

@@ -84,8 +84,9 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
         Some(broken) => return Some(blocked(view, primary, &broken)),
     }
     let Some(report) = view.live(primary) else {
-        let trouble = view.instance(primary).and_then(|i| i.pod.as_ref()?.trouble.clone());
-        let message = trouble.map_or_else(|| format!("{name} has not reported"), |t| format!("{name}: {t}"));
+        let message = view
+            .pod_trouble(primary)
+            .map_or_else(|| format!("{name} has not reported"), |why| format!("{name}: {why}"));
         return Some(Decision::Wait(Reason::NoPrimary, message));
     };
     if let Directory::Locked { holder } = &report.directory {

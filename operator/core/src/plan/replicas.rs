@@ -100,7 +100,12 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return None;
     }
     let Some(report) = view.live(ordinal) else {
-        return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name} has not reported")));
+        let refused =
+            view.pod_trouble(ordinal).filter(|_| view.instance(ordinal).is_none_or(|i| i.pod.is_none()));
+        let (reason, why) = refused.map_or((Reason::ReplicasMissing, " has not reported".into()), |why| {
+            (Reason::PodRefused, format!(": {why}"))
+        });
+        return Some(Decision::Wait(reason, format!("{name}{why}")));
     };
     if report.vacant() {
         return clone(view, ordinal, report);

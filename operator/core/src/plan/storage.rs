@@ -47,6 +47,11 @@ fn well(view: &View<'_>) -> String {
 
 fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let claim = instance.claim.as_ref();
+    if claim.is_none() && view.o.stateful_set.is_some() {
+        let why = view.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
+        let text = format!("{} has no claim {} yet{why}", view.names.pod(ordinal), view.names.claim(ordinal));
+        return Some((Reason::ClaimMissing, text));
+    }
     claim
         .and_then(|claim| of_claim(view, ordinal, claim, instance.pod.as_ref()))
         .or_else(|| of_pod(view, ordinal, instance))

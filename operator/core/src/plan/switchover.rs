@@ -55,6 +55,7 @@ pub(super) fn announce(
         SwitchoverReason::ScalingDown => "spec.replicas no longer asks for its instance",
         SwitchoverReason::Rolling => "its pod is to be replaced, because the spec has changed",
         SwitchoverReason::NodeDrain => "its node takes no new pods",
+        SwitchoverReason::PodEnding => "its pod is ending",
     };
     let next = ReplicationRecord {
         revision: view.record.revision + 1,

@@ -113,6 +113,14 @@ impl<'a> View<'a> {
         self.o.instances.get(&ordinal)
     }
 
+    /// Why an instance has no pod, or why its pod does not run, in Kubernetes' words.
+    pub(super) fn pod_trouble(&self, ordinal: u32) -> Option<String> {
+        match self.instance(ordinal).and_then(|instance| instance.pod.as_ref()) {
+            Some(pod) => pod.trouble.clone(),
+            None => self.o.pods_refused.as_ref().map(|words| format!("it has no pod: {words}")),
+        }
+    }
+
     /// The report of an instance whose stream is open.
     pub(super) fn live(&self, ordinal: u32) -> Option<&'a Report> {
         self.instance(ordinal)?.agent.live()
@@ -208,7 +216,8 @@ impl<'a> View<'a> {
 
     /// It serves in its role, and is not about to end.
     pub(super) fn ready(&self, ordinal: u32) -> bool {
-        let ending = self.instance(ordinal).and_then(|i| i.pod.as_ref()).is_none_or(|pod| pod.deleting);
+        let deleted = self.instance(ordinal).and_then(|i| i.pod.as_ref()).is_none_or(|pod| pod.deleting);
+        let ending = deleted || self.live(ordinal).is_some_and(|report| report.ending);
         !ending && (self.leads(ordinal) || self.in_time(ordinal))
     }
 

@@ -11,7 +11,9 @@ use crate::GtidSet;
 impl World {
     pub(super) fn start_pod(&mut self, ordinal: u32, hash: &str) {
         let uid = self.id("pod");
-        let trouble = (self.spec.image == "bad:1").then(|| "ImagePullBackOff: bad:1".into());
+        let unbound = self.unbound.contains(&ordinal);
+        let no_node = unbound.then(|| "Unschedulable: 0/2 nodes match anti-affinity".into());
+        let trouble = no_node.or((self.spec.image == "bad:1").then(|| "ImagePullBackOff: bad:1".into()));
         let mut process = Process {
             uid,
             hash: hash.into(),
@@ -21,6 +23,8 @@ impl World {
             task: None,
             trouble,
             heard: true,
+            deleting: false,
+            ending: false,
             at_start: self.came_with(ordinal),
             started_at: self.now + SignedDuration::from_millis(123),
             held: true,

@@ -17,7 +17,8 @@ impl World {
                 Node { cordoned: self.drained.contains(i), ready: Some("True".into()), ..Node::default() },
             )
         };
-        let claims = self.volumes.iter().map(|(i, v)| (format!("data-{NAME}-{i}"), v));
+        let bound = self.volumes.iter().filter(|(i, _)| !self.unbound.contains(i));
+        let claims = bound.map(|(i, v)| (format!("data-{NAME}-{i}"), v));
         let released = self
             .released
             .iter()

@@ -56,6 +56,10 @@ pub(super) struct Process {
     pub(super) task: Option<Task>,
     pub(super) trouble: Option<String>,
     pub(super) heard: bool,
+    /// Its pod is being deleted.
+    pub(super) deleting: bool,
+    /// Its container was told to end.
+    pub(super) ending: bool,
     /// What the directory held when it started.
     pub(super) at_start: GtidSet,
     pub(super) started_at: Timestamp,
@@ -104,6 +108,10 @@ pub(super) struct World {
     pub(super) initialized: u32,
     /// Directories that were made, ever: each has a server UUID of its own.
     pub(super) directories: u32,
+    /// Why no pod can be made.
+    pub(super) pods_refused: Option<String>,
+    /// Instances that no node takes, so that their claims are not bound.
+    pub(super) unbound: BTreeSet<u32>,
     /// When the operator saw first what the record says.
     pub(super) seen: BTreeMap<String, Timestamp>,
     ids: u64,
@@ -143,6 +151,8 @@ impl World {
             acknowledged: GtidSet::default(),
             initialized: 0,
             directories: 0,
+            pods_refused: None,
+            unbound: BTreeSet::new(),
             seen: BTreeMap::new(),
             ids: 0,
         }
@@ -184,6 +194,7 @@ impl World {
             instances,
             stateful_set: (self.replicas > 0)
                 .then(|| StatefulSetSeen { template_hash: self.template.clone() }),
+            pods_refused: self.pods_refused.clone().filter(|_| self.pods.len() < self.replicas as usize),
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             surroundings: self.surroundings(),
         }
@@ -204,8 +215,8 @@ impl World {
             name: format!("data-{NAME}-{ordinal}"),
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
-            phase: Some("Bound".into()),
-            volume: Some(volume.pv.clone()),
+            phase: Some(if self.unbound.contains(&ordinal) { "Pending" } else { "Bound" }.into()),
+            volume: Some(volume.pv.clone()).filter(|_| !self.unbound.contains(&ordinal)),
             deleting: volume.deleting,
             resource_version: Some(volume.version.to_string()),
             annotations: volume.annotations.clone(),
@@ -218,12 +229,13 @@ impl World {
         let serving = runs && (process.writable || process.channel.is_some());
         let pod = Pod {
             uid: process.uid.clone(),
-            node: Some(node(ordinal)),
+            node: Some(node(ordinal)).filter(|_| !self.unbound.contains(&ordinal)),
             role: process.role.clone(),
             ready: serving,
             started: true,
             template_hash: Some(process.hash.clone()),
             trouble: process.trouble.clone(),
+            deleting: process.deleting,
             ..Pod::default()
         };
         let agent = if process.heard && process.trouble.is_none() {
@@ -278,6 +290,7 @@ impl World {
             directory,
             task: process.task.clone(),
             space: None,
+            ending: process.ending,
             server,
         }
     }
@@ -375,7 +388,7 @@ impl World {
                 let volume = self.bound_to_new_claim(i);
                 self.volumes.insert(i, volume);
             }
-            if !self.pods.contains_key(&i) {
+            if !self.pods.contains_key(&i) && self.pods_refused.is_none() {
                 self.start_pod(i, &hash);
             }
         }
