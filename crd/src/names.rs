@@ -86,9 +86,18 @@ impl Names {
     pub fn read_service(&self) -> String {
         format!("{}-read", self.cluster)
     }
-    /// The ConfigMap with `common.cnf`, `primary.cnf` and `replica.cnf`.
-    pub fn config_map(&self) -> String {
+    /// The ConfigMap with `common.cnf`, `primary.cnf` and `replica.cnf` of this hash.
+    pub fn config_map(&self, hash: &str) -> String {
+        format!("{}-config-{hash}", self.cluster)
+    }
+    /// The one ConfigMap of that kind which operators up to 0.1 made; pods that they made mount it.
+    pub fn old_config_map(&self) -> String {
         format!("{}-config", self.cluster)
+    }
+    /// Whether a name is one that [`Names::config_map`] gives.
+    pub fn is_config_map(&self, name: &str) -> bool {
+        let hash = name.strip_prefix(self.cluster.as_str()).and_then(|rest| rest.strip_prefix("-config-"));
+        hash.is_some_and(|hash| hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
     }
     /// The Secret with the passwords.
     pub fn credentials_secret(&self) -> String {

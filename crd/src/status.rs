@@ -40,10 +40,37 @@ pub struct MySQLClusterStatus {
     /// The record by which the operator may change who leads. See the documentation of the design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication: Option<ReplicationRecord>,
+    /// Which template of the pods is proven, and which is being tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateStatus>,
     /// One entry for each instance, by ordinal.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub instances: Vec<InstanceStatus>,
+}
+
+/// Templates of the pods, by what their annotation `mysql.mainstay.dev/template-hash` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TemplateStatus {
+    /// The last one of which a pod has served. Pods that die by themselves are made from it while another is tried.
+    pub proven: String,
+    /// The one that is being tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trying: Option<TryingTemplate>,
+}
+
+/// A template of which no pod has served yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TryingTemplate {
+    /// Its hash.
+    pub hash: String,
+    /// The instance whose pod is the first to be made from it.
+    pub ordinal: i32,
+    /// That pod could not be made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 /// The cluster's state in one word.

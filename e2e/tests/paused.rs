@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mainstay_crd::MySQLClusterStatus;
 use mainstay_crd::conditions::ConditionType;
-use mainstay_crd::names::ANNOTATION_SWITCHOVER_TO;
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, LABEL_CLUSTER};
 use mainstay_e2e::database::{Database, condition, is_healthy};
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::wait;
@@ -106,8 +106,10 @@ async fn versions(database: &Database<'_>) -> Result<Vec<Option<String>>> {
             .metadata
             .generation
             .map(|g| g.to_string()),
-        database.scope.api::<ConfigMap>().get(&names.config_map()).await?.resource_version(),
     ];
+    let of_cluster = ListParams::default().labels(&format!("{LABEL_CLUSTER}={}", names.cluster));
+    let configurations = database.scope.api::<ConfigMap>().list(&of_cluster).await?;
+    versions.extend(configurations.iter().map(ResourceExt::resource_version));
     versions.extend(database.pods().await?.iter().map(ResourceExt::uid));
     Ok(versions)
 }

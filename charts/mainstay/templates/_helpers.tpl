@@ -62,11 +62,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
-# Names for clients, configuration, and the pods' account, which can do nothing. Applied, never deleted: they go
-# with their owner.
+# Names for clients, configuration, and the pods' account, which can do nothing. Applied; they go with their
+# owner.
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch]
+# A configuration belongs to a template: removed once no pod mounts it.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [delete]
+# The template that was proven last is in the StatefulSet's history: it is put back while another is tried.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [list]
 # Passwords and certificates, which the operator makes. RBAC can't bound `list` and `watch` by label, so this reads
 # every Secret of the namespace; the operator asks for its own by label, and for the metadata of those only.
 - apiGroups: [""]

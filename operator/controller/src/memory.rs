@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, Missed, Sent, Trials};
+use crate::act::{Applied, LastTemplate, Missed, Sent, Trials};
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;
@@ -33,6 +33,8 @@ pub(crate) struct Kept {
     pub(crate) applied: Applied,
     /// Whether the API server takes the template.
     pub(crate) trials: Trials,
+    /// The template that is held in place of the one that the spec asks for.
+    pub(crate) last: LastTemplate,
     /// Which Secrets were looked into.
     pub(crate) checked: Checked,
     /// Pods whose claims were not seen.

@@ -9,18 +9,19 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
-use mainstay_core::Observation;
 use mainstay_core::children::{Blueprint, Children, build};
+use mainstay_core::{Hold, Observation, Plan};
 use mainstay_crd::names::MANAGER_CLUSTER;
 use mainstay_crd::quantity::whole;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::api_error::is_gone;
 use super::applied::{Applied, By, Version, digest};
-use super::trial::Trials;
+use super::config_maps;
 use crate::context::Scope;
+use crate::memory::Kept;
 use crate::telemetry::Metrics;
 use crate::watch::{Meta, Stores, find};
 
@@ -64,12 +65,13 @@ pub(crate) enum ChildError {
 pub(crate) async fn apply(
     scope: &Scope,
     observation: &Observation,
+    plan: &Plan,
     replicas: u32,
     cluster_id: &str,
-    applied: &mut Applied,
-    trials: &mut Trials,
+    kept: &mut Kept,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
+    let Kept { applied, trials, last, .. } = kept;
     let Children {
         service_account,
         config_map,
@@ -108,10 +110,22 @@ pub(crate) async fn apply(
         hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
         hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
     ];
-    accepted?;
-    hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await?;
-    let set = hand.stateful_set(&stateful_set, stateful_sets).await;
-    outcomes.into_iter().chain([set]).collect()
+    // What was proven is held whatever becomes of what is wanted.
+    if let (Err(refused), Hold::Wanted) = (&accepted, &plan.hold) {
+        debug!(cluster = cluster.name, %refused, "not applied");
+        return outcomes.into_iter().chain([accepted]).rev().collect();
+    }
+    if accepted.is_ok() {
+        hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await?;
+    }
+    let put_back = last.put_back(&scope.context, &names, stateful_set, &plan.hold).await;
+    let failed = |source| ChildError::Api { kind: "ControllerRevision", name: names.base(), source };
+    let set = match put_back.map_err(failed)? {
+        Some(set) => hand.stateful_set(&set, stateful_sets).await,
+        None => Ok(()),
+    };
+    let cleaned = config_maps::clean_up(scope, &names, observation, plan, &config_map).await;
+    [accepted].into_iter().chain(outcomes).chain([set, cleaned]).collect()
 }
 
 /// The API server does not change what was asked of an object that exists.

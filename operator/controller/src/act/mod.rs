@@ -8,10 +8,12 @@ mod children;
 mod claims;
 #[cfg(test)]
 mod claims_tests;
+mod config_maps;
 mod deletion;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod revisions;
 mod roles;
 mod snapshots;
 mod step;
@@ -35,6 +37,7 @@ pub(crate) use adopt::Missed;
 pub(crate) use api_error::{is_conflict, is_final, said};
 pub(crate) use applied::{Applied, By, Version, digest};
 use children::ChildError;
+pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
 use step::StepError;
 pub(crate) use step::{Outcome, Sent};
@@ -175,7 +178,7 @@ async fn make(
     secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
     let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
     let replicas = guard::replicas(&scope.context, &names, observation, plan).await?;
-    children::apply(scope, observation, replicas, cluster_id, &mut kept.applied, &mut kept.trials).await?;
+    children::apply(scope, observation, plan, replicas, cluster_id, kept).await?;
     Ok(())
 }
 
@@ -253,6 +256,8 @@ pub(crate) mod tests {
             cluster_id: None,
             stateful_set_replicas: 3,
             roles: Vec::new(),
+            hold: mainstay_core::Hold::Wanted,
+            template: None,
             step: None,
             conditions: Vec::new(),
             instances: Vec::new(),

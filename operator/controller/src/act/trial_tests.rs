@@ -67,3 +67,42 @@ async fn what_is_taken_is_tried_once_and_a_new_operator_tries_nothing() {
     Rig::started(rig.api.clone()).settle().await;
     assert_eq!(rig.api.dry_runs().len(), 4);
 }
+
+#[tokio::test]
+async fn the_template_that_was_proven_is_put_back_from_the_history() {
+    let mut rig = running().await;
+    let proven = |rig: &Rig, hash: &str| {
+        rig.api.edit(CLUSTER, |cluster| cluster["status"]["template"] = json!({"proven": hash}));
+    };
+    let image = |rig: &Rig| {
+        let set = rig.api.get(SET).unwrap();
+        (
+            set["spec"]["template"]["spec"]["containers"][0]["image"].clone(),
+            set["metadata"]["annotations"].clone(),
+        )
+    };
+    let before = image(&rig);
+    proven(&rig, "unknown");
+    rig.settle().await;
+    assert_eq!(image(&rig), before, "what the history does not have changes nothing");
+    for (revision, hash, image) in
+        [(1, "older", "mysql:8.3"), (2, "older", "mysql:8.4"), (3, "other", "mysql:9.6")]
+    {
+        let name = format!("shop-{revision}");
+        let template = json!({"$patch": "replace",
+            "metadata": {"creationTimestamp": null, "annotations": {"mysql.mainstay.dev/template-hash": hash}},
+            "spec": {"containers": [{"name": "mysql", "image": image}]}});
+        let object = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": revision,
+            "metadata": {"name": name, "namespace": "db"}, "data": {"spec": {"template": template}}});
+        rig.api.put(&format!("/apis/apps/v1/namespaces/db/controllerrevisions/{name}"), object);
+    }
+    proven(&rig, "older");
+    rig.settle().await;
+    let (held, annotations) = image(&rig);
+    assert_eq!(
+        (held, &annotations["mysql.mainstay.dev/template-hash"]),
+        (json!("mysql:8.4"), &json!("older"))
+    );
+    rig.reconcile().await.unwrap();
+    assert_eq!(rig.api.requests(), [], "nothing is read or written while nothing differs");
+}

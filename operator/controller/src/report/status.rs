@@ -35,6 +35,11 @@ pub(super) fn of(observation: &Observation, plan: &Plan, failure: Option<&ActErr
         version: plan.version.clone(),
         cluster_id: cluster.status.cluster_id.clone(),
         replication: cluster.status.replication.clone(),
+        // What is refused is not tried.
+        template: match failure.filter(|failure| failure.is_of_the_spec()) {
+            Some(_) => cluster.status.template.clone(),
+            None => plan.template.clone(),
+        },
         instances: plan.instances.clone(),
     }
 }

@@ -141,6 +141,12 @@ async fn answer(
     }
     let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
     match method {
+        Method::GET if path.ends_with("/controllerrevisions") => {
+            let within = format!("{path}/");
+            let items: Vec<&Value> =
+                world.objects.iter().filter(|(at, _)| at.starts_with(&within)).map(|(_, o)| o).collect();
+            success(&json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+        }
         Method::GET => world.objects.get(&path).map_or_else(|| failure(404, "not found"), success),
         Method::POST => world.create(&path, sent, event),
         Method::PATCH => {

@@ -24,6 +24,22 @@ pub(crate) struct Pod {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodSpec {
     pub(crate) node_name: Option<String>,
+    #[serde(default)]
+    pub(crate) volumes: Vec<PodVolume>,
+}
+
+/// A volume of a pod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodVolume {
+    pub(crate) config_map: Option<Named>,
+}
+
+/// What is named.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Named {
+    #[serde(default)]
+    pub(crate) name: String,
 }
 
 /// `status` of a pod.

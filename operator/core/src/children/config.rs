@@ -4,14 +4,15 @@
 //! The agent adds what differs between instances. Only options that mean the same in 8.4 and 9.7 are used.
 //! Which options a user may set is the API's to say (`mainstay_crd::rules`); here the operator's simply win.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements};
 use mainstay_crd::Config;
+use mainstay_crd::names::Names;
 use mainstay_proto::pod::{config_keys, ports};
 
-use super::{Blueprint, memory, meta};
+use super::{Blueprint, hash, memory, meta};
 
 /// Defaults that the user may replace.
 const DEFAULTS: [(&str, &str); 4] = [
@@ -47,19 +48,42 @@ pub(super) fn owned() -> Entries {
     options.into_iter().map(|(name, value)| Entry::keyed(name, value)).collect()
 }
 
-/// The ConfigMap `NAME-config`.
+/// The ConfigMap `NAME-config-HASH`. It belongs to the templates that mount it and is never changed: kubelets bring a
+/// change of a mounted ConfigMap to pods that run, whose servers would take it up at any restart in place.
 pub(super) fn config_map(blueprint: &Blueprint<'_>) -> ConfigMap {
-    let user = blueprint.spec.config.clone().unwrap_or_default();
-    let common = common(&user, blueprint.spec.resources.as_ref());
+    let data = files(blueprint);
     ConfigMap {
-        metadata: meta::metadata(blueprint, blueprint.names().config_map()),
-        data: Some(BTreeMap::from([
-            (config_keys::COMMON.into(), common),
-            (config_keys::PRIMARY.into(), render(&[&accepted(&user.primary)])),
-            (config_keys::REPLICA.into(), render(&[&accepted(&user.replica)])),
-        ])),
+        metadata: meta::metadata(blueprint, blueprint.names().config_map(&hash::content(&data)[..8])),
+        immutable: Some(true),
+        data: Some(data),
         ..Default::default()
     }
+}
+
+/// The name of the ConfigMap that the template mounts.
+pub(super) fn name(blueprint: &Blueprint<'_>) -> String {
+    blueprint.names().config_map(&hash::content(&files(blueprint))[..8])
+}
+
+fn files(blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
+    let user = blueprint.spec.config.clone().unwrap_or_default();
+    let common = common(&user, blueprint.spec.resources.as_ref());
+    BTreeMap::from([
+        (config_keys::COMMON.into(), common),
+        (config_keys::PRIMARY.into(), render(&[&accepted(&user.primary)])),
+        (config_keys::REPLICA.into(), render(&[&accepted(&user.replica)])),
+    ])
+}
+
+/// ConfigMaps of those `there` that no pod mounts and no new one will.
+pub fn unused_config_maps<'a>(
+    names: &Names,
+    wanted: &str,
+    there: impl Iterator<Item = &'a str>,
+    mounted: &BTreeSet<String>,
+) -> Vec<&'a str> {
+    let ours = |name: &str| name == names.old_config_map() || names.is_config_map(name);
+    there.filter(|name| ours(name) && *name != wanted && !mounted.contains(*name)).collect()
 }
 
 /// The user's entries as they take effect, for the template's hash: `common`, `primary`, `replica`.

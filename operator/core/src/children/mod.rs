@@ -16,8 +16,10 @@ mod stateful_set;
 #[cfg(test)]
 mod tests;
 
+pub use config::unused_config_maps;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
+pub use stateful_set::set_template;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};

@@ -17,7 +17,7 @@ use mainstay_proto::pod::{
     ports,
 };
 
-use super::{Blueprint, hash, meta, scheduling, stateful_set};
+use super::{Blueprint, config, hash, meta, scheduling, stateful_set};
 
 /// Name of MySQL's port.
 pub(super) const PORT_MYSQL: &str = "mysql";
@@ -305,7 +305,7 @@ fn volumes(blueprint: &Blueprint<'_>) -> Vec<Volume> {
         empty(VOLUME_BIN, EmptyDirVolumeSource::default()),
         Volume {
             name: VOLUME_CONFIG.into(),
-            config_map: Some(ConfigMapVolumeSource { name: names.config_map(), ..Default::default() }),
+            config_map: Some(ConfigMapVolumeSource { name: config::name(blueprint), ..Default::default() }),
             ..Default::default()
         },
         secret(VOLUME_CREDENTIALS, names.credentials_secret()),

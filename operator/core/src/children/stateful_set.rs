@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mainstay_crd::AccessMode;
@@ -52,6 +52,17 @@ pub(super) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
         }),
         ..Default::default()
     }
+}
+
+/// `set` with another template, which has `hash`.
+pub fn set_template(mut set: StatefulSet, hash: &str, template: PodTemplateSpec) -> StatefulSet {
+    let annotations = set.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_TEMPLATE_HASH.to_owned(), hash.to_owned());
+    annotations.insert(ANNOTATION_TEMPLATE_CONTENT.to_owned(), hash::content(&template));
+    if let Some(spec) = &mut set.spec {
+        spec.template = template;
+    }
+    set
 }
 
 /// The claim template. It can't be changed once the StatefulSet exists, so it carries no more labels than are

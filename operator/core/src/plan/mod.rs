@@ -27,6 +27,7 @@ mod retention;
 mod rollout;
 mod storage;
 mod switchover;
+mod template;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -37,7 +38,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::{Reason, Wanted};
-use mainstay_crd::{Aside, ClusterPhase, InstanceStatus, LedgerEntry, ReplicationRecord, rules};
+use mainstay_crd::{
+    Aside, ClusterPhase, InstanceStatus, LedgerEntry, ReplicationRecord, TemplateStatus, rules,
+};
 use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
 
@@ -46,6 +49,8 @@ use crate::children::{self, Blueprint};
 pub use deletion::protected;
 pub use divergence::EARLIER;
 pub use guards::{Safe, may_take_pod};
+pub use template::Hold;
+use template::Templates;
 use view::View;
 
 /// The outcome of planning.
@@ -57,6 +62,10 @@ pub struct Plan {
     pub cluster_id: Option<String>,
     /// Number of pods that the StatefulSet is to have; at least as many as hold data that must stay.
     pub stateful_set_replicas: u32,
+    /// The template that the StatefulSet is to hold.
+    pub hold: Hold,
+    /// `status.template`.
+    pub template: Option<TemplateStatus>,
     /// Role labels that pods are to have: `None` is none. Applied before the step, demotions first.
     pub roles: Vec<(u32, Option<&'static str>)>,
     /// The one thing to do.
@@ -419,7 +428,8 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         return Some(decision);
     }
     let hash = template_hash(view);
-    if let Some(decision) = rollout::replace_broken(view, &hash) {
+    let templates = Templates::of(view, &hash);
+    if let Some(decision) = rollout::replace_broken(view, &templates) {
         return Some(decision);
     }
     if let Some(decision) = bootstrap::decide(view) {
@@ -448,7 +458,7 @@ fn decide(view: &View<'_>) -> Option<Decision> {
         // What a class or a missing right may refuse comes late: it is tried again and again, and keeps back only
         // what stands behind it.
         volumes::grow(view),
-        rollout::roll(view, &hash),
+        rollout::roll(view, &templates),
         retention::decide(view),
         volumes::mark(view),
     ];

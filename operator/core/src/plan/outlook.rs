@@ -8,13 +8,14 @@ use mainstay_proto::Action;
 use super::view::{Seen, View};
 use super::{
     Decision, PAUSED, Plan, Step, aside, candidates, deletion, divergence, instances, invalid, nodes,
-    replicas, retention, storage, switchover, threads, volumes,
+    replicas, retention, storage, switchover, template, threads, volumes,
 };
 use crate::moments;
 
 pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
     let instances = instances::statuses(view);
+    let (hold, template) = template::decide(view, &super::template_hash(view));
     let ready = ready(&instances);
     let version = view
         .primary()
@@ -24,6 +25,8 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
         phase: phase(view, primary, ready, decision.as_ref()),
         cluster_id: view.cluster_id.filter(|_| !volumes::must_be_reserved(view)).map(String::from),
         stateful_set_replicas: view.stateful_set_replicas(),
+        hold,
+        template,
         roles: instances::roles(view),
         conditions: conditions(view, primary, &instances, decision.as_ref()),
         instances,

@@ -1,56 +1,122 @@
 //! Pods that were made from an older template.
 //!
-//! I11: no repair waits for all to be Ready, so a pod that does not serve is replaced at once; one that serves only
-//! when everything else does, replicas first.
+//! I11: no repair waits for all to be Ready, so a pod that can't serve is replaced at once; one that serves only when
+//! everything else does, replicas first. A pod that does not serve this instant is not a broken pod: its server may be
+//! back in a second, as it was.
 
 use std::cmp::Reverse;
 
+use jiff::SignedDuration;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Stage, TaskState};
 
+use super::template::Templates;
 use super::view::{Seen, View};
 use super::{Decision, Step, candidates, guards};
-use crate::Pod;
+use crate::{Pod, moments};
 
-/// A pod that does not serve and would be made differently now.
-pub(super) fn replace_broken(view: &View<'_>, hash: &str) -> Option<Decision> {
-    view.ordinals().find_map(|ordinal| {
-        let pod = outdated(view, view.instance(ordinal)?.pod.as_ref()?, hash)?;
-        let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
-        let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
-        let may = guards::may_renew(view, ordinal).is_ok();
-        (!serves && !cloning && may && !joining(view, ordinal))
+/// A server that was up in its pod and has not come back for this long is not only restarting. mysqld's restart with its
+/// recovery takes seconds.
+const AWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// A pod that can't serve and would be made differently now; the primary's last.
+pub(super) fn replace_broken(view: &View<'_>, templates: &Templates<'_>) -> Option<Decision> {
+    by_weight(view).into_iter().find_map(|ordinal| {
+        let pod = outdated(view, templates, ordinal)?;
+        (is_broken(view, ordinal, pod) && guards::may_renew(view, ordinal).is_ok())
             .then(|| replace(view, ordinal, pod, "it does not serve and the spec has changed"))
     })
+}
+
+/// The pod that is to be the first of a template that was not tried yet: one that can't serve, or else, once all serve,
+/// the next that is rolled. Never a primary that has replicas and can serve, or only comes back as it was.
+pub(super) fn first(view: &View<'_>, wanted: &str) -> Option<u32> {
+    let older = |ordinal: u32| {
+        let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
+        let other = pod.template_hash.as_deref().is_some_and(|hash| hash != wanted);
+        (other && guards::may_renew(view, ordinal).is_ok()).then_some(pod)
+    };
+    let ordinals = usable(view);
+    let spared = |i: u32| view.ordinals().len() > 1 && Some(i) == view.primary();
+    let broken = |i: u32| {
+        let hopeless = |pod: &Pod| pod.trouble.is_some() || is_away(view, i);
+        older(i).is_some_and(|pod| is_broken(view, i, pod) && (!spared(i) || hopeless(pod)))
+    };
+    let broken = ordinals.iter().find(|&&i| broken(i));
+    let next = ordinals.iter().find(|&&i| older(i).is_some() && !spared(i));
+    broken.or(next.filter(|_| not_serving(view).is_none())).copied()
+}
+
+/// Replicas first, from the highest ordinal.
+fn by_weight(view: &View<'_>) -> Vec<u32> {
+    let mut ordinals: Vec<u32> = view.ordinals().collect();
+    ordinals.sort_by_key(|&i| (Some(i) == view.primary(), Reverse(i)));
+    ordinals
+}
+
+/// The same without those whose data may not be used: they do not serve whatever they are made of.
+fn usable(view: &View<'_>) -> Vec<u32> {
+    let ordinals = by_weight(view).into_iter();
+    ordinals.filter(|&i| !view.quarantined(i) || Some(i) == view.primary()).collect()
+}
+
+fn is_broken(view: &View<'_>, ordinal: u32, pod: &Pod) -> bool {
+    let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
+    let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
+    if serves || cloning || joining(view, ordinal) {
+        return false;
+    }
+    let came_up = view.verdict(ordinal).is_some_and(|v| v.pod_uid == pod.uid && v.started_at.is_some());
+    let idle = view.quarantined(ordinal) && Some(ordinal) != view.primary();
+    pod.trouble.is_some() || failed(view, ordinal) || !came_up || idle || is_away(view, ordinal)
+}
+
+fn is_away(view: &View<'_>, ordinal: u32) -> bool {
+    view.seen_for(&moments::not_ready(&view.names.pod(ordinal))) >= AWAY
+}
+
+fn failed(view: &View<'_>, ordinal: u32) -> bool {
+    let task = view.live(ordinal).and_then(|report| report.task.as_ref());
+    task.is_some_and(|task| matches!(task.state, TaskState::Failed { .. }))
 }
 
 /// Its server is up and only waits for a role: the primary's, or whom to follow once there is a primary. That may
 /// not be its template's fault, and replacing it would make clients wait.
 fn joining(view: &View<'_>, ordinal: u32) -> bool {
-    let Some(report) = view.live(ordinal).filter(|report| report.serving().is_some()) else { return false };
-    let failed = report.task.as_ref().is_some_and(|task| matches!(task.state, TaskState::Failed { .. }));
+    if view.live(ordinal).is_none_or(|report| report.serving().is_none()) {
+        return false;
+    }
     let led = view.primary().is_some_and(|primary| primary != ordinal && view.leads(primary));
-    view.primary().is_some() && !failed && !led
+    view.primary().is_some() && !failed(view, ordinal) && !led
+}
+
+/// The first that does not serve. The kubelet must have seen it too: until then, no Service leads to it.
+fn not_serving(view: &View<'_>) -> Option<u32> {
+    let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
+    // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
+    view.ordinals().find(|&i| !view.quarantined(i) && (!view.ready(i) || !served(i)))
 }
 
 /// The next of the pods that serve, once all of them do. The primary hands over before it is replaced.
-pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
-    let mut stale: Vec<(u32, &Pod)> = view
-        .ordinals()
-        .filter_map(|i| Some((i, outdated(view, view.instance(i)?.pod.as_ref()?, hash)?)))
-        .collect();
-    stale.sort_by_key(|&(i, _)| (Some(i) == view.primary(), Reverse(i)));
-    let awaits_a_person = |i: u32| view.quarantined(i) && Some(i) != view.primary();
-    let &(ordinal, pod) = stale.iter().find(|&&(i, _)| !awaits_a_person(i))?;
-    // The kubelet must have seen it too: until then, no Service leads to it.
-    let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
-    // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
-    let awaited = |i: &u32| !view.quarantined(*i) && (!view.ready(*i) || !served(*i));
-    if let Some(missing) = view.ordinals().find(awaited) {
-        let message =
-            format!("{} is replaced once {} serves", view.names.pod(ordinal), view.names.pod(missing));
+pub(super) fn roll(view: &View<'_>, templates: &Templates<'_>) -> Option<Decision> {
+    if templates.given_up {
+        return Some(given_up(view, templates));
+    }
+    let ordinals = usable(view);
+    let next = ordinals.iter().find(|&&i| outdated(view, templates, i).is_some());
+    let older =
+        |i: u32| view.instance(i)?.pod.as_ref()?.template_hash.as_deref().map(|h| h != templates.wanted);
+    // While the change is tried, those that are to follow wait as they are.
+    let &ordinal =
+        next.or_else(|| ordinals.iter().find(|&&i| templates.untried() && older(i) == Some(true)))?;
+    let name = view.names.pod(ordinal);
+    if let Some(missing) = not_serving(view) {
+        let message = format!("{name} is replaced once {} serves", view.names.pod(missing));
         return Some(Decision::Wait(Reason::Rolling, message));
     }
+    let Some(pod) = outdated(view, templates, ordinal) else {
+        return Some(Decision::Wait(Reason::Rolling, format!("{name} is to take up the change of the spec")));
+    };
     let first = (Some(ordinal) == view.primary()).then(|| candidates::before_replacing(view)).flatten();
     if let (None, Err(why)) = (&first, guards::may_renew(view, ordinal)) {
         return Some(Decision::Wait(Reason::ClaimTerminating, why));
@@ -58,12 +124,27 @@ pub(super) fn roll(view: &View<'_>, hash: &str) -> Option<Decision> {
     Some(first.unwrap_or_else(|| replace(view, ordinal, pod, "the spec has changed")))
 }
 
+fn given_up(view: &View<'_>, templates: &Templates<'_>) -> Decision {
+    let canary = templates.canary.map(|canary| view.names.pod(canary)).unwrap_or_default();
+    let message = format!(
+        "the change is not carried out: its first pod {canary} could not be made, so that the pods are made as they were \
+         before. What is in the way is in the events of StatefulSet {} (kubectl describe statefulset {} -n {}). Change the \
+         spec to have it tried again",
+        view.names.base(),
+        view.names.base(),
+        view.o.cluster.namespace
+    );
+    Decision::Blocked(Reason::InvalidSpec, message)
+}
+
 /// A pod that would be made differently now. What the spec says is not enough: the API server may have refused it, and
 /// the StatefulSet would make the same pod again, for ever.
-fn outdated<'a>(view: &View<'_>, pod: &'a Pod, hash: &str) -> Option<&'a Pod> {
+fn outdated<'v>(view: &View<'v>, templates: &Templates<'_>, ordinal: u32) -> Option<&'v Pod> {
+    let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
+    let wanted = templates.of_pod(ordinal);
     let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
-    let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != hash);
-    (other && held == Some(hash) && !pod.deleting).then_some(pod)
+    let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != wanted);
+    (other && held == Some(wanted)).then_some(pod)
 }
 
 fn replace(view: &View<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {

@@ -24,6 +24,7 @@ mod switchover;
 mod table;
 mod tampering;
 mod threads;
+mod trying;
 mod unbound;
 mod volumes;
 mod walks;

@@ -128,3 +128,30 @@ fn roles_have_settings_of_their_own() {
     assert_eq!(values(&file(&children, "replica.cnf"), "innodb_io_capacity"), ["200"]);
     assert!(values(&file(&children, "common.cnf"), "innodb_io_capacity").is_empty());
 }
+
+/// A change of a mounted ConfigMap reaches servers that restart in place, the primary's too.
+#[test]
+fn a_configuration_is_never_changed_and_its_template_mounts_it() {
+    let (plain, changed) =
+        (children(json!({})), children(json!({"config": {"common": {"max_connections": "500"}}})));
+    let name = |children: &Children| children.config_map.metadata.name.clone().unwrap();
+    assert_ne!(name(&plain), name(&changed));
+    for children in [plain, changed] {
+        assert_eq!(children.config_map.immutable, Some(true));
+        let template = children.stateful_set.spec.as_ref().unwrap().template.spec.clone().unwrap();
+        let mounted = template.volumes.unwrap().into_iter().find_map(|volume| Some(volume.config_map?.name));
+        assert_eq!(mounted, Some(name(&children)));
+    }
+}
+
+#[test]
+fn only_a_configuration_of_this_cluster_that_no_pod_mounts_is_unused() {
+    let names = mainstay_crd::names::Names::new("db", "shop");
+    let there = ["shop-config", "shop-config-0a1b2c3d", "shop-config-11111111", "shop-config-new", "theirs"];
+    let unused = |mounted: &[&str]| {
+        let mounted = mounted.iter().map(|name| (*name).to_owned()).collect();
+        unused_config_maps(&names, "shop-config-11111111", there.into_iter(), &mounted)
+    };
+    assert_eq!(unused(&[]), ["shop-config", "shop-config-0a1b2c3d"]);
+    assert_eq!(unused(&["shop-config", "shop-config-0a1b2c3d"]), [] as [&str; 0]);
+}

@@ -13,7 +13,7 @@ impl World {
         let uid = self.id("pod");
         let unbound = self.unbound.contains(&ordinal);
         let no_node = unbound.then(|| "Unschedulable: 0/2 nodes match anti-affinity".into());
-        let trouble = no_node.or((self.spec.image == "bad:1").then(|| "ImagePullBackOff: bad:1".into()));
+        let trouble = no_node.or(self.bad.contains(hash).then(|| "ImagePullBackOff: bad:1".into()));
         let mut process = Process {
             uid,
             hash: hash.into(),

@@ -9,8 +9,8 @@ use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, Server
 use serde_json::json;
 
 use crate::{
-    Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Instance, Observation, Plan, Pod, StatefulSetSeen,
-    Step, plan,
+    Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Hold, Instance, Observation, Plan, Pod,
+    StatefulSetSeen, Step, plan,
 };
 
 pub(super) const NAME: &str = "shop";
@@ -88,6 +88,10 @@ pub(super) struct World {
     /// The hash of the template that the StatefulSet holds, and whether the API server refuses another.
     pub(super) template: Option<String>,
     pub(super) refused: bool,
+    /// No pod can be made of a template that is not proven.
+    pub(super) no_room: bool,
+    /// Hashes of templates of which no pod can start.
+    pub(super) bad: BTreeSet<String>,
     /// The operator may not read volumes and nodes.
     pub(super) blind: bool,
     /// Volumes whose claim is gone.
@@ -141,6 +145,8 @@ impl World {
             finalizers: Vec::new(),
             template: None,
             refused: false,
+            no_room: false,
+            bad: BTreeSet::new(),
             blind: false,
             released: Vec::new(),
             aside: BTreeMap::new(),
@@ -308,6 +314,9 @@ impl World {
         if !matches!(plan.step, Some(Step::Record { .. })) {
             let written = serde_json::to_value(&plan.instances).unwrap();
             self.status.instances = serde_json::from_value(written).unwrap();
+            if !self.refused {
+                self.status.template = plan.template.clone();
+            }
         }
         self.replicate();
         self.now += SignedDuration::from_secs(1);
@@ -376,7 +385,14 @@ impl World {
         if !self.spec.paused {
             self.secrets = plan.cluster_id.clone();
             self.replicas = plan.stateful_set_replicas;
-            let hash = super::super::template_hash(&super::super::View::of(observation));
+            let wanted = super::super::template_hash(&super::super::View::of(observation));
+            if self.spec.image == "bad:1" {
+                self.bad.insert(wanted.clone());
+            }
+            let hash = match &plan.hold {
+                Hold::Wanted => wanted,
+                Hold::Proven(hash) => hash.clone(),
+            };
             self.template = self.template.take().filter(|_| self.refused).or(Some(hash));
         }
         let replicas = self.replicas;
@@ -388,7 +404,9 @@ impl World {
                 let volume = self.bound_to_new_claim(i);
                 self.volumes.insert(i, volume);
             }
-            if !self.pods.contains_key(&i) && self.pods_refused.is_none() {
+            let proven = self.status.template.as_ref().map(|template| &template.proven);
+            let room = !self.no_room || proven == Some(&hash);
+            if !self.pods.contains_key(&i) && room && self.pods_refused.is_none() {
                 self.start_pod(i, &hash);
             }
         }

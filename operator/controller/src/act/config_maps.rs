@@ -1,0 +1,85 @@
+//! ConfigMaps that no pod mounts any more.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
+use mainstay_core::children::unused_config_maps;
+use mainstay_core::{Hold, Observation, Plan};
+use mainstay_crd::ClusterPhase;
+use mainstay_crd::names::{LABEL_CLUSTER, Names};
+use tracing::info;
+
+use super::api_error::is_gone;
+use super::children::ChildError;
+use crate::context::Scope;
+
+/// Deletes them, once every pod is made from the template that the StatefulSet holds and serves: until then, one may be
+/// made from an older one.
+pub(super) async fn clean_up(
+    scope: &Scope,
+    names: &Names,
+    observation: &Observation,
+    plan: &Plan,
+    wanted: &ConfigMap,
+) -> Result<(), ChildError> {
+    let held = observation.stateful_set.as_ref().and_then(|set| set.template_hash.as_ref());
+    let made = |pod: &mainstay_core::Pod| !pod.deleting && pod.template_hash.as_ref() == held;
+    let all = observation.instances.values().all(|instance| instance.pod.as_ref().is_none_or(made));
+    let proven = plan.template.as_ref().map(|template| &template.proven);
+    if plan.phase != ClusterPhase::Healthy || plan.hold != Hold::Wanted || !all || held != proven {
+        return Ok(());
+    }
+    let there = scope.stores.config_maps.state();
+    let in_cluster = there.iter().filter(|map| {
+        map.namespace().as_ref() == Some(&names.namespace)
+            && map.labels().get(LABEL_CLUSTER) == Some(&names.cluster)
+    });
+    let there: Vec<String> = in_cluster.map(|map| map.name_any()).collect();
+    if there.iter().all(|name| *name == wanted.name_any()) {
+        return Ok(());
+    }
+    let mounted = mounted(scope, names);
+    for name in unused_config_maps(names, &wanted.name_any(), there.iter().map(String::as_str), &mounted) {
+        delete(scope, names, observation, name).await?;
+    }
+    Ok(())
+}
+
+/// By any pod of the cluster that there is.
+fn mounted(scope: &Scope, names: &Names) -> BTreeSet<String> {
+    let pods = scope.stores.pods.state();
+    let in_cluster = pods.iter().filter(|pod| {
+        pod.metadata.namespace.as_ref() == Some(&names.namespace)
+            && pod.labels().get(LABEL_CLUSTER) == Some(&names.cluster)
+    });
+    let volumes = in_cluster.flat_map(|pod| pod.spec.volumes.iter());
+    volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone())).collect()
+}
+
+/// By a fresh look: only what this cluster controls.
+async fn delete(
+    scope: &Scope,
+    names: &Names,
+    observation: &Observation,
+    name: &str,
+) -> Result<(), ChildError> {
+    let failed = |source| ChildError::Api { kind: "ConfigMap", name: name.to_owned(), source };
+    let api: Api<ConfigMap> = Api::namespaced(scope.context.client.clone(), &names.namespace);
+    let Some(now) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
+    let mut owners = now.owner_references().iter();
+    if !owners.any(|owner| owner.controller == Some(true) && owner.uid == observation.cluster.uid) {
+        return Ok(());
+    }
+    let params =
+        DeleteParams::default().preconditions(Preconditions { uid: now.uid(), resource_version: None });
+    match api.delete(name, &params).await {
+        Ok(_) => {
+            info!(cluster = names.cluster, name, "removed: no pod mounts it");
+            Ok(())
+        }
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,144 @@
+//! Templates of which no pod has served yet: whoever dies meanwhile comes back as it was.
+
+use mainstay_crd::ClusterPhase;
+use mainstay_crd::conditions::Reason;
+use mainstay_proto::Server;
+
+use super::table::{blocked, healthy};
+use super::well::well;
+use super::world::World;
+use crate::{Agent, Hold, Observation, Plan, Step, plan};
+
+/// A cluster of `replicas` whose change can't start and stopped at its first pod.
+fn stuck(replicas: i32) -> (World, String) {
+    let mut world = healthy(replicas);
+    let before = world.template.clone().unwrap();
+    world.spec.image = "bad:1".into();
+    world.settle();
+    (world, before)
+}
+
+fn on(world: &World, hash: &str) -> usize {
+    world.pods.values().filter(|pod| pod.hash == hash).count()
+}
+
+#[test]
+fn a_primary_that_dies_while_a_change_can_not_start_comes_back_as_it_was() {
+    let (mut world, before) = stuck(3);
+    assert_eq!((on(&world, &before), world.template.as_ref()), (2, Some(&before)));
+    world.pods.remove(&0);
+    let plan = world.settle();
+    assert_eq!((plan.primary.as_deref(), plan.ready), (Some("shop-0"), 2));
+    assert_eq!(world.pods[&0].hash, before);
+    // All the others too, and more than once.
+    world.pods.remove(&1);
+    world.settle();
+    world.pods.remove(&0);
+    assert_eq!(world.settle().ready, 2);
+    world.spec.image = "mysql:9.7".into();
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    assert_eq!(on(&world, &before), 3);
+}
+
+#[test]
+fn a_fix_of_what_can_not_start_is_tried_by_the_same_instance_and_rolled_out() {
+    let (mut world, before) = stuck(3);
+    world.spec.image = "mysql:9.8".into();
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    assert_eq!(on(&world, &before), 0);
+    assert_eq!(world.status.template.as_ref().map(|t| &t.proven), world.template.as_ref());
+}
+
+#[test]
+fn a_primary_that_dies_before_the_first_pod_of_a_change_serves_comes_back_as_it_was() {
+    let mut world = healthy(3);
+    let before = world.template.clone().unwrap();
+    world.spec.image = "mysql:9.8".into();
+    while on(&world, &before) == 3 || !world.pods.contains_key(&2) {
+        world.turn();
+    }
+    world.pods.get_mut(&2).unwrap().heard = false;
+    world.pods.get_mut(&2).unwrap().channel = None;
+    world.turn();
+    world.pods.remove(&0);
+    world.turn();
+    assert_eq!(world.pods[&0].hash, before);
+    world.pods.get_mut(&2).unwrap().heard = true;
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    assert_eq!(on(&world, &before), 0);
+}
+
+#[test]
+fn an_only_instance_tries_by_itself_and_comes_back_as_it_was() {
+    let (mut world, before) = stuck(1);
+    assert_eq!(on(&world, &before), 0);
+    world.pods.remove(&0);
+    world.turn();
+    assert_eq!(world.pods[&0].hash, before);
+}
+
+#[test]
+fn what_no_pod_can_be_made_of_is_put_back_and_said() {
+    let mut world = healthy(3);
+    let before = world.template.clone().unwrap();
+    world.spec.image = "mysql:9.8".into();
+    world.no_room = true;
+    for _ in 0..250 {
+        world.turn();
+    }
+    let plan = world.settle();
+    assert_eq!((on(&world, &before), blocked(&plan)), (3, Some(Reason::InvalidSpec)));
+    assert_eq!(plan.phase, ClusterPhase::Healthy, "all serve as before");
+    world.no_room = false;
+    world.spec.image = "mysql:9.9".into();
+    let plan = world.settle();
+    assert_eq!((on(&world, &before), blocked(&plan)), (0, None));
+}
+
+/// Of a cluster whose image was changed.
+fn changed() -> Observation {
+    let mut o = well();
+    o.cluster.spec.image = "mysql:9.8".into();
+    o
+}
+
+/// Its mysqld was killed a moment ago.
+fn killed(o: &mut Observation, ordinal: u32) {
+    let instance = o.instances.get_mut(&ordinal).unwrap();
+    let Agent::Live { report } = &mut instance.agent else { panic!() };
+    report.server = Server::Stopped { last_exit: Some("signal 9".into()) };
+    instance.pod.as_mut().unwrap().ready = false;
+}
+
+fn takes(plan: &Plan) -> Option<&str> {
+    plan.step.as_ref().and_then(Step::takes_pod)
+}
+
+#[test]
+fn a_pod_that_does_not_serve_this_instant_is_not_replaced() {
+    for ordinal in 0..3 {
+        let mut o = changed();
+        killed(&mut o, ordinal);
+        let next = plan(&o);
+        assert_eq!(takes(&next), None, "{ordinal}");
+        assert!(matches!(next.hold, Hold::Proven(_)), "{ordinal}: the change would reach whoever dies");
+        // Proven or not.
+        let wanted = super::super::template_hash(&super::super::View::of(&o));
+        o.stateful_set.as_mut().unwrap().template_hash = Some(wanted.clone());
+        o.cluster.status.template.as_mut().unwrap().proven = wanted;
+        assert_eq!(takes(&plan(&o)), None, "{ordinal}");
+    }
+}
+
+#[test]
+fn a_primary_that_can_not_start_as_it_is_gets_the_fix() {
+    let mut o = changed();
+    killed(&mut o, 0);
+    o.instances.get_mut(&0).unwrap().pod.as_mut().unwrap().trouble = Some("CrashLoopBackOff".into());
+    let first = plan(&o);
+    assert_eq!(first.hold, Hold::Wanted);
+    let wanted = super::super::template_hash(&super::super::View::of(&o));
+    o.stateful_set.as_mut().unwrap().template_hash = Some(wanted);
+    o.cluster.status.template = first.template;
+    assert_eq!(takes(&plan(&o)), Some("shop-0"));
+}
