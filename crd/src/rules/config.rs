@@ -3,9 +3,9 @@
 
 use schemars::Schema;
 
-use super::add;
 use super::entries::{EntryRule, bound};
 use super::pattern::Pattern;
+use super::{Transition, add};
 
 /// Options that the operator sets, or that would take away what it relies on. Grouped by the reason.
 const OWNED: &[&str] = &[
@@ -112,6 +112,42 @@ const MAX_ENTRIES: u32 = 200;
 /// Longest value, in characters: `optimizer_switch` in full has about a thousand.
 const MAX_VALUE: u32 = 2048;
 
+/// An option of which a value that the server takes would end it later: with [`MODIFIERS`] that keep its meaning.
+fn is_option(name: &str, option: &str) -> bool {
+    name.strip_prefix("loose_").unwrap_or(name) == option
+}
+
+/// At least 2 MiB, in bytes or with a suffix. CLONE refuses a smaller packet on donor or recipient (error 3957,
+/// `ER_CLONE_NETWORK_PACKET`).
+static PACKET: Pattern = Pattern::new(
+    "^0*([1-9][0-9]{7,}|[3-9][0-9]{6}|2[1-9][0-9]{5}|209[89][0-9]{3}|2097[2-9][0-9]{2}|20971[6-9][0-9]|209715[2-9]\
+     |([1-9][0-9]{4,}|[3-9][0-9]{3}|2[1-9][0-9]{2}|20[5-9][0-9]|204[89])[kK]|([1-9][0-9]+|[2-9])[mM]\
+     |[1-9][0-9]*[gGtT])$",
+);
+/// What needs no tables of time zones: they are loaded by hand, and a new data directory has none.
+static TIME_ZONE: Pattern = Pattern::new("^(SYSTEM|system|[-+][0-9]{1,2}:[0-9]{2})$");
+/// Options with which a server does not start on a data directory that was made with another value.
+const FOR_GOOD: [&str; 3] = ["lower_case_table_names", "innodb_page_size", "innodb_data_file_path"];
+
+/// They stay as they were, wherever in `spec.config` they stand.
+pub(super) fn transitions() -> Vec<Transition> {
+    let value = |of: &str, part: &str| {
+        format!(
+            "(has({of}.config) && has({of}.config.{part}) && o in {of}.config.{part} ? {of}.config.{part}[o] : '')"
+        )
+    };
+    let same = ["common", "primary", "replica"]
+        .map(|part| format!("{} == {}", value("self", part), value("oldSelf", part)));
+    let options = FOR_GOOD.iter().flat_map(|option| [format!("'{option}'"), format!("'loose_{option}'")]);
+    let options = options.collect::<Vec<_>>().join(", ");
+    vec![Transition {
+        field: "config",
+        message: "lower_case_table_names, innodb_page_size and innodb_data_file_path can't change once there is data: the \
+                  server would not start; set them back, or move the data to a new cluster",
+        cel: format!("[{options}].all(o, {})", same.join(" && ")).into(),
+    }]
+}
+
 /// Whether the option `name` belongs to the operator, with any [`MODIFIERS`] before it.
 pub(crate) fn owned(name: &str) -> bool {
     let mut rest = name;
@@ -149,6 +185,23 @@ pub(super) fn rules() -> Vec<EntryRule> {
                       correct the values of",
             cel: format!("!self[k].matches(r'{CONTROL}') && !self[k].startsWith('[')"),
             holds: |_, value| !value.chars().any(|c| c.is_ascii_control()) && !value.starts_with('['),
+        },
+        EntryRule {
+            message: "max_allowed_packet must be at least 2M, or no instance can be cloned; correct",
+            cel: format!(
+                "!(k in ['max_allowed_packet', 'loose_max_allowed_packet']) || self[k].{}",
+                PACKET.cel()
+            ),
+            holds: |key, value| !is_option(key, "max_allowed_packet") || PACKET.matches(value),
+        },
+        EntryRule {
+            message: "default_time_zone must be SYSTEM or an offset such as +02:00: the tables with the names of time \
+                      zones are not loaded when a server starts; correct",
+            cel: format!(
+                "!(k in ['default_time_zone', 'loose_default_time_zone']) || self[k].{}",
+                TIME_ZONE.cel()
+            ),
+            holds: |key, value| !is_option(key, "default_time_zone") || TIME_ZONE.matches(value),
         },
     ]
 }

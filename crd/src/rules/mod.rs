@@ -16,6 +16,8 @@ mod pod;
 mod retention;
 mod storage;
 
+use std::borrow::Cow;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use schemars::Schema;
 use serde_json::{Map, Value, json};
@@ -129,7 +131,7 @@ pub(crate) struct Rule<T> {
 pub(crate) struct Transition {
     pub(crate) field: &'static str,
     pub(crate) message: &'static str,
-    pub(crate) cel: &'static str,
+    pub(crate) cel: Cow<'static, str>,
 }
 
 fn check<T>(rules: &[Rule<T>], value: &T, path: &str, found: &mut Vec<Violation>) {
@@ -242,4 +244,5 @@ pub(crate) fn spec(schema: &mut Schema) {
         image.insert("maxLength".into(), json!(512));
     }
     add(schema, spec_rules().iter().map(Rule::to_json));
+    add(schema, config::transitions().iter().map(Transition::to_json));
 }

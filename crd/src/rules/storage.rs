@@ -1,5 +1,7 @@
 //! Rules about `spec.storage`.
 
+use std::borrow::Cow;
+
 use schemars::Schema;
 use serde_json::json;
 
@@ -45,25 +47,31 @@ fn transitions() -> [Transition; 4] {
             field: "size",
             message: "size can't shrink: volumes can't; keep the size, or move the data to a new cluster",
             // What is no quantity is the other rule's business.
-            cel: "!isQuantity(string(self.size)) || !isQuantity(string(oldSelf.size)) || \
+            cel: Cow::Borrowed(
+                "!isQuantity(string(self.size)) || !isQuantity(string(oldSelf.size)) || \
                   quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+            ),
         },
         Transition {
             field: "class",
             message: "class can't change in place: a volume stays in the class it was made in; move the data to a \
                       new cluster",
-            cel: "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
+            cel: Cow::Borrowed(
+                "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
+            ),
         },
         Transition {
             field: "accessModes",
             message: "accessModes can't change in place; move the data to a new cluster",
-            cel: "self.accessModes == oldSelf.accessModes",
+            cel: Cow::Borrowed("self.accessModes == oldSelf.accessModes"),
         },
         Transition {
             field: "selector",
             message: "selector can't change in place: the volumes are bound; move the data to a new cluster",
-            cel: "has(self.selector) == has(oldSelf.selector) && \
+            cel: Cow::Borrowed(
+                "has(self.selector) == has(oldSelf.selector) && \
                   (!has(self.selector) || self.selector == oldSelf.selector)",
+            ),
         },
     ]
 }

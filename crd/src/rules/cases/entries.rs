@@ -1,9 +1,9 @@
 //! Configuration, labels and annotations.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Verdict::{Accepted, Misshapen, Refused};
-use super::{Case, field, nest, object};
+use super::{Case, Change, Verdict, field, nest, object};
 
 pub(super) fn config_keys() -> Vec<Case> {
     let owned = Refused("the operator sets these options");
@@ -84,6 +84,60 @@ pub(super) fn config_values() -> Vec<Case> {
         ],
     ));
     cases
+}
+
+pub(super) fn fatal_values() -> Vec<Case> {
+    let packet = Refused("max_allowed_packet must be at least 2M");
+    let zone = Refused("default_time_zone must be SYSTEM or an offset");
+    let values = |option: &str, values: &[(&str, Verdict)]| {
+        field(
+            &format!("config.common.{option}"),
+            values.iter().map(|(value, verdict)| (json!(value), *verdict)).collect(),
+        )
+    };
+    let enough = [
+        "2097152", "2097160", "2098000", "2200000", "10000000", "2048K", "2050k", "9999k", "2M", "64M", "1G",
+    ];
+    let short = ["2097151", "1", "1048576", "2047K", "1M", "01M", "", "many"];
+    let mut cases = values("max_allowed_packet", &enough.map(|value| (value, Accepted)));
+    cases.extend(values("max_allowed_packet", &short.map(|value| (value, packet))));
+    cases.extend(values("loose_max_allowed_packet", &[("1M", packet), ("2M", Accepted)]));
+    cases.extend(values(
+        "default_time_zone",
+        &[
+            ("SYSTEM", Accepted),
+            ("+02:00", Accepted),
+            ("-3:30", Accepted),
+            ("Europe/Berlin", zone),
+            ("UTC", zone),
+        ],
+    ));
+    cases
+}
+
+/// Options that a data directory was made with.
+pub(super) fn changes() -> Vec<Change> {
+    let refused = Refused("can't change once there is data");
+    let config = |part: &str, value: Value| object(&json!({"spec": {"config": {part: value}}}));
+    let (none, one) = (json!({}), json!({"lower_case_table_names": "1"}));
+    let two = json!({"lower_case_table_names": "0"});
+    let other = json!({"lower_case_table_names": "1", "max_connections": "7"});
+    let bare = object(&json!({}));
+    let change = |name: &str, from: &Value, to: &Value, verdict| Change {
+        name: format!("an option for good: {name}"),
+        from: from.clone(),
+        to: to.clone(),
+        verdict,
+    };
+    vec![
+        change("changed", &config("common", one.clone()), &config("common", two), refused),
+        change("added", &config("common", none.clone()), &config("common", one.clone()), refused),
+        change("added to nothing", &bare, &config("common", one.clone()), refused),
+        change("taken away", &config("common", one.clone()), &bare, refused),
+        change("for a role", &config("common", none), &config("replica", one.clone()), refused),
+        change("kept", &config("common", one.clone()), &config("common", other), Accepted),
+        change("page size", &bare, &config("common", json!({"innodb_page_size": "8K"})), refused),
+    ]
 }
 
 pub(super) fn metadata() -> Vec<Case> {

@@ -8,8 +8,6 @@ mod storage;
 
 use serde_json::{Value, json};
 
-pub use storage::changes;
-
 /// What is to become of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -89,10 +87,16 @@ fn nest(path: &str, value: Value) -> Value {
     path.rsplit('.').fold(value, |inner, key| json!({ key: inner }))
 }
 
+/// Every case of a change.
+pub fn changes() -> Vec<Change> {
+    [storage::changes(), entries::changes()].concat()
+}
+
 /// Every case of creation.
 pub fn creations() -> Vec<Case> {
     let basics = [basics::names(), basics::basics(), basics::pods(), basics::resources()];
     let storage = [storage::storage(), storage::cloning(), retention::retention(), node_loss::node_loss()];
-    let entries = [entries::config_keys(), entries::config_values(), entries::metadata()];
+    let entries =
+        [entries::config_keys(), entries::config_values(), entries::fatal_values(), entries::metadata()];
     [basics.concat(), storage.concat(), entries.concat()].concat()
 }

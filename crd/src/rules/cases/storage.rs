@@ -129,7 +129,7 @@ fn tool_images() -> Vec<Case> {
 }
 
 /// Every case of change.
-pub fn changes() -> Vec<Change> {
+pub(super) fn changes() -> Vec<Change> {
     let size = Refused("size can't shrink");
     let class = Refused("class can't change in place");
     let modes = Refused("accessModes can't change in place");

@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn a_components_variables_change_with_the_role_too() {
+        let files = ConfigFiles {
+            common: "[mysqld]\nvalidate_password.length=8\n".into(),
+            primary: "[mysqld]\nloose_validate_password.length=12\n".into(),
+            replica: String::new(),
+        };
+        let length = |value: &str| [("validate_password.length".to_owned(), Some(value.to_owned()))];
+        assert_eq!(files.changes_for(Role::Primary), length("12"));
+        assert_eq!(files.changes_for(Role::Replica), length("8"));
+    }
+
+    #[test]
     fn a_change_of_role_sets_its_entries_and_takes_the_others_back() {
         let to_replica = files().changes_for(Role::Replica);
         assert_eq!(

@@ -50,13 +50,19 @@ fn number(value: &str) -> Option<String> {
     Some(factor.checked_mul(1 << shift)?.to_string())
 }
 
-/// A system variable's name: lower-case letters, digits and underscores, and nothing that would need quoting.
+/// A system variable's name: lower-case letters, digits and underscores, and nothing that would need quoting. A component's
+/// has its name and a dot before it, as in `validate_password.policy`.
 pub(crate) fn variable(name: &str) -> Option<String> {
     let name = name.trim().replace('-', "_").to_ascii_lowercase();
-    let plain = !name.is_empty()
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    plain.then_some(name)
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase())
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named = match name.split_once('.') {
+        Some((component, variable)) => plain(component) && plain(variable),
+        None => plain(&name),
+    };
+    named.then_some(name)
 }
 
 #[cfg(test)]
@@ -103,7 +109,8 @@ mod tests {
     #[test]
     fn only_plain_names_are_variables() {
         assert_eq!(variable("Innodb-IO-capacity").as_deref(), Some("innodb_io_capacity"));
-        for name in ["", "a b", "a=1", "`a`", "a;b", "1a", "a.b", "@@a"] {
+        assert_eq!(variable("validate_password.policy").as_deref(), Some("validate_password.policy"));
+        for name in ["", "a b", "a=1", "`a`", "a;b", "1a", "a.", ".a", "a.b.c", "a.1", "@@a"] {
             assert_eq!(variable(name), None, "{name}");
         }
     }

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 
 use jiff::SignedDuration;
+use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Stage, TaskState};
 
@@ -18,6 +19,9 @@ use crate::{Pod, moments};
 /// A server that was up in its pod and has not come back for this long is not only restarting. mysqld's restart with its
 /// recovery takes seconds.
 const AWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// Copies that fail in a row before others no longer wait for their instance: the second is from another donor.
+const FAILED_COPIES: i32 = 2;
 
 /// A pod that can't serve and would be made differently now; the primary's last.
 pub(super) fn replace_broken(view: &View<'_>, templates: &Templates<'_>) -> Option<Decision> {
@@ -36,7 +40,11 @@ pub(super) fn first(view: &View<'_>, wanted: &str) -> Option<u32> {
         let other = pod.template_hash.as_deref().is_some_and(|hash| hash != wanted);
         (other && guards::may_renew(view, ordinal).is_ok()).then_some(pod)
     };
-    let ordinals = usable(view);
+    let mut ordinals = usable(view);
+    // It could not serve whatever it is made of, and would hold up what may mend it.
+    if ordinals.iter().any(|&i| !waits_for_a_copy(view, i)) {
+        ordinals.retain(|&i| !waits_for_a_copy(view, i));
+    }
     let spared = |i: u32| view.ordinals().len() > 1 && Some(i) == view.primary();
     let broken = |i: u32| {
         let hopeless = |pod: &Pod| pod.trouble.is_some() || is_away(view, i);
@@ -90,11 +98,24 @@ fn joining(view: &View<'_>, ordinal: u32) -> bool {
     view.primary().is_some() && !failed(view, ordinal) && !led
 }
 
+/// It holds nothing, and copies for it fail again and again. That may be the fault of what it or its donor is made of: an
+/// empty instance of a newer server can't be cloned from an older one, nor with options that CLONE refuses. So it waits for
+/// the others, and not they for it.
+fn waits_for_a_copy(view: &View<'_>, ordinal: u32) -> bool {
+    let vacant = view.live(ordinal).is_some_and(|report| report.vacant() && !report.busy());
+    let mut operations = view.record.operations.iter();
+    let failed = operations.any(|o| {
+        o.kind == OperationKind::Clone && o.ordinal.unsigned_abs() == ordinal && o.failures >= FAILED_COPIES
+    });
+    vacant && failed
+}
+
 /// The first that does not serve. The kubelet must have seen it too: until then, no Service leads to it.
 fn not_serving(view: &View<'_>) -> Option<u32> {
     let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
     // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
-    view.ordinals().find(|&i| !view.quarantined(i) && (!view.ready(i) || !served(i)))
+    let awaited = |i: u32| !view.quarantined(i) && !waits_for_a_copy(view, i);
+    view.ordinals().find(|&i| awaited(i) && (!view.ready(i) || !served(i)))
 }
 
 /// The next of the pods that serve, once all of them do. The primary hands over before it is replaced.

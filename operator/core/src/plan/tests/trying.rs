@@ -2,7 +2,7 @@
 
 use mainstay_crd::ClusterPhase;
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::Server;
+use mainstay_proto::{Directory, Server, Stage};
 
 use super::table::{blocked, healthy};
 use super::well::well;
@@ -141,4 +141,37 @@ fn a_primary_that_can_not_start_as_it_is_gets_the_fix() {
     o.stateful_set.as_mut().unwrap().template_hash = Some(wanted);
     o.cluster.status.template = first.template;
     assert_eq!(takes(&plan(&o)), Some("shop-0"));
+}
+
+/// Instance 2 lost its volume, and no copy for it succeeds.
+fn without_a_copy(o: &mut Observation) {
+    let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+    (report.stage, report.directory) = (Stage::Prepare, Directory::Empty);
+    (report.server, report.task) = (Server::Stopped { last_exit: None }, None);
+    let pod = o.instances.get_mut(&2).unwrap().pod.as_mut().unwrap();
+    (pod.ready, pod.started) = (false, false);
+    let record = o.cluster.status.replication.as_mut().unwrap();
+    let operation = serde_json::json!({"id": "o", "kind": "Clone", "ordinal": 2, "donor": 1, "revision": 1, "failures": 2});
+    record.operations.push(serde_json::from_value(operation).unwrap());
+}
+
+/// An empty instance of a newer server can't be cloned from an older one; and what CLONE refuses is mended on its donor.
+#[test]
+fn an_instance_that_can_not_be_cloned_waits_for_a_change_of_the_others_and_not_they_for_it() {
+    let mut o = changed();
+    without_a_copy(&mut o);
+    let first = plan(&o);
+    let trying = first.template.as_ref().and_then(|template| template.trying.as_ref());
+    assert_eq!((first.hold.clone(), trying.map(|trying| trying.ordinal)), (Hold::Wanted, Some(1)));
+    let wanted = super::super::template_hash(&super::super::View::of(&o));
+    o.stateful_set.as_mut().unwrap().template_hash = Some(wanted);
+    o.cluster.status.template = first.template;
+    // Whatever is tried for it meanwhile.
+    let view = super::super::View::of(&o);
+    let hash = super::super::template_hash(&view);
+    let templates = super::super::Templates::of(&view, &hash);
+    let Some(super::super::Decision::Do(step)) = super::super::rollout::roll(&view, &templates) else {
+        panic!()
+    };
+    assert_eq!(step.takes_pod(), Some("shop-1"));
 }
