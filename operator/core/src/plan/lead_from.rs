@@ -153,6 +153,9 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 /// known.
 fn fence(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
     let name = view.names.pod(primary);
+    if let Some(why) = may_run_still(view, primary) {
+        return Err(why);
+    }
     let Some(pod) = view.instance(primary).and_then(|instance| instance.pod.as_ref()) else {
         return Ok(None);
     };
@@ -176,6 +179,30 @@ fn fence(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<De
         }
         _ => Err(format!("the server of {name} can't be told to stand down at the moment")),
     }
+}
+
+/// Its pod is gone from the API, or is another by now; but the node on which it ran is silent, and its server may run there
+/// for clients that reach it. Only a volume that was attached there and is not any more tells that it can't.
+fn may_run_still(view: &View<'_>, primary: u32) -> Option<String> {
+    let left = view.noted(primary)?;
+    let node = left.node.as_deref()?;
+    let now = view.instance(primary).and_then(|instance| instance.pod.as_ref()?.node.as_deref());
+    let surroundings = &view.o.surroundings;
+    let found = surroundings.nodes.get(node);
+    let heard = found.is_some_and(|node| node.ready.as_deref() == Some("True") || node.out_of_service);
+    if !surroundings.known || now == Some(node) || heard {
+        return None;
+    }
+    let volume = left.volume.as_ref().and_then(|name| surroundings.volumes.get(name));
+    let attached = volume.is_some_and(|volume| volume.attached_to.iter().any(|on| on == node));
+    (!left.attached || attached).then(|| {
+        let how = if found.is_some() { "set" } else { "make the Node again with" };
+        format!(
+            "{} last ran on the node {node}, which is not heard, and may serve there still. If that machine is off, {how} \
+             the taint node.kubernetes.io/out-of-service and ask again",
+            view.names.pod(primary)
+        )
+    })
 }
 
 fn carry_out(view: &View<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {

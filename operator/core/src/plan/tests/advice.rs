@@ -7,8 +7,9 @@ use mainstay_proto::Action;
 
 use super::table::blocked;
 use super::tampering::Tampering;
+use super::well::well;
 use super::world::{World, uuid};
-use crate::{Plan, Step};
+use crate::{Agent, Observation, Plan, Step, plan};
 
 const POLICIES: [RetentionPolicy; 3] =
     [RetentionPolicy::Retain, RetentionPolicy::Delete, RetentionPolicy::Snapshot];
@@ -305,4 +306,35 @@ fn what_an_older_operator_advised_is_not_repeated() {
     }
     let message = said(&world.settle());
     assert!(!message.contains("(claims are kept)") && message.contains(&uuid(0)), "{message}");
+}
+
+#[test]
+fn nobody_else_leads_while_the_old_primary_may_serve_on_a_node_that_is_silent() {
+    type Change = fn(&mut Observation);
+    let silent: Change = |o| o.surroundings.nodes.get_mut("node-0").unwrap().ready = Some("Unknown".into());
+    let cases: [(&str, Change, bool); 4] = [
+        ("its node is well", |_| (), true),
+        ("its Node is gone", |o| drop(o.surroundings.nodes.remove("node-0")), false),
+        ("it is silent", silent, false),
+        (
+            "it is silent, and known to be off",
+            |o| {
+                let node = o.surroundings.nodes.get_mut("node-0").unwrap();
+                (node.ready, node.out_of_service) = (Some("Unknown".into()), true);
+            },
+            true,
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let mut o = well();
+        let primary = o.instances.get_mut(&0).unwrap();
+        (primary.pod, primary.claim, primary.agent) = (None, None, Agent::Unheard);
+        change(&mut o);
+        let message = said(&plan(&o));
+        o.cluster.annotations.insert(ANNOTATION_LEAD_FROM.into(), command(&message).unwrap());
+        let Some(Step::Record { record, message, reason, .. }) = plan(&o).step else { panic!("{name}") };
+        let leads = record.primary != Some(0);
+        assert_eq!((leads, reason == Reason::LedFrom), (expected, expected), "{name}: {message}");
+        assert_eq!(message.contains("may serve there still"), !expected, "{name}: {message}");
+    }
 }
