@@ -98,7 +98,7 @@ lacks '--namespace=ops$'
 count 1 '^kind: ClusterRole$'
 
 render "no rights outside of namespaces" --set storage.clusterRole=false
-lacks '^kind: Cluster'
+lacks '^kind: (Cluster|FlowSchema)'
 lacks 'persistentvolumes\]|\[nodes\]|kube-node-lease'
 
 test="rights on volumes and nodes"
@@ -123,6 +123,26 @@ has 'operations: \[DELETE\]'
 lacks 'matchConditions'
 render "no deletion protection" --set clusterWide=true --set admission.deletionProtection=false
 lacks '^kind: ValidatingAdmissionPolicy'
+# The oldest Kubernetes that the chart names has no such policies; every other API that is rendered is there.
+oldest=$(sed -n 's/^kubeVersion: ">= \(.*\)-0"$/\1/p' mainstay/Chart.yaml)
+render "the oldest Kubernetes" --set clusterWide=true --set metrics.podMonitor.enabled=true --kube-version "$oldest"
+lacks '^kind: ValidatingAdmissionPolicy'
+others=$(grep -E '^apiVersion:' "$rendered" | sort -u | tr '\n' ' ')
+[[ $others == "apiVersion: apps/v1 apiVersion: flowcontrol.apiserver.k8s.io/v1 apiVersion: monitoring.coreos.com/v1 apiVersion: rbac.authorization.k8s.io/v1 apiVersion: v1 " ]] ||
+  fail "other APIs than were looked up for Kubernetes $oldest: $others"
+render "Kubernetes 1.30" --set clusterWide=true --kube-version 1.30.0
+count 2 '^kind: ValidatingAdmissionPolicy$'
+
+render "the election's priority"
+count 1 '^kind: FlowSchema$'
+has '^    name: leader-election$'
+render "no priority for the election" --set election.flowSchema=false
+lacks '^kind: FlowSchema'
+refused 'flowSchema' --set-string election.flowSchema=true
+
+render "both families of addresses"
+has '^            - --listen=\[::\]:8080$'
+
 refused 'deletionProtection' --set-string admission.deletionProtection=true
 
 render "an image of one's own" --set image.repository=registry.example.com/m --set-string image.tag=7
