@@ -178,6 +178,12 @@ pub enum Reason {
     GivingBack,
     /// A volume that was asked for can't be given back.
     GiveBackRefused,
+    /// An object of a child's name is not the cluster's.
+    ForeignObject,
+    /// A child of a deleted object of this name is still being removed.
+    LeftoverObject,
+    /// Another cluster has the name of a child of this one.
+    NameTaken,
     /// Nothing keeps the operator from going on.
     Unblocked,
 }

@@ -19,6 +19,8 @@ pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
 pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
 /// Annotation on a StatefulSet: hash of all of its template, with what a release of the operator decides.
 pub const ANNOTATION_TEMPLATE_CONTENT: &str = "mysql.mainstay.dev/template-content";
+/// Annotation on a child: digest of what was applied last, so that an operator that begins can tell what differs.
+pub const ANNOTATION_APPLIED: &str = "mysql.mainstay.dev/applied-hash";
 /// Annotation on a `MySQLCluster`: a person asks that this pod lead, or `any` other than the one that does.
 pub const ANNOTATION_SWITCHOVER_TO: &str = "mysql.mainstay.dev/switchover-to";
 /// Value of [`ANNOTATION_SWITCHOVER_TO`] that leaves the choice to the operator.
@@ -59,6 +61,11 @@ pub const MANAGER_CLUSTER: &str = "mainstay/cluster";
 pub const MANAGER_STATUS: &str = "mainstay/status";
 /// Field manager of role labels on pods.
 pub const MANAGER_ROLE: &str = "mainstay/role";
+
+/// What is appended to a cluster's name for the names of its children, by kind, where a kind has several. Two clusters
+/// can want one name only where one of these is the end of another: `x-read` wants the Service that `x` reads from.
+const SUFFIXES: [(&str, &[&str]); 2] =
+    [("Service", &["", "-primary", "-read"]), ("Secret", &["-credentials", "-ca", "-tls", "-operator-tls"])];
 
 /// Names of a cluster's children.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +130,38 @@ impl Names {
     pub fn replica_pdb(&self) -> String {
         format!("{}-replica", self.cluster)
     }
+    /// The names of clusters that would have a child of the same kind and name as this one, with that child.
+    pub fn rivals(&self) -> Vec<Rival> {
+        let mut rivals = Vec::new();
+        let mut add = |cluster: String, kind: &'static str, object: String| {
+            if !cluster.is_empty() && !rivals.iter().any(|rival: &Rival| rival.cluster == cluster) {
+                rivals.push(Rival { cluster, kind, object });
+            }
+        };
+        for (kind, suffixes) in SUFFIXES {
+            for (long, short) in
+                suffixes.iter().flat_map(|long| suffixes.iter().map(move |short| (long, short)))
+            {
+                let Some(between) = long.strip_suffix(short).filter(|between| !between.is_empty()) else {
+                    continue;
+                };
+                add(format!("{}{between}", self.cluster), kind, format!("{}{long}", self.cluster));
+                if let Some(other) = self.cluster.strip_suffix(between) {
+                    add(other.into(), kind, format!("{}{short}", self.cluster));
+                }
+            }
+        }
+        // The claims under which volumes are set aside end like an instance's.
+        let claim = "PersistentVolumeClaim";
+        for ordinal in 0..MAX_REPLICAS {
+            let between = format!("-{ordinal}-aside");
+            add(format!("{}{between}", self.cluster), claim, self.aside_claim(ordinal, 0));
+            if let Some(other) = self.cluster.strip_suffix(&between) {
+                add(other.into(), claim, self.claim(0));
+            }
+        }
+        rivals
+    }
     /// The pod of an ordinal, which is also the instance's name.
     pub fn pod(&self, ordinal: u32) -> String {
         format!("{}-{ordinal}", self.cluster)
@@ -151,6 +190,17 @@ impl Names {
     }
 }
 
+/// A cluster that would have a child of another's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub cluster: String,
+    /// The kind of the child that both would have.
+    pub kind: &'static str,
+    /// That child's name.
+    pub object: String,
+}
+
 /// Only what a StatefulSet would write: no sign, no leading zero.
 fn parse_ordinal(text: &str) -> Option<u32> {
     let ordinal: u32 = text.parse().ok()?;
@@ -173,6 +223,51 @@ mod tests {
         assert_eq!(names.ordinal_of_aside_claim(&names.aside_claim(2, 11)), Some(2));
         for other in ["data-shop-2", "data-shop-2-aside-", "data-shop-2-aside-01", "data-x-2-aside-0"] {
             assert_eq!(names.ordinal_of_aside_claim(other), None, "{other}");
+        }
+    }
+
+    /// Every name that a cluster's children can have, with their kinds.
+    fn all(names: &Names) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("StatefulSet", names.base()),
+            ("ServiceAccount", names.base()),
+            ("Service", names.base()),
+            ("Service", names.primary_service()),
+            ("Service", names.read_service()),
+            ("ConfigMap", names.config_map()),
+            ("Secret", names.credentials_secret()),
+            ("Secret", names.ca_secret()),
+            ("Secret", names.tls_secret()),
+            ("Secret", names.operator_tls_secret()),
+            ("PodDisruptionBudget", names.primary_pdb()),
+            ("PodDisruptionBudget", names.replica_pdb()),
+        ];
+        for ordinal in 0..MAX_REPLICAS {
+            all.push(("Pod", names.pod(ordinal)));
+            all.push(("PersistentVolumeClaim", names.claim(ordinal)));
+            all.extend((0..3).map(|n| ("PersistentVolumeClaim", names.aside_claim(ordinal, n))));
+        }
+        all
+    }
+
+    #[test]
+    fn rivals_are_the_clusters_that_would_have_a_child_of_one_name_and_no_others() {
+        let ends =
+            ["", "-primary", "-read", "-replica", "-config", "-credentials", "-ca", "-tls", "-operator"];
+        let more = ["-operator-tls", "-0", "-0-aside", "-8-aside", "-0-aside-0", "-read-read", "-aside"];
+        let clusters: Vec<Names> =
+            ends.iter().chain(&more).map(|end| Names::new("db", format!("x{end}"))).collect();
+        for (a, b) in clusters.iter().flat_map(|a| clusters.iter().map(move |b| (a, b))) {
+            if a == b {
+                continue;
+            }
+            let theirs = all(b);
+            let shared: Vec<_> = all(a).into_iter().filter(|object| theirs.contains(object)).collect();
+            let rival = a.rivals().into_iter().find(|rival| rival.cluster == b.cluster);
+            assert_eq!(rival.is_some(), !shared.is_empty(), "{} and {}: {shared:?}", a.cluster, b.cluster);
+            if let Some(rival) = rival {
+                assert!(shared.contains(&(rival.kind, rival.object.clone())), "{rival:?}: {shared:?}");
+            }
         }
     }
 }

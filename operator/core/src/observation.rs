@@ -34,6 +34,9 @@ pub struct Observation {
     /// Claims that keep volumes which were set aside, by name.
     #[serde(default)]
     pub aside: BTreeMap<String, Claim>,
+    /// Clusters whose children would have names of this one's, while it has no id yet.
+    #[serde(default)]
+    pub rivals: Vec<Rival>,
     /// What is known of storage and nodes.
     #[serde(default)]
     pub surroundings: Surroundings,
@@ -45,6 +48,20 @@ pub struct Observation {
 pub struct StatefulSetSeen {
     /// The hash of the template that it holds, which was written together with it; `None` if an older operator wrote it.
     pub template_hash: Option<String>,
+}
+
+/// A cluster that would have a child of another's name.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rival {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// It has a cluster id, so it may have children.
+    pub begun: bool,
+    /// The child that both would have: `Service shop-read`.
+    pub object: String,
 }
 
 /// What matters of the `MySQLCluster` object.
@@ -59,6 +76,9 @@ pub struct ClusterObject {
     pub uid: String,
     /// Generation of the spec.
     pub generation: i64,
+    /// When it was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
     /// It is being deleted.
     pub deleting: bool,
     /// Mainstay's own annotations, by full key.

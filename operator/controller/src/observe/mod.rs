@@ -6,8 +6,8 @@ mod trouble;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, StatefulSetSeen, asking};
+use kube::{Resource, ResourceExt};
+use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Rival, StatefulSetSeen, asking};
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
     Names,
@@ -42,6 +42,7 @@ pub(crate) fn observe(
             name: names.cluster.clone(),
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation.unwrap_or_default(),
+            created: cluster.metadata.creation_timestamp.as_ref().map(|at| at.0),
             deleting: cluster.metadata.deletion_timestamp.is_some(),
             annotations: ours(cluster.metadata.annotations.as_ref()),
             finalizers: cluster.finalizers().iter().filter(|f| f.starts_with(GROUP)).cloned().collect(),
@@ -57,6 +58,7 @@ pub(crate) fn observe(
         }),
         pods_refused: pods_refused(context, cluster, names, stores),
         aside: aside(names, stores),
+        rivals: rivals(cluster, names, stores),
         surroundings,
     }
 }
@@ -122,6 +124,27 @@ fn aside(names: &Names, stores: &Stores) -> BTreeMap<String, Claim> {
     };
     let claims = stores.claims.state().into_iter().filter(|claim| is_ours(claim));
     claims.map(|claim| of_claim(&claim)).map(|claim| (claim.name.clone(), claim)).collect()
+}
+
+/// Clusters that would have a child of one of this one's names. Asked only before anything of it is made.
+fn rivals(cluster: &MySQLCluster, names: &Names, stores: &Stores) -> Vec<Rival> {
+    if cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some()) {
+        return Vec::new();
+    }
+    let found = names.rivals().into_iter().filter_map(|rival| {
+        let object = find(&stores.clusters, &names.namespace, &rival.cluster)?;
+        // One that can't be read may have children all the same.
+        let begun = object.0.as_ref().map_or(true, |cluster| {
+            cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some())
+        });
+        Some(Rival {
+            created: object.meta().creation_timestamp.as_ref().map(|at| at.0),
+            begun,
+            object: format!("{} {}", rival.kind, rival.object),
+            name: rival.cluster,
+        })
+    });
+    found.collect()
 }
 
 fn instances(

@@ -119,6 +119,7 @@ impl Back {
                 name: "shop".into(),
                 uid: "u".into(),
                 generation: 1,
+                created: None,
                 deleting: false,
                 annotations: BTreeMap::new(),
                 finalizers: Vec::new(),
@@ -132,6 +133,7 @@ impl Back {
             stateful_set: Some(crate::StatefulSetSeen::default()),
             pods_refused: None,
             aside: BTreeMap::new(),
+            rivals: Vec::new(),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
         }
     }

@@ -24,6 +24,7 @@ mod quarantine;
 mod rebuild;
 mod replicas;
 mod retention;
+mod rivals;
 mod rollout;
 mod storage;
 mod switchover;
@@ -420,6 +421,10 @@ fn decide(view: &View<'_>) -> Option<Decision> {
     }
     if let Some(held) = held(view) {
         return Some(announced::roles(view, held));
+    }
+    // Before anything of it is made.
+    if let Some(decision) = rivals::decide(view) {
+        return Some(decision);
     }
     if let Some(decision) = deletion::finalizers(view) {
         return Some(decision);

@@ -18,6 +18,7 @@ mod pending;
 mod refused;
 mod retention;
 mod returning;
+mod rivals;
 mod set_back;
 mod storage;
 mod switchover;

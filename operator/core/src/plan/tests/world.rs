@@ -189,6 +189,7 @@ impl World {
                 name: NAME.into(),
                 uid: "uid".into(),
                 generation: 1,
+                created: None,
                 deleting: self.deleting,
                 annotations: self.annotations.clone(),
                 finalizers: self.finalizers.clone(),
@@ -202,6 +203,7 @@ impl World {
                 .then(|| StatefulSetSeen { template_hash: self.template.clone() }),
             pods_refused: self.pods_refused.clone().filter(|_| self.pods.len() < self.replicas as usize),
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
+            rivals: Vec::new(),
             surroundings: self.surroundings(),
         }
     }
