@@ -73,7 +73,12 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     match primary {
         // Planned, and over in a moment: no failure.
         _ if in_passing(view, decision).is_some() => before.unwrap_or(ClusterPhase::Degraded),
-        None if view.primary().is_some() => ClusterPhase::Failed,
+        // It has never served, so nothing has failed: it is about to begin.
+        None if view.primary().is_some() => match before {
+            None | Some(ClusterPhase::Incomplete) => ClusterPhase::Incomplete,
+            Some(ClusterPhase::Initializing) => ClusterPhase::Initializing,
+            Some(_) => ClusterPhase::Failed,
+        },
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
         Some(_) if ready >= view.wanted() => ClusterPhase::Healthy,

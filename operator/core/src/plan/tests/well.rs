@@ -1,7 +1,7 @@
 //! A cluster that is well, as it is observed: tests change what they are about.
 
-use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::{ConditionType, Wanted};
+use mainstay_crd::{ClusterPhase, OperationKind};
 
 use super::world::World;
 use crate::{Agent, Class, Node, Observation, Plan, Step, StorageStep, Volume, plan};
@@ -82,4 +82,28 @@ pub(super) fn recorded(o: &mut Observation) -> Option<OperationKind> {
     let kind = record.operations.first().map(|o| o.kind);
     o.cluster.status.replication = Some(record);
     kind
+}
+
+/// A cluster that begins, also one that finds its volumes, has not failed before it ever served.
+#[test]
+fn a_cluster_that_begins_is_never_said_to_have_failed() {
+    for replicas in [1, 3] {
+        let mut world = World::new(replicas);
+        for life in ["new", "recreated"] {
+            while world.status.state != Some(ClusterPhase::Healthy) {
+                let phase = world.turn().phase;
+                assert_ne!(phase, ClusterPhase::Failed, "{life}, {replicas}");
+                world.status.state = Some(phase);
+            }
+            world.recreate();
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_served_and_does_not_any_more_has_failed() {
+    let mut o = well();
+    o.cluster.status.state = Some(ClusterPhase::Healthy);
+    away(&mut o, 0);
+    assert_eq!(plan(&o).phase, ClusterPhase::Failed);
 }
