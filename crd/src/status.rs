@@ -1,5 +1,7 @@
 //! `status` of a `MySQLCluster`.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,21 @@ pub struct MySQLClusterStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub instances: Vec<InstanceStatus>,
+    /// For the operator: in which state it has looked into the Secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsStatus>,
+}
+
+/// In which state the cluster's Secrets were looked into: an operator that takes over need not read them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretsStatus {
+    /// When they are to be looked into again at the latest: a certificate is to be renewed then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_at: Option<Time>,
+    /// By name: a digest of what was asked of it (no secret is in it), its UID, and its `resourceVersion`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, String>,
 }
 
 /// Templates of the pods, by what their annotation `mysql.mainstay.dev/template-hash` says.

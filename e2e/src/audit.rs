@@ -24,6 +24,8 @@ pub struct Request {
     pub verb: String,
     /// `pods`, `leases` and so on.
     pub resource: String,
+    /// The object's namespace; empty for what is in none.
+    pub namespace: String,
     /// The object's name; empty for lists and the like.
     pub name: String,
 }
@@ -53,6 +55,7 @@ impl Audit {
                 requests.push(Request {
                     verb: text(&event["verb"]),
                     resource: text(&event["objectRef"]["resource"]),
+                    namespace: text(&event["objectRef"]["namespace"]),
                     name: text(&event["objectRef"]["name"]),
                 });
             }

@@ -26,7 +26,7 @@ pub const RELEASE: &str = "mainstay";
 /// The process's name.
 pub const PROCESS: &str = "mainstay-controller";
 /// The lease of the one that acts.
-const LEASE: &str = "mainstay-controller";
+pub const LEASE: &str = "mainstay-controller";
 /// The chart's values in tests: one operator for all namespaces, with every right that a test needs.
 const SETTINGS: &str = "clusterWide=true,storage.taintNodes=true";
 /// Annotation on the operator's pods: what image and charts they were made of.

@@ -1,4 +1,5 @@
-//! Which of several operators acts: a Lease with short terms.
+//! Which of several operators acts: a Lease, with the terms that Kubernetes' own controllers have. Shorter ones do not
+//! outlast a slow API server, and an operator that begins anew makes it slower.
 //!
 //! A Lease fences nobody. What fences MySQL are epoch and revision in the record, in every order, and on each
 //! volume; the Lease only keeps two operators from getting in each other's way.
@@ -15,15 +16,18 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::act::said;
+use crate::backoff::jittered;
 
 /// Name of the Lease.
 const LEASE: &str = "mainstay-controller";
 /// For how long a leader that is not heard keeps the Lease.
-const DURATION: Duration = Duration::from_secs(5);
+const DURATION: Duration = Duration::from_secs(15);
 /// A leader that could not renew for this long gives up.
-const DEADLINE: Duration = Duration::from_secs(3);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two tries.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(2);
+/// Longest time for one try: what is not answered by then is tried again, by another connection.
+const TRY: Duration = Duration::from_secs(4);
 
 /// A candidate for the Lease.
 pub(crate) struct Election {
@@ -52,12 +56,14 @@ impl Election {
     /// Returns once the Lease is ours.
     pub(crate) async fn won(&mut self) {
         loop {
-            match self.attempt().await {
-                Ok(Outcome::Held) => return info!(identity = self.identity, "leading"),
-                Ok(Outcome::Taken | Outcome::Raced) => debug!("standing by"),
-                Err(error) => warn!(error = said(&error), "the Lease can't be had"),
+            match timeout(TRY, self.attempt()).await {
+                Ok(Ok(Outcome::Held)) => return info!(identity = self.identity, "leading"),
+                Ok(Ok(Outcome::Taken | Outcome::Raced)) => debug!("standing by"),
+                Ok(Err(error)) => warn!(error = said(&error), "the Lease can't be had"),
+                Err(_) => warn!("the API server did not answer in {TRY:?}"),
             }
-            sleep(RETRY).await;
+            // Those that began together do not come back together.
+            sleep(jittered(RETRY)).await;
         }
     }
 
@@ -65,15 +71,19 @@ impl Election {
     pub(crate) async fn lost(&mut self) -> anyhow::Error {
         let mut renewed = Instant::now();
         loop {
-            sleep(RETRY).await;
             let left = DEADLINE.saturating_sub(renewed.elapsed());
+            sleep(RETRY.min(left)).await;
+            let left = DEADLINE.saturating_sub(renewed.elapsed());
+            if left.is_zero() {
+                return anyhow::anyhow!("the Lease could not be renewed for {DEADLINE:?}");
+            }
             let begun = Instant::now();
-            match timeout(left, self.attempt()).await {
+            match timeout(TRY.min(left), self.attempt()).await {
                 Ok(Ok(Outcome::Held)) => renewed = begun,
                 Ok(Ok(Outcome::Raced)) => {}
                 Ok(Ok(Outcome::Taken)) => return anyhow::anyhow!("another operator holds the Lease"),
                 Ok(Err(error)) => warn!(error = said(&error), "the Lease was not renewed"),
-                Err(_) => return anyhow::anyhow!("the Lease could not be renewed for {DEADLINE:?}"),
+                Err(_) => warn!("the Lease was not renewed: the API server did not answer in time"),
             }
         }
     }
@@ -237,6 +247,29 @@ mod tests {
         let begun = Instant::now();
         leader.lost().await;
         assert!(begun.elapsed() < DURATION);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_is_never_answered_is_tried_again_within_the_deadline() {
+        let world = World::default();
+        let mut leader = candidate(&world, "a");
+        leader.won().await;
+        for _ in 0..3 {
+            world.swallow(1);
+            let outcome = timeout(DEADLINE + RETRY, leader.lost()).await;
+            assert!(outcome.is_err(), "it lost the Lease by one try: {outcome:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_never_answered_gives_up_before_another_may_begin() {
+        let world = World::default();
+        let mut leader = candidate(&world, "a");
+        leader.won().await;
+        world.swallow(usize::MAX);
+        let begun = Instant::now();
+        leader.lost().await;
+        assert!(begun.elapsed() >= DEADLINE && begun.elapsed() < DURATION);
     }
 
     #[tokio::test]

@@ -11,7 +11,9 @@
 
 mod act;
 mod agents;
+mod anew;
 mod backoff;
+mod client;
 mod context;
 mod election;
 mod memory;
@@ -22,6 +24,8 @@ mod report;
 mod run;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod scenarios_foreign;
 mod secrets;
 mod settings;
 mod survey;

@@ -26,6 +26,9 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 /// The same after a plan turned out to rest on something old.
 const OUTDATED: Duration = Duration::from_secs(1);
 
+/// The same while an object stands in the way that the watches don't bring: one that is not ours.
+const UNSEEN: Duration = Duration::from_secs(30);
+
 /// Why a reconciliation failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -99,7 +102,7 @@ async fn go_round(
         failure.map_or(Ok(()), Err)?;
         return Ok(Action::requeue(Duration::ZERO));
     }
-    let reported = report(context, &cluster, &observation, &plan, failure.as_ref()).await;
+    let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &kept.checked).await;
     if let Ok(Some(written)) = &reported {
         kept.written = Some(written.clone());
     }
@@ -128,6 +131,8 @@ pub(crate) fn after_error(object: Arc<Guarded>, error: &Error, scope: Arc<Scope>
     Metrics::count(&scope.context.metrics.errors, error.kind());
     let Some(key) = ClusterKey::of(object.meta()) else { return Action::await_change() };
     let wait = scope.context.memory.failed(&key);
+    let unseen = matches!(error, Error::Act(error) if error.ends_unseen());
+    let wait = if unseen { wait.min(UNSEEN) } else { wait };
     warn!(cluster = %key, kind = error.kind(), error = %error, wait_seconds = wait.as_secs_f64(), "reconciliation failed");
     Action::requeue(wait)
 }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use futures::StreamExt;
 use futures::future::try_join_all;
 use kube::Client;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::agents::{Agents, Dialer, Trust};
+use crate::anew::NoLongerLeads;
 use crate::context::{Context, Scope};
 use crate::election::{Election, identity};
 use crate::memory::Memory;
@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
+use crate::{anew, client};
 
 /// How long the start waits for volumes and nodes to be read.
 const SURVEY: Duration = Duration::from_secs(30);
@@ -33,20 +34,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it can't start, or the Lease is lost: then the process must end, since another acts.
+/// If it can't start. Once the Lease is lost another acts: then the process is replaced by itself, and stands by.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     start_logs(settings.log_format)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider was installed before"))?;
-    let client = Client::try_default().await.context("no way to the API server")?;
+    let config = client::config().await?;
+    let client = client::client(&config)?;
     let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
     let stop = CancellationToken::new();
     let pages = serve(settings.listen, metrics.clone(), health.clone(), stop.child_token());
     let identity = identity(settings.election.identity.as_deref())?;
     let context = Arc::new(context(client.clone(), settings.clone(), metrics, &identity));
-    let mut election = (!settings.election.off)
-        .then(|| Election::new(client, &settings.election_namespace(), identity.clone()));
+    let mut election = match settings.election.off {
+        true => None,
+        // By connections of its own, so that renewing the Lease waits for nothing else.
+        false => {
+            Some(Election::new(client::client(&config)?, &settings.election_namespace(), identity.clone()))
+        }
+    };
     info!(version = env!("CARGO_PKG_VERSION"), identity, "starting");
     let outcome = tokio::select! {
         outcome = lead(context, &health, election.as_mut(), &stop) => outcome,
@@ -58,6 +65,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             Ok(Err(error)) => warn!(error = %error, "the Lease was not released"),
             Err(_) => warn!("the Lease was not released in time"),
         }
+    }
+    if anew::is_due(&outcome) {
+        if let Err(error) = &outcome {
+            warn!(error = format!("{error:#}"), "standing by again");
+        }
+        return Err(anew::begin());
     }
     outcome
 }
@@ -110,12 +123,13 @@ async fn lead(
     tokio::pin!(work, lost);
     tokio::select! {
         outcome = &mut work => outcome.and(Err(anyhow::anyhow!("the watches ended"))),
-        error = &mut lost => Err(error.context("this operator no longer leads")),
+        error = &mut lost => Err(error.context(NoLongerLeads)),
         name = &mut signal => {
             info!(signal = name, "ending");
             ending.cancel();
             tokio::select! {
                 outcome = tokio::time::timeout(PATIENCE, &mut work) => outcome.unwrap_or(Ok(())),
+                // It is ending anyway.
                 error = &mut lost => Err(error),
             }
         }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{Agent, Claim, Instance, Node, Pod};
 
 /// How long a claim may wait, or a pod not start, before Kubernetes is asked why.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Whether the events of a claim are to be read: it waits for its volume, or for its size.
 pub fn events_of_claim(claim: &Claim, now: Timestamp) -> bool {

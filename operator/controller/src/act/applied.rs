@@ -5,11 +5,11 @@
 //! there is nothing to do; once somebody else has changed it, the number differs, and it is applied once more.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 /// How long the watch is given to bring what was just applied.
 const WATCH_LAG: Duration = Duration::from_secs(10);
@@ -96,17 +96,47 @@ impl Applied {
         self.0.insert((kind, name.to_owned()), Mark { wanted, version, at: now, seen: false });
     }
 
+    /// Notes that the live object was found to be as wanted.
+    pub(crate) fn found(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        wanted: u64,
+        version: Version,
+        now: Instant,
+    ) {
+        self.0.insert((kind, name.to_owned()), Mark { wanted, version, at: now, seen: true });
+    }
+
+    /// UID of an object when it was noted last.
+    pub(crate) fn uid(&self, kind: &'static str, name: &str) -> Option<String> {
+        Some(self.0.get(&(kind, name.to_owned()))?.version.uid.clone())
+    }
+
+    /// What was wanted of an object when it was noted last, and its state then, as text.
+    pub(crate) fn told(&self, kind: &'static str, name: &str) -> Option<String> {
+        let Mark { wanted, version, .. } = self.0.get(&(kind, name.to_owned()))?;
+        Some(format!("{wanted:016x}/{}/{}", version.uid, version.number))
+    }
+
+    /// Takes over what another process told.
+    pub(crate) fn learn(&mut self, kind: &'static str, name: &str, told: &str, now: Instant) {
+        let mut parts = told.splitn(3, '/');
+        let wanted = parts.next().and_then(|wanted| u64::from_str_radix(wanted, 16).ok());
+        let (Some(wanted), Some(uid), Some(number)) = (wanted, parts.next(), parts.next()) else { return };
+        self.found(kind, name, wanted, Version { uid: uid.into(), number: number.into() }, now);
+    }
+
     /// Forgets an object, so that it is looked at again.
     pub(crate) fn forget(&mut self, kind: &'static str, name: &str) {
         self.0.remove(&(kind, name.to_owned()));
     }
 }
 
-/// A number for what is wanted. Only for comparing within this process.
+/// A number for what is wanted, the same in every process.
 pub(crate) fn digest(wanted: &impl Serialize) -> Result<u64, serde_json::Error> {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(wanted)?.hash(&mut hasher);
-    Ok(hasher.finish())
+    let hash = Sha256::digest(serde_json::to_string(wanted)?.as_bytes());
+    Ok(hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -164,6 +194,25 @@ mod tests {
         assert!(!world.current(1, Some(version("other", 9)), 2));
         // Even if the watch never showed it.
         assert!(!World::applied_at_7().current(1, None, 11));
+    }
+
+    #[test]
+    fn what_another_process_told_counts_until_the_object_changes() {
+        let mut world = World::applied_at_7();
+        let told = world.applied.told("Service", "shop").unwrap();
+        world.applied = Applied::default();
+        world.applied.learn("Service", "shop", &told, world.start);
+        assert!(world.current(1, Some(version("u", 7)), 0));
+        assert!(!world.current(2, Some(version("u", 7)), 0), "something else is wanted");
+        assert!(!world.current(1, Some(version("u", 8)), 0), "somebody has changed it");
+        for garbled in ["", "x/u/7", "0000000000000001", "1/u"] {
+            let mut applied = Applied::default();
+            applied.learn("Service", "shop", garbled, world.start);
+            assert!(
+                !applied.is_current("Service", "shop", 1, Some(version("u", 7)), world.start),
+                "{garbled}"
+            );
+        }
     }
 
     #[test]

@@ -11,15 +11,19 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
 use mainstay_core::children::{Blueprint, Children, build};
 use mainstay_core::{Hold, Observation, Plan};
-use mainstay_crd::names::MANAGER_CLUSTER;
+use mainstay_crd::names::{ANNOTATION_APPLIED, MANAGER_CLUSTER};
 use mainstay_crd::quantity::whole;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use super::api_error::is_gone;
 use super::applied::{Applied, By, Version, digest};
 use super::config_maps;
+use super::coverage::is_as_applied;
+use super::ownership::{Owner, owner, was_applied_by_us};
 use crate::context::Scope;
 use crate::memory::Kept;
 use crate::telemetry::Metrics;
@@ -45,6 +49,30 @@ pub(crate) enum ChildError {
         kind: &'static str,
         /// Its words, or an admission webhook's.
         words: String,
+    },
+    /// It is not the cluster's.
+    #[error(
+        "{kind} {name} exists and is not this cluster's ({whose}): it is left as it is. Delete or rename it if it is \
+         not needed, and the cluster goes on by itself; or create the cluster under another name"
+    )]
+    Foreign {
+        /// Kind of the child.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        whose: String,
+    },
+    /// It belongs to a deleted object of the same name.
+    #[error(
+        "{kind} {name} is left from a deleted MySQLCluster of this name, and Kubernetes is removing it: once it is gone, \
+         it is made anew"
+    )]
+    Leftover {
+        /// Kind of the child.
+        kind: &'static str,
+        /// Its name.
+        name: String,
     },
     /// It can't be written as JSON.
     #[error("{kind} {name}: {source}")]
@@ -93,7 +121,13 @@ pub(crate) async fn apply(
     });
     let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;
     let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
-    let mut hand = Hand { client: &scope.context.client, metrics: &scope.context.metrics, applied };
+    let mut hand = Hand {
+        client: &scope.context.client,
+        metrics: &scope.context.metrics,
+        applied,
+        cluster: &cluster.name,
+        uid: &cluster.uid,
+    };
     // A pod is refused while its account is not there.
     let account = hand.apply("ServiceAccount", &service_account, accounts, By::ResourceVersion).await;
     let held = find(stateful_sets, &cluster.namespace, &names.base());
@@ -110,11 +144,19 @@ pub(crate) async fn apply(
         hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
         hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
     ];
+    // No pod begins with another's account or name in the DNS. What runs goes on.
+    let stands_in_the_way = |outcome: &Result<(), ChildError>| {
+        matches!(outcome, Err(ChildError::Foreign { .. } | ChildError::Leftover { .. }))
+    };
+    if observation.stateful_set.is_none() && outcomes.iter().any(stands_in_the_way) {
+        return outcomes.into_iter().collect();
+    }
     // What was proven is held whatever becomes of what is wanted.
     if let (Err(refused), Hold::Wanted) = (&accepted, &plan.hold) {
         debug!(cluster = cluster.name, %refused, "not applied");
         return outcomes.into_iter().chain([accepted]).rev().collect();
     }
+    // Nor with another's configuration.
     if accepted.is_ok() {
         hand.apply("ConfigMap", &config_map, config_maps, By::ResourceVersion).await?;
     }
@@ -148,10 +190,22 @@ fn differs_in_size_only(live: &StatefulSet, wanted: &StatefulSet) -> bool {
     }
 }
 
+/// `child` with the digest of itself.
+fn stamped(child: &impl Serialize) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(child)?;
+    let hash = Sha256::digest(value.to_string().as_bytes());
+    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    value["metadata"]["annotations"][ANNOTATION_APPLIED] = Value::String(hash);
+    Ok(value)
+}
+
 struct Hand<'a> {
     client: &'a Client,
     metrics: &'a Metrics,
     applied: &'a mut Applied,
+    /// The cluster's name, and the UID of its object.
+    cluster: &'a str,
+    uid: &'a str,
 }
 
 impl Hand<'_> {
@@ -171,21 +225,75 @@ impl Hand<'_> {
             + 'static,
     {
         let (namespace, name) = (child.namespace().unwrap_or_default(), child.name_any());
-        let wanted = digest(child).map_err(|source| ChildError::Json { kind, name: name.clone(), source })?;
-        let live = find(store, &namespace, &name).map(|live| Version::of(&live.metadata, by));
-        if self.applied.is_current(kind, &name, wanted, live, Instant::now()) {
+        let json = |source| ChildError::Json { kind, name: name.clone(), source };
+        let wanted = digest(child).map_err(json)?;
+        let mut stamped = stamped(child).map_err(json)?;
+        let found = find(store, &namespace, &name);
+        let live = found.as_ref().map(|live| Version::of(&live.metadata, by));
+        if self.applied.is_current(kind, &name, wanted, live.clone(), Instant::now()) {
+            return Ok(());
+        }
+        let ours = found.filter(|live| owner(&live.metadata, self.cluster, self.uid) == Owner::Us);
+        if let (Some(ours), Some(live)) = (&ours, live)
+            && is_as_applied(&ours.metadata, &stamped)
+        {
+            self.applied.found(kind, &name, wanted, live, Instant::now());
             return Ok(());
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        // With its UID, what has taken its place meanwhile is not written to.
+        let uid = match ours {
+            Some(ours) => ours.metadata.uid.clone(),
+            None => self.look(kind, &api, &name).await?,
+        };
+        if let Some(uid) = uid {
+            stamped["metadata"]["uid"] = Value::String(uid);
+        }
+        self.write(kind, &api, &name, &stamped, (wanted, by)).await
+    }
+
+    async fn write<K>(
+        &mut self,
+        kind: &'static str,
+        api: &Api<K>,
+        name: &str,
+        stamped: &Value,
+        (wanted, by): (u64, By),
+    ) -> Result<(), ChildError>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
         let params = PatchParams::apply(MANAGER_CLUSTER).force();
-        match api.patch_metadata(&name, &params, &Patch::Apply(child)).await {
+        match api.patch_metadata(name, &params, &Patch::Apply(stamped)).await {
             Ok(now) => {
-                info!(namespace, kind, name, "applied");
+                info!(namespace = now.metadata.namespace, kind, name, "applied");
                 Metrics::count(&self.metrics.writes, kind);
-                self.applied.note(kind, &name, wanted, Version::of(&now.metadata, by), Instant::now());
+                self.applied.note(kind, name, wanted, Version::of(&now.metadata, by), Instant::now());
                 Ok(())
             }
-            Err(source) => Err(ChildError::Api { kind, name, source }),
+            Err(source) => Err(ChildError::Api { kind, name: name.to_owned(), source }),
+        }
+    }
+
+    /// The UID of the object of this name, if it is ours to apply onto; none if there is no such object.
+    async fn look<K>(
+        &self,
+        kind: &'static str,
+        api: &Api<K>,
+        name: &str,
+    ) -> Result<Option<String>, ChildError>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let failed = |source| ChildError::Api { kind, name: name.to_owned(), source };
+        let Some(object) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(None) };
+        let foreign = |whose| ChildError::Foreign { kind, name: name.to_owned(), whose };
+        match owner(&object.metadata, self.cluster, self.uid) {
+            Owner::Us => Ok(object.metadata.uid),
+            Owner::Orphan if was_applied_by_us(&object.metadata) => Ok(object.metadata.uid),
+            Owner::Orphan => Err(foreign("it has the label, but was not made by Mainstay".into())),
+            Owner::Predecessor => Err(ChildError::Leftover { kind, name: name.to_owned() }),
+            Owner::Other(whose) => Err(foreign(whose)),
         }
     }
 
@@ -221,10 +329,12 @@ impl Hand<'_> {
         Metrics::count(&self.metrics.writes, KIND);
         self.applied.forget(KIND, &name);
         // Gone only once its pods have lost their owner; its end calls for the next look.
-        match self.apply(KIND, wanted, store, By::Generation).await {
-            Err(ChildError::Api { source, .. }) if is_immutable(&source) || is_gone(&source) => Ok(()),
-            outcome => outcome,
+        if self.look(KIND, &api, &name).await?.is_some() {
+            return Ok(());
         }
+        let json = |source| ChildError::Json { kind: KIND, name: name.clone(), source };
+        let (digest, stamped) = (digest(wanted).map_err(json)?, stamped(wanted).map_err(json)?);
+        self.write(KIND, &api, &name, &stamped, (digest, By::Generation)).await
     }
 
     /// Applies a budget, or deletes it if there is to be none.
@@ -240,7 +350,9 @@ impl Hand<'_> {
             return self.apply(KIND, budget, store, By::Generation).await;
         }
         self.applied.forget(KIND, name);
-        let Some(live) = find(store, namespace, name) else { return Ok(()) };
+        let ours =
+            |live: &Meta<PodDisruptionBudget>| owner(&live.metadata, self.cluster, self.uid) == Owner::Us;
+        let Some(live) = find(store, namespace, name).filter(|live| ours(live)) else { return Ok(()) };
         let api: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
         let params = DeleteParams::default()
             .preconditions(Preconditions { uid: live.metadata.uid.clone(), resource_version: None });

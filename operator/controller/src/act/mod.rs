@@ -9,10 +9,12 @@ mod claims;
 #[cfg(test)]
 mod claims_tests;
 mod config_maps;
+mod coverage;
 mod deletion;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod ownership;
 mod revisions;
 mod roles;
 mod snapshots;
@@ -37,6 +39,7 @@ pub(crate) use adopt::Missed;
 pub(crate) use api_error::{is_conflict, is_final, said};
 pub(crate) use applied::{Applied, By, Version, digest};
 use children::ChildError;
+pub(crate) use coverage::is_ours as is_our_entry;
 pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
 use step::StepError;
@@ -65,6 +68,7 @@ impl ActError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             ActError::Secret(error) => error.kind(),
+            ActError::Child(ChildError::Foreign { .. }) => "ChildForeign",
             ActError::Child(_) => "Child",
             ActError::Role(_) => "Role",
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
@@ -83,6 +87,10 @@ impl ActError {
     /// The reason that a condition gives.
     pub(crate) fn reason(&self) -> Reason {
         match self {
+            ActError::Child(ChildError::Foreign { .. }) | ActError::Secret(SecretError::Foreign { .. }) => {
+                Reason::ForeignObject
+            }
+            ActError::Child(ChildError::Leftover { .. }) => Reason::LeftoverObject,
             ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
             ActError::Child(ChildError::Refused { .. }) => Reason::InvalidSpec,
             ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
@@ -95,7 +103,9 @@ impl ActError {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             ActError::Secret(error) => error.is_final(),
-            ActError::Child(ChildError::Json { .. } | ChildError::Refused { .. })
+            ActError::Child(
+                ChildError::Json { .. } | ChildError::Refused { .. } | ChildError::Foreign { .. },
+            )
             | ActError::Step(StepError::Json(_)) => true,
             ActError::Step(StepError::NoSnapshotApi(_) | StepError::Snapshot(..)) => true,
             _ => self.api().is_some_and(is_final),
@@ -105,6 +115,11 @@ impl ActError {
     /// The spec can't be carried out.
     pub(crate) fn is_of_the_spec(&self) -> bool {
         matches!(self, ActError::Child(ChildError::Refused { .. }))
+    }
+
+    /// It ends with something that no watch brings, because what stands in the way has no label of ours.
+    pub(crate) fn ends_unseen(&self) -> bool {
+        self.reason() == Reason::ForeignObject
     }
 
     /// What went wrong, for people.

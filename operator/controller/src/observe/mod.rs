@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use mainstay_core::{Agent, Claim, ClusterObject, Instance, Observation, Pod, Rival, StatefulSetSeen, asking};
+use mainstay_core::{
+    Agent, Claim, ClusterObject, Instance, Observation, Pod, Rival, StatefulSetSeen, asking,
+};
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
     Names,

@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use mainstay_crd::conditions::ConditionType;
 use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, Judgement, MySQLClusterStatus};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::recorder::Recorder;
 use crate::act::said;
 
 /// Events that may wait to be written; what comes on top is lost.
@@ -17,7 +17,7 @@ const WAITING: usize = 256;
 const NOTE: usize = 1024;
 
 /// What is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Event {
     warning: bool,
     reason: String,
@@ -33,6 +33,20 @@ impl Event {
     pub(crate) fn warning(reason: &str, note: &str) -> Self {
         Event { warning: true, reason: reason.into(), note: note.into() }
     }
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+    /// The text, as long as the API takes it.
+    pub(super) fn note(&self) -> String {
+        let mut note = self.note.clone();
+        while note.len() > NOTE {
+            note.pop();
+        }
+        note
+    }
+    pub(super) fn type_(&self) -> &'static str {
+        if self.warning { "Warning" } else { "Normal" }
+    }
 }
 
 /// Where events go.
@@ -45,13 +59,12 @@ pub(crate) struct Events {
 impl Events {
     /// Starts the task that writes them, as `instance`.
     pub(crate) fn start(client: Client, instance: &str, lost: Counter) -> Self {
-        let reporter = Reporter { controller: "mainstay".into(), instance: Some(instance.into()) };
-        let recorder = Recorder::new(client, reporter);
+        let mut recorder = Recorder::new(client, instance);
         let (to, mut from) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
         let failed = lost.clone();
         tokio::spawn(async move {
             while let Some((about, event)) = from.recv().await {
-                if let Err(error) = recorder.publish(&published(event), &about).await {
+                if let Err(error) = recorder.publish(&about, event).await {
                     failed.inc();
                     warn!(error = said(&error), "an event was not written");
                 }
@@ -65,20 +78,6 @@ impl Events {
         if self.to.try_send((about.clone(), event)).is_err() {
             self.lost.inc();
         }
-    }
-}
-
-fn published(event: Event) -> Published {
-    let mut note = event.note;
-    while note.len() > NOTE {
-        note.pop();
-    }
-    Published {
-        type_: if event.warning { EventType::Warning } else { EventType::Normal },
-        reason: event.reason,
-        note: Some(note),
-        action: "Reconcile".into(),
-        secondary: None,
     }
 }
 
@@ -178,7 +177,6 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_where_a_character_ends() {
-        let event = published(Event::normal("x", &"ä".repeat(600)));
-        assert_eq!(event.note.unwrap().len(), 1024);
+        assert_eq!(Event::normal("x", &"ä".repeat(600)).note().len(), 1024);
     }
 }

@@ -1,6 +1,7 @@
 //! Status, events and metrics: what people see. Also when something failed.
 
 mod events;
+mod recorder;
 mod status;
 
 use jiff::Timestamp;
@@ -9,12 +10,13 @@ use kube::{Api, Resource, ResourceExt};
 use mainstay_core::{Observation, Plan, Step};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::names::MANAGER_STATUS;
+use mainstay_crd::names::{MANAGER_STATUS, Names};
 use serde_json::json;
 
 use crate::act::{ActError, Outcome, is_conflict};
 use crate::context::Context;
 use crate::patch::merge_patch;
+use crate::secrets::Checked;
 use crate::telemetry::Metrics;
 pub(crate) use events::{Event, Events};
 
@@ -40,9 +42,11 @@ pub(crate) async fn report(
     observation: &Observation,
     plan: &Plan,
     failure: Option<&ActError>,
+    checked: &Checked,
 ) -> Result<Option<MySQLCluster>, ReportError> {
     let before = cluster.status.clone().unwrap_or_default();
-    let after = status::of(observation, plan, failure);
+    let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
+    let after = status::of(observation, plan, failure, checked.told(&names));
     if !status::differs(&before, &after, observation.now) {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mainstay_core::children::pod_selector;
 use mainstay_core::{Observation, Plan};
 use mainstay_crd::conditions::{ConditionType, Wanted, merge};
-use mainstay_crd::{InstanceState, InstanceStatus, MySQLClusterStatus};
+use mainstay_crd::{InstanceState, InstanceStatus, MySQLClusterStatus, SecretsStatus};
 
 use super::time;
 use crate::act::ActError;
@@ -16,7 +16,12 @@ const MOVEMENT: SignedDuration = SignedDuration::from_secs(60);
 const PROGRESS: SignedDuration = SignedDuration::from_secs(10);
 
 /// The status as it is to be.
-pub(super) fn of(observation: &Observation, plan: &Plan, failure: Option<&ActError>) -> MySQLClusterStatus {
+pub(super) fn of(
+    observation: &Observation,
+    plan: &Plan,
+    failure: Option<&ActError>,
+    secrets: Option<SecretsStatus>,
+) -> MySQLClusterStatus {
     let cluster = &observation.cluster;
     let mut wanted = plan.conditions.clone();
     if let Some(failure) = failure {
@@ -41,6 +46,7 @@ pub(super) fn of(observation: &Observation, plan: &Plan, failure: Option<&ActErr
             None => plan.template.clone(),
         },
         instances: plan.instances.clone(),
+        secrets: secrets.or_else(|| cluster.status.secrets.clone()),
     }
 }
 
@@ -211,7 +217,7 @@ mod tests {
         let mut observation = observation();
         observation.cluster.status.replication = Some(ReplicationRecord::default());
         observation.cluster.status.cluster_id = Some("id".into());
-        let after = of(&observation, &plan(), None);
+        let after = of(&observation, &plan(), None, None);
         let patch = merge_patch(&observation.cluster.status, &after).unwrap();
         assert!(patch.get("replication").is_none() && patch.get("clusterId").is_none(), "{patch}");
     }
@@ -224,6 +230,6 @@ mod tests {
             "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"}))
             .unwrap();
         observation.cluster.status.conditions = vec![theirs.clone()];
-        assert_eq!(of(&observation, &plan(), None).conditions, [theirs]);
+        assert_eq!(of(&observation, &plan(), None, None).conditions, [theirs]);
     }
 }

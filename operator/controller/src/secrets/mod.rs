@@ -4,15 +4,17 @@ mod certificates;
 mod contents;
 mod owners;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mainstay_core::Observation;
+use mainstay_crd::SecretsStatus;
 use mainstay_crd::names::{LABEL_CLUSTER, LABEL_CLUSTER_ID, MANAGER_CLUSTER, Names};
 use serde_json::json;
 use tracing::info;
@@ -79,6 +81,34 @@ impl SecretError {
 pub(crate) struct Checked {
     marks: Applied,
     renew_at: Option<Timestamp>,
+    /// What the operator before this one told was taken over.
+    learnt: bool,
+}
+
+impl Checked {
+    /// Takes over, once, what the status says of what another operator has looked into.
+    fn learn(&mut self, told: Option<&SecretsStatus>) {
+        if std::mem::replace(&mut self.learnt, true) {
+            return;
+        }
+        let Some(told) = told else { return };
+        self.renew_at = told.renew_at.as_ref().map(|at| at.0);
+        for (name, seen) in &told.seen {
+            self.marks.learn(KIND, name, seen, Instant::now());
+        }
+    }
+
+    /// What the status is to say of it; none if nothing was looked into.
+    pub(crate) fn told(&self, names: &Names) -> Option<SecretsStatus> {
+        let names =
+            [names.credentials_secret(), names.ca_secret(), names.tls_secret(), names.operator_tls_secret()];
+        let seen: BTreeMap<String, String> = names
+            .into_iter()
+            .filter_map(|name| Some((self.marks.told(KIND, &name)?, name)))
+            .map(|(t, n)| (n, t))
+            .collect();
+        (!seen.is_empty()).then(|| SecretsStatus { renew_at: self.renew_at.map(Time), seen })
+    }
 }
 
 /// Sees to all Secrets of the cluster.
@@ -94,14 +124,15 @@ pub(crate) async fn ensure(
     let cluster = &observation.cluster;
     let names = Names::new(&cluster.namespace, &cluster.name);
     let owners = owners::of(observation);
+    checked.learn(cluster.status.secrets.as_ref());
     if checked.renew_at.is_some_and(|at| observation.now >= at) {
-        *checked = Checked::default();
+        *checked = Checked { learnt: true, ..Checked::default() };
     }
     let api = Api::namespaced(scope.context.client.clone(), &names.namespace);
     let mut keeper = Keeper { scope, names: &names, cluster_id, owners, api, now: observation.now, checked };
-    let authority = keeper.authority_version();
     keeper.see_to(&names.credentials_secret(), &Content::Credentials, "").await?;
     keeper.see_to(&names.ca_secret(), &Content::Authority, "").await?;
+    let authority = keeper.authority_version();
     let instances = Content::Certificate { names: certificates::instance_names(&names) };
     keeper.see_to(&names.tls_secret(), &instances, &authority).await?;
     let operator = Content::Certificate { names: certificates::operator_names() };
@@ -121,9 +152,7 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     /// What certificates hang on: they are looked at again when the authority's Secret has changed.
     fn authority_version(&self) -> String {
-        find(&self.scope.stores.secrets, &self.names.namespace, &self.names.ca_secret())
-            .and_then(|secret| secret.metadata.uid.clone())
-            .unwrap_or_default()
+        self.checked.marks.uid(KIND, &self.names.ca_secret()).unwrap_or_default()
     }
 
     async fn see_to(&mut self, name: &str, content: &Content, hangs_on: &str) -> Result<(), SecretError> {

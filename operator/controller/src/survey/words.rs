@@ -12,7 +12,11 @@ use kube::{Api, Client};
 use tracing::debug;
 
 /// How long an answer is good for.
-const FRESH: Duration = Duration::from_secs(20);
+const FRESH: Duration = Duration::from_secs(30);
+/// Questions a second, of all clusters together, and how many of them may come at once. While hundreds of clusters are
+/// being made, each is in trouble for a moment: what is not asked now is asked at the next look.
+const PACE: f64 = 5.0;
+const AT_ONCE: f64 = 10.0;
 /// What was not asked for again after this long is forgotten.
 const FORGET: Duration = Duration::from_secs(300);
 /// Longest time that one request may take.
@@ -43,6 +47,30 @@ const OF_STATEFUL_SETS: [&str; 1] = ["FailedCreate"];
 pub(crate) struct Words {
     client: Client,
     said: Arc<Mutex<HashMap<String, Said>>>,
+    budget: Mutex<Budget>,
+}
+
+/// How many questions may be put now.
+struct Budget {
+    left: f64,
+    at: Instant,
+}
+
+impl Budget {
+    fn full() -> Self {
+        Budget { left: AT_ONCE, at: Instant::now() }
+    }
+
+    /// Takes a question, if there is one left.
+    fn take(&mut self, now: Instant) -> bool {
+        let grown = now.saturating_duration_since(self.at).as_secs_f64() * PACE;
+        (self.left, self.at) = ((self.left + grown).min(AT_ONCE), now);
+        let may = self.left >= 1.0;
+        if may {
+            self.left -= 1.0;
+        }
+        may
+    }
 }
 
 struct Said {
@@ -53,7 +81,7 @@ struct Said {
 impl Words {
     /// Nothing was asked yet.
     pub(crate) fn new(client: Client) -> Self {
-        Words { client, said: Arc::default() }
+        Words { client, said: Arc::default(), budget: Mutex::new(Budget::full()) }
     }
 
     /// The latest event that says why this claim is not bound.
@@ -75,7 +103,7 @@ impl Words {
     pub(crate) fn of_node(&self, node: &str, annotation: &str) -> Option<String> {
         let (api, name): (Api<Node>, _) = (Api::all(self.client.clone()), node.to_owned());
         let annotation = annotation.to_owned();
-        self.ask(format!("{node} {annotation}"), async move {
+        self.ask(format!("{node} {annotation}"), None, async move {
             let metadata = api.get_metadata_opt(&name).await?.map(|node| node.metadata);
             Ok(metadata.and_then(|metadata| metadata.annotations?.remove(&annotation)))
         })
@@ -84,13 +112,16 @@ impl Words {
     fn about(&self, namespace: &str, uid: &str, reasons: &'static [&'static str]) -> Option<String> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MOST);
-        self.ask(uid.to_owned(), async move { Ok(latest(api.list(&parameters).await?.items, reasons)) })
+        self.ask(uid.to_owned(), Some(&self.budget), async move {
+            Ok(latest(api.list(&parameters).await?.items, reasons))
+        })
     }
 
-    /// What is known under `key`; `question` is put if that is old.
+    /// What is known under `key`; `question` is put if that is old, and if `budget` allows it.
     fn ask(
         &self,
         key: String,
+        budget: Option<&Mutex<Budget>>,
         question: impl Future<Output = kube::Result<Option<String>>> + Send + 'static,
     ) -> Option<String> {
         let now = Instant::now();
@@ -98,6 +129,9 @@ impl Words {
         let known = said.get(&key);
         let text = known.and_then(|known| known.text.clone());
         if known.is_some_and(|known| now.duration_since(known.asked) < FRESH) {
+            return text;
+        }
+        if budget.is_some_and(|budget| !budget.lock().unwrap_or_else(PoisonError::into_inner).take(now)) {
             return text;
         }
         said.retain(|_, said| now.duration_since(said.asked) < FORGET);
@@ -149,6 +183,16 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "e"}, "involvedObject": {}, "reason": reason,
             "message": message, "lastTimestamp": at}))
         .unwrap()
+    }
+
+    #[test]
+    fn a_thousand_in_trouble_at_once_are_asked_for_one_after_the_other() {
+        let (mut budget, start) = (Budget::full(), Instant::now());
+        let mut asked =
+            |after: u64| (0..1000).filter(|_| budget.take(start + Duration::from_secs(after))).count();
+        assert_eq!(asked(0), 10);
+        assert_eq!(asked(1), 5);
+        assert_eq!(asked(3600), 10);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use kube::Client;
 use serde_json::{Value, json};
 
+use super::fields;
+
 /// A request that was made, without reads of single objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -34,6 +36,8 @@ struct World {
     /// Dry runs that were asked for, and what ends those that are refused.
     dry_runs: Vec<String>,
     no_dry_run: Option<String>,
+    /// Requests that are not answered, ever.
+    swallowed: usize,
 }
 
 impl Api {
@@ -59,9 +63,18 @@ impl Api {
 
     /// Changes an object, as somebody else would.
     pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
-        let mut object = self.get(path).unwrap();
+        let before = self.get(path).unwrap();
+        let mut object = before.clone();
         edit(&mut object);
+        fields::take(&before, &mut object);
         self.put(path, object);
+    }
+
+    /// Removes an object, as somebody else would.
+    pub(crate) fn remove(&self, path: &str) {
+        let mut world = self.world();
+        world.version += 1;
+        world.objects.remove(path);
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -99,6 +112,11 @@ impl Api {
         self.world().dry_runs.clone()
     }
 
+    /// Does not answer the next `number` requests, ever.
+    pub(crate) fn swallow(&self, number: usize) {
+        self.world().swallowed = number;
+    }
+
     /// There is no such API group.
     pub(crate) fn without(&self, group: &str) {
         self.world().absent = Some(format!("/apis/{group}/"));
@@ -116,13 +134,26 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let swallowed = {
+        let mut world = api.world();
+        let swallows = world.swallowed > 0;
+        world.swallowed = world.swallowed.saturating_sub(1);
+        swallows
+    };
+    if swallowed {
+        return std::future::pending().await;
+    }
+    answer_at_once(&api, method, &uri, &headers, &body)
+}
+
+fn answer_at_once(api: &Api, method: Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
     let mut world = api.world();
     let path = uri.path().to_owned();
     let what = path.split("/namespaces/db/").nth(1).unwrap_or(&path).to_owned();
     if uri.query().is_some_and(|query| query.contains("dryRun=All")) {
         world.dry_runs.push(what.clone());
         let refused = world.no_dry_run.as_ref().is_some_and(|refused| what.ends_with(refused.as_str()));
-        let sent = || success(&serde_json::from_slice::<Value>(&body).unwrap_or_default());
+        let sent = || success(&serde_json::from_slice::<Value>(body).unwrap_or_default());
         return if refused { failure(422, "refused by the test") } else { sent() };
     }
     let event = what.starts_with("events");
@@ -139,7 +170,7 @@ async fn answer(
     {
         return failure(*status, "refused by the test");
     }
-    let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     match method {
         Method::GET if path.ends_with("/controllerrevisions") => {
             let within = format!("{path}/");
@@ -149,6 +180,7 @@ async fn answer(
         }
         Method::GET => world.objects.get(&path).map_or_else(|| failure(404, "not found"), success),
         Method::POST => world.create(&path, sent, event),
+        Method::PATCH if event => world.count(&path, &sent),
         Method::PATCH => {
             let applies = headers[header::CONTENT_TYPE].to_str().unwrap().contains("apply");
             world.patch(&path, sent, applies)
@@ -174,9 +206,20 @@ impl World {
         self.store(path, object, None)
     }
 
+    /// An event that has occurred again.
+    fn count(&mut self, path: &str, patch: &Value) -> Response {
+        let Some(event) = self.objects.get_mut(path) else { return failure(404, "not found") };
+        merge(event, patch);
+        success(event)
+    }
+
     fn patch(&mut self, path: &str, patch: Value, applies: bool) -> Response {
         let (path, status) = path.strip_suffix("/status").map_or((path, false), |path| (path, true));
+        let patch = if applies { fields::manage(patch) } else { patch };
         let Some(old) = self.objects.get(path).cloned() else {
+            if patch["metadata"]["uid"].is_string() {
+                return failure(409, "uid mismatch: no existing object was found");
+            }
             return if applies { self.store(path.into(), patch, None) } else { failure(404, "not found") };
         };
         for precondition in ["uid", "resourceVersion"] {

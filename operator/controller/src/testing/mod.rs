@@ -2,6 +2,7 @@
 //! parts.
 
 mod api;
+mod fields;
 mod rig;
 
 pub(crate) use api::{Api, Request};

@@ -7,6 +7,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use mainstay_crd::names::LABEL_CLUSTER;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use crate::report::Events;
 use crate::settings::Settings;
 use crate::survey::{Leases, Words};
 use crate::telemetry::Metrics;
-use crate::watch::Stores;
+use crate::watch::{Keep, Stores, prune};
 
 /// The cluster `shop` in `db`.
 pub(crate) const CLUSTER: &str = "/apis/mysql.mainstay.dev/v1alpha1/namespaces/db/mysqlclusters/shop";
@@ -68,16 +69,23 @@ impl Rig {
     /// Lets the watches bring everything.
     pub(crate) fn sync(&mut self) {
         self.stores = Some(Stores {
-            clusters: filled(self.api.list("mysqlclusters")),
-            pods: filled(self.api.list("pods")),
-            claims: filled(self.api.list("persistentvolumeclaims")),
-            secrets: filled(self.api.list("secrets")),
-            stateful_sets: filled(self.api.list("statefulsets")),
-            services: filled(self.api.list("services")),
-            config_maps: filled(self.api.list("configmaps")),
-            accounts: filled(self.api.list("serviceaccounts")),
-            budgets: filled(self.api.list("poddisruptionbudgets")),
+            clusters: filled(self.api.list("mysqlclusters"), Keep::Labels),
+            pods: filled(self.labelled("pods"), Keep::Labels),
+            claims: filled(self.labelled("persistentvolumeclaims"), Keep::Labels),
+            secrets: filled(self.labelled("secrets"), Keep::Owners),
+            stateful_sets: filled(self.labelled("statefulsets"), Keep::Applied),
+            services: filled(self.labelled("services"), Keep::Applied),
+            config_maps: filled(self.labelled("configmaps"), Keep::Applied),
+            accounts: filled(self.labelled("serviceaccounts"), Keep::Applied),
+            budgets: filled(self.labelled("poddisruptionbudgets"), Keep::Applied),
         });
+    }
+
+    /// What the watches select.
+    fn labelled(&self, plural: &str) -> Vec<Value> {
+        let mut objects = self.api.list(plural);
+        objects.retain(|object| object["metadata"]["labels"][LABEL_CLUSTER].is_string());
+        objects
     }
 
     /// One reconciliation of what the watches have brought.
@@ -115,14 +123,16 @@ impl Rig {
     }
 }
 
-fn filled<K>(objects: Vec<Value>) -> kube::runtime::reflector::Store<K>
+fn filled<K>(objects: Vec<Value>, keep: Keep) -> kube::runtime::reflector::Store<K>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + 'static,
 {
     let mut writer = Writer::<K>::default();
     writer.apply_watcher_event(&Event::Init);
     for object in objects {
-        writer.apply_watcher_event(&Event::InitApply(serde_json::from_value(object).unwrap()));
+        let mut object: K = serde_json::from_value(object).unwrap();
+        prune(object.meta_mut(), keep);
+        writer.apply_watcher_event(&Event::InitApply(object));
     }
     writer.apply_watcher_event(&Event::InitDone);
     writer.as_reader()

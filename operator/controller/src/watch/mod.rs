@@ -12,6 +12,8 @@ use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::LABEL_CLUSTER;
 
 pub(crate) use slim::{Claim, Pod};
+#[cfg(test)]
+pub(crate) use slim::{Keep, prune};
 pub(crate) use stores::{Meta, Stores, Watches, find};
 
 /// A `MySQLCluster`, or what is known of one that can't be read: one malformed object does not stop the rest.

@@ -3,9 +3,12 @@
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::act::is_our_entry;
 
 /// A pod.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, Resource)]
@@ -116,19 +119,21 @@ pub(crate) struct ClaimCondition {
 pub(crate) enum Keep {
     /// Labels and owner references too.
     Owners,
+    /// The same, and which fields are ours because we applied them.
+    Applied,
     /// Labels and those annotations that are Mainstay's own.
     Labels,
 }
 
 /// Drops from `meta` what nobody reads.
 pub(crate) fn prune(meta: &mut ObjectMeta, keep: Keep) {
-    meta.managed_fields = None;
+    meta.managed_fields = meta.managed_fields.take().filter(|_| keep == Keep::Applied).map(ours_compact);
     if let Some(finalizers) = &mut meta.finalizers {
         finalizers.retain(|finalizer| finalizer.starts_with(mainstay_crd::names::GROUP));
     }
     meta.generate_name = None;
     meta.self_link = None;
-    if keep != Keep::Owners {
+    if keep == Keep::Labels {
         meta.owner_references = None;
     }
     let ours = |key: &String| key.starts_with(mainstay_crd::names::GROUP);
@@ -138,6 +143,21 @@ pub(crate) fn prune(meta: &mut ObjectMeta, keep: Keep) {
     if let Some(annotations) = &mut meta.annotations {
         annotations.retain(|key, _| ours(key));
     }
+}
+
+/// Our own entry alone, as text: parsed it would take many times the room.
+fn ours_compact(entries: Vec<ManagedFieldsEntry>) -> Vec<ManagedFieldsEntry> {
+    let ours = entries.into_iter().filter(is_our_entry).map(|mut entry| {
+        if let Some(fields) = entry.fields_v1.take() {
+            let text = match fields.0 {
+                Value::String(text) => text,
+                parsed => parsed.to_string(),
+            };
+            entry.fields_v1 = Some(FieldsV1(Value::String(text)));
+        }
+        entry
+    });
+    ours.collect()
 }
 
 #[cfg(test)]

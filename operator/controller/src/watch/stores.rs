@@ -156,7 +156,7 @@ impl Watches {
     {
         let trigger = self.trigger.clone();
         let events = watcher(self.api::<Meta<K>>(), labelled());
-        self.start(events, Keep::Labels, move |change| pull(&trigger, &change))
+        self.start(events, Keep::Applied, move |change| pull(&trigger, &change))
     }
 
     fn start<K>(
