@@ -234,7 +234,8 @@ mod tests {
             ("Service", names.base()),
             ("Service", names.primary_service()),
             ("Service", names.read_service()),
-            ("ConfigMap", names.config_map()),
+            ("ConfigMap", names.config_map("0123abcd")),
+            ("ConfigMap", names.old_config_map()),
             ("Secret", names.credentials_secret()),
             ("Secret", names.ca_secret()),
             ("Secret", names.tls_secret()),
@@ -254,7 +255,8 @@ mod tests {
     fn rivals_are_the_clusters_that_would_have_a_child_of_one_name_and_no_others() {
         let ends =
             ["", "-primary", "-read", "-replica", "-config", "-credentials", "-ca", "-tls", "-operator"];
-        let more = ["-operator-tls", "-0", "-0-aside", "-8-aside", "-0-aside-0", "-read-read", "-aside"];
+        let more =
+            ["-operator-tls", "-0", "-0-aside", "-8-aside", "-0-aside-0", "-config-0123abcd", "-aside"];
         let clusters: Vec<Names> =
             ends.iter().chain(&more).map(|end| Names::new("db", format!("x{end}"))).collect();
         for (a, b) in clusters.iter().flat_map(|a| clusters.iter().map(move |b| (a, b))) {

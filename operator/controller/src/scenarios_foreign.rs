@@ -8,10 +8,15 @@ use crate::testing::{CLUSTER, Rig};
 const CLUSTERS: &str = "/apis/mysql.mainstay.dev/v1alpha1/namespaces/db/mysqlclusters";
 
 /// Paths of all children but Secrets.
-fn children() -> Vec<String> {
+async fn children() -> Vec<String> {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let maps = rig.api.list("configmaps");
+    assert_eq!(maps.len(), 1);
+    let map = format!("configmaps/{}", maps[0]["metadata"]["name"].as_str().unwrap());
     [
         ("/api/v1", "serviceaccounts/shop"),
-        ("/api/v1", "configmaps/shop-config"),
+        ("/api/v1", map.as_str()),
         ("/api/v1", "services/shop"),
         ("/api/v1", "services/shop-primary"),
         ("/api/v1", "services/shop-read"),
@@ -52,7 +57,7 @@ fn writes(rig: &Rig) -> Vec<String> {
 
 #[tokio::test]
 async fn what_a_person_made_under_a_childs_name_is_told_and_never_written_to() {
-    for path in children() {
+    for path in children().await {
         let mut rig = Rig::new();
         rig.api.put(&path, theirs(&path));
         let before = rig.api.get(&path);
@@ -104,12 +109,12 @@ async fn what_a_deleted_object_of_the_name_left_is_waited_for() {
 async fn children_that_were_left_to_themselves_are_taken_up_again() {
     let mut rig = Rig::new();
     rig.settle().await;
-    for path in children() {
+    for path in children().await {
         rig.api.edit(&path, |child| child["metadata"]["ownerReferences"] = json!([]));
     }
     let mut rig = Rig::started(rig.api.clone());
     rig.settle().await;
-    for path in children() {
+    for path in children().await {
         let owners = rig.api.get(&path).unwrap()["metadata"]["ownerReferences"].clone();
         assert_eq!(owners[0]["kind"], "MySQLCluster", "{path}");
     }
@@ -151,7 +156,7 @@ async fn an_operator_that_takes_over_writes_nothing_and_asks_for_no_child() {
 
 #[tokio::test]
 async fn an_operator_that_takes_over_puts_right_what_was_changed_meanwhile_and_nothing_else() {
-    for path in children() {
+    for path in children().await {
         let mut rig = Rig::new();
         rig.settle().await;
         let before = rig.api.get(&path).unwrap();
