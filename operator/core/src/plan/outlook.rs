@@ -73,6 +73,8 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     match primary {
         // Planned, and over in a moment: no failure.
         _ if in_passing(view, decision).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        // It leads for the first time: nothing has failed.
+        None if before == Some(ClusterPhase::Initializing) => ClusterPhase::Initializing,
         None if view.primary().is_some() => ClusterPhase::Failed,
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
