@@ -167,12 +167,13 @@ async fn attend(
     let since = Instant::now();
     // A command for an earlier run is not one for this.
     while commands.try_recv().is_ok() {}
-    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
-        tracing::warn!(%error, "the server's state can't be read yet");
-    }
     // Before it can take up a role, which asks again.
     if let Err(error) = monitor::look_at_options(&session).await {
         tracing::warn!(%error, "the options that safety rests on can't be read yet");
+    }
+    // Nothing comes between this and the session: who reads that the server runs may order it something at once.
+    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
+        tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
     let watcher =
