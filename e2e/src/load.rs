@@ -84,7 +84,12 @@ pub async fn sysbench<'a>(database: &Database<'a>, per_second: u32) -> Result<Sy
 
 /// sysbench has no other way to be told a password than its arguments or this file.
 const SYSBENCH: &str = r#"
-printf 'mysql-host=%s\nmysql-user=root\nmysql-password=%s\nmysql-db=sbtest\n' \
+# root may come only with TLS, which not every build of sysbench can.
+mysql --defaults-extra-file=client.cnf <<SQL
+CREATE USER IF NOT EXISTS sysbench@'%' IDENTIFIED BY '$(</credentials/root)';
+GRANT ALL ON sbtest.* TO sysbench@'%';
+SQL
+printf 'mysql-host=%s\nmysql-user=sysbench\nmysql-password=%s\nmysql-db=sbtest\n' \
   "$HOST" "$(</credentials/root)" >sysbench.cnf
 options=(--config-file=sysbench.cnf --tables=4 --table-size=20000 --threads=4 --report-interval=1)
 mysql --defaults-extra-file=client.cnf -e 'CREATE DATABASE IF NOT EXISTS sbtest'

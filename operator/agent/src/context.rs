@@ -2,23 +2,28 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use mainstay_proto::{ChannelStart, UnsafeOption};
+use mainstay_proto::{ChannelStart, EventName, UnsafeOption};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, REPLICATION_LONGEST};
 use crate::lag::Lag;
 use crate::mounts::Digest;
 use crate::mysqld::ServerBinary;
+use crate::mysqld::accounts::{Account, Statement};
 use crate::mysqld::options::Role;
 use crate::reaper::Children;
 use crate::report::Board;
 use crate::settings::Settings;
-use crate::sql::Access;
 use crate::sql::required::Outcome;
+use crate::sql::{Access, Client, SqlError, state};
 use crate::volume::Store;
+
+/// Time for which a list of disabled events is good.
+const EVENTS: Duration = Duration::from_secs(10);
 
 /// What the agent's parts share.
 #[derive(Debug)]
@@ -53,8 +58,6 @@ impl Context {
 /// What can be asked of who runs the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Stop it as invariant I14 says and start it again.
-    Restart,
     /// End it at once and start it again: it could not be made read-only.
     Kill,
 }
@@ -77,6 +80,14 @@ pub(crate) struct Live {
     mounted: Mutex<Mounted>,
     options: Mutex<Options>,
     channel_started: Mutex<Option<ChannelStart>>,
+    /// What the accounts lack though it was tried, and what the server said.
+    lacking: Mutex<(Vec<Statement>, Vec<String>)>,
+    /// The mounted Secret has changed, and people's accounts do not have its passwords yet.
+    secret_changed: AtomicBool,
+    /// The disabled events, and when they were listed.
+    events: Mutex<Option<(Vec<EventName>, Instant)>>,
+    /// Held while the server is made writable, for good or for its accounts' sake.
+    pub(crate) window: tokio::sync::Mutex<()>,
     /// How far it is behind while its source is away.
     pub(crate) lag: Lag,
     start: Start,
@@ -118,6 +129,8 @@ pub(crate) struct Start {
 pub(crate) struct Mounted {
     /// The passwords of its accounts.
     pub(crate) credentials: Credentials,
+    /// The accounts that it is to have by these.
+    pub(crate) accounts: Arc<Vec<Account>>,
     /// Its certificates.
     pub(crate) tls: Digest,
 }
@@ -135,6 +148,10 @@ impl Session {
             role: Mutex::new(role),
             setting_errors: Mutex::new(Vec::new()),
             mounted: Mutex::new(mounted),
+            lacking: Mutex::default(),
+            secret_changed: AtomicBool::new(false),
+            events: Mutex::default(),
+            window: tokio::sync::Mutex::default(),
             lag: Lag::default(),
             observing: tokio::sync::Mutex::new(()),
         };
@@ -172,6 +189,64 @@ impl Live {
     /// The server was given these.
     pub(crate) fn set_mounted(&self, mounted: Mounted) {
         *self.mounted.lock().unwrap_or_else(PoisonError::into_inner) = mounted;
+    }
+
+    /// The disabled events, listed anew from time to time: there may be many, and they hardly change.
+    pub(crate) async fn events(&self, client: &mut Client) -> Result<Option<Vec<EventName>>, SqlError> {
+        let listed = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((events, at)) = listed
+            && at.elapsed() < EVENTS
+        {
+            return Ok(Some(events));
+        }
+        let events = state::disabled_events(client).await?;
+        let listed = Some((events.clone(), Instant::now()));
+        *self.events.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+        Ok(Some(events))
+    }
+
+    /// They are to be listed at the next look.
+    pub(crate) fn forget_events(&self) {
+        *self.events.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Other passwords were mounted: they are for the accounts to have, and what was of no use is tried again.
+    pub(crate) fn change_secret(&self, mounted: Mounted) {
+        self.set_mounted(mounted);
+        self.secret_changed.store(true, Ordering::SeqCst);
+        *self.lacking.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+    }
+
+    /// Whether people's accounts do not have the mounted passwords yet.
+    pub(crate) fn secret_changed(&self) -> bool {
+        self.secret_changed.load(Ordering::SeqCst)
+    }
+
+    /// They have.
+    pub(crate) fn secret_adopted(&self) {
+        self.secret_changed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether just this was tried and was of no use.
+    pub(crate) fn given_up(&self, statements: &[Statement]) -> bool {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).0 == statements
+    }
+
+    /// This the accounts still lack, and the server refused it with these words.
+    pub(crate) fn give_up(&self, statements: Vec<Statement>, refused: Vec<String>) {
+        *self.lacking.lock().unwrap_or_else(PoisonError::into_inner) = (statements, refused);
+    }
+
+    /// What of the accounts is not as it should be.
+    pub(crate) fn account_errors(&self) -> Vec<String> {
+        let refused = self.lacking.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let unfit = (!self.mounted().credentials.replication_fits()).then(|| {
+            format!(
+                "the replication password of the mounted Secret is longer than {REPLICATION_LONGEST} characters, \
+                 which MySQL does not take (error 3056): the old one stays"
+            )
+        });
+        refused.into_iter().chain(unfit).collect()
     }
 
     /// How this run began.

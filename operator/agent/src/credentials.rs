@@ -5,8 +5,10 @@ use std::io;
 use std::path::Path;
 
 use mainstay_proto::pod::credentials as keys;
-use rand::RngExt;
-use rand::distr::Alphanumeric;
+use sha2::{Digest, Sha256};
+
+/// Most characters of the replication password: more are refused by `CHANGE REPLICATION SOURCE` (error 3056).
+pub(crate) const REPLICATION_LONGEST: usize = 32;
 
 /// A password. Its `Debug` does not show it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,12 +20,14 @@ impl Password {
         Password(text.into())
     }
 
-    /// A new random one with about 190 bits.
-    pub(crate) fn random() -> Self {
-        Password(rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect())
+    /// One that only who knows `secret` can know, without characters that would need quoting: the same after every
+    /// start, so that the account that has it need not be touched.
+    fn derived(secret: &Password, purpose: &str) -> Self {
+        let digest = Sha256::new().chain_update(purpose).chain_update([0]).chain_update(&secret.0).finalize();
+        Password(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The password itself: only for the server's protocol, the init file and `client.cnf`.
+    /// The password itself: only for the server's protocol, for what is kept of it, and for `client.cnf`.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -49,6 +53,12 @@ pub(crate) enum CredentialsError {
     /// The file is empty: an account without a password is never made.
     #[error("the password {0:?} of the credentials is empty")]
     Empty(&'static str),
+    /// A replica can't be given it.
+    #[error(
+        "the replication password of the mounted Secret is longer than {REPLICATION_LONGEST} characters, which MySQL \
+         does not take (error 3056)"
+    )]
+    TooLong,
 }
 
 /// The passwords in the mounted Secret.
@@ -64,7 +74,33 @@ pub(crate) struct Credentials {
     pub(crate) clone: Password,
 }
 
+/// The passwords of accounts that are reached over the socket alone. They are in no Secret: they follow from the
+/// operator's password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// The agent's.
+    pub(crate) agent: Password,
+    /// The copy tools'.
+    pub(crate) backup: Password,
+}
+
+impl Own {
+    /// Those of a cluster with these passwords.
+    pub(crate) fn of(credentials: &Credentials) -> Self {
+        Own {
+            agent: Password::derived(&credentials.operator, "mainstay agent"),
+            backup: Password::derived(&credentials.operator, "mainstay backup"),
+        }
+    }
+}
+
 impl Credentials {
+    /// Whether the replication password is one that a replica can be given. One that is not is not adopted: replicas
+    /// and source stay with the one that they have.
+    pub(crate) fn replication_fits(&self) -> bool {
+        self.replication.0.chars().count() <= REPLICATION_LONGEST
+    }
+
     /// Reads the mounted Secret.
     pub(crate) fn read(directory: &Path) -> Result<Self, CredentialsError> {
         let read = |key: &'static str| {

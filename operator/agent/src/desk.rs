@@ -212,6 +212,7 @@ impl Desk {
             epoch: fence.epoch,
             revision: fence.revision,
             action,
+            disabled_events: None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The agent's servers: HTTPS for the operator, HTTP for the kubelet's probes.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,10 +23,11 @@ use mainstay_proto::{
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::crowd::accept;
 use crate::desk::Desk;
 use crate::report::{Board, dated};
 
@@ -35,8 +35,8 @@ use crate::report::{Board, dated};
 const BODY: usize = 64 * 1024;
 /// Longest time for a TLS handshake, and for the head of a request.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
-/// Most connections to one port at a time.
-const CONNECTIONS: usize = 64;
+/// Longest time for a probe from its connection to its end: the kubelet waits no longer.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Listens on every address of the pod, of both families where the kernel has both.
 pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
@@ -59,12 +59,15 @@ pub(crate) async fn serve_operator(
         .with_state(board)
         .merge(Router::new().route(PATH_ORDER, post(order)).with_state(desk))
         .layer(DefaultBodyLimit::max(BODY));
-    accept(listener, move |stream| {
+    accept(listener, move |stream, standing| {
         let acceptor = TlsAcceptor::from(tls.borrow().clone());
         let router = router.clone();
         async move {
             match timeout(HEAD, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => serve(stream, router).await,
+                Ok(Ok(stream)) => {
+                    standing.trusted();
+                    serve(stream, router).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -79,32 +82,15 @@ pub(crate) async fn serve_probes(listener: TcpListener, board: Board) -> Infalli
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .with_state(board);
-    accept(listener, move |stream| serve(stream, router.clone())).await
+    accept(listener, move |stream, _| probe(stream, router.clone())).await
 }
 
-/// Accepts connections for ever, as many at a time as are allowed.
-pub(crate) async fn accept<F, W>(listener: TcpListener, work: W) -> Infallible
-where
-    W: Fn(TcpStream) -> F,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { continue };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = work(stream);
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                // Out of file descriptors, say: at once it would be the same.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+/// Answers one probe and closes: the kubelet makes a connection for each.
+async fn probe(stream: TcpStream, router: Router) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    if let Ok(Err(error)) = timeout(PROBE, connection).await {
+        tracing::debug!(%error, "a probe ended badly");
     }
 }
 

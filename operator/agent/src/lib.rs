@@ -1,8 +1,10 @@
 //! The agent in each MySQL pod: sees to the data directory, runs mysqld, carries out the operator's orders.
 
+mod accounts;
 mod commands;
 mod context;
 mod credentials;
+mod crowd;
 mod desk;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -17,6 +19,7 @@ mod mysqld;
 mod orders;
 mod prepare;
 mod reaper;
+mod redact;
 mod report;
 mod serve;
 mod settings;

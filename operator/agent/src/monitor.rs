@@ -77,12 +77,17 @@ pub(crate) async fn observe(
     let _turn = session.live.observing.lock().await;
     let connected = match client {
         Some(connected) => connected,
-        None => client.insert(Client::connect(&session.access).await?),
+        None => {
+            // An order was carried out, or the server was silent.
+            session.live.forget_events();
+            client.insert(Client::connect(&session.access).await?)
+        }
     };
     // Before the sets are read: what is told of their time is never too late.
     let read_at = Timestamp::now();
     let mut now = state::read(connected).await?;
     now.read_at = Some(read_at);
+    now.disabled_events = session.live.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     match state::channel(connected).await {
         Ok(channel) => now.channel = channel.map(|channel| session.live.lag.since(channel, Instant::now())),
@@ -97,6 +102,7 @@ pub(crate) async fn observe(
     now.setting_errors = session.live.setting_errors();
     now.unsafe_options = session.live.unsafe_options();
     now.channel_started = session.live.channel_started();
+    now.setting_errors.extend(session.live.account_errors());
     now.gtid_at_start.clone_from(&session.live.start().gtids);
     now.started_at = session.live.start().at;
     now.held = session.live.held();

@@ -6,12 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_proto::{Directory, GrantedRole, TaskState};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::accounts as kept;
 use crate::context::{Command, Context, Mounted, Session};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Own};
+use crate::desk::Desk;
 use crate::mysqld::accounts;
 use crate::sql::{Client, SqlError};
 use crate::tls::server_config;
@@ -37,7 +40,12 @@ pub(crate) fn digest(directory: &Path) -> Digest {
 }
 
 /// Looks at the mounts until it is cancelled.
-pub(crate) async fn follow(context: Arc<Context>, tls: watch::Sender<Arc<ServerConfig>>, mut served: Digest) {
+pub(crate) async fn follow(
+    context: Arc<Context>,
+    desk: Desk,
+    tls: watch::Sender<Arc<ServerConfig>>,
+    mut served: Digest,
+) {
     let mut tick = interval(Duration::from_secs(context.settings.mounts_seconds.max(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -54,7 +62,7 @@ pub(crate) async fn follow(context: Arc<Context>, tls: watch::Sender<Arc<ServerC
             }
         }
         if let Some(session) = context.session()
-            && let Err(error) = pass_on(&context, &session, now).await
+            && let Err(error) = pass_on(&context, &desk, &session, now).await
         {
             tracing::warn!(%error, "what was mounted anew could not be given to the server yet");
         }
@@ -62,7 +70,7 @@ pub(crate) async fn follow(context: Arc<Context>, tls: watch::Sender<Arc<ServerC
 }
 
 /// Gives the server what it does not have yet.
-async fn pass_on(context: &Context, session: &Session, tls: Digest) -> Result<(), SqlError> {
+async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest) -> Result<(), SqlError> {
     let has = session.live.mounted();
     if has.tls != tls {
         let mut client = Client::connect(&session.access).await?;
@@ -79,21 +87,39 @@ async fn pass_on(context: &Context, session: &Session, tls: Digest) -> Result<()
             return Ok(());
         }
     };
-    if credentials == has.credentials {
+    let changed = credentials != has.credentials;
+    if changed {
+        // Hashing takes a moment, and is done once for each password.
+        let accounts = Arc::new(accounts::wanted(&credentials, &Own::of(&credentials)));
+        let replication = credentials.replication != has.credentials.replication;
+        session.live.change_secret(Mounted { credentials, accounts, tls });
+        tracing::info!("new passwords are mounted");
+        if replication && follows(context) {
+            // Its channel is given the new one; until the source has it too, the receiver tries again.
+            desk.resume().await;
+        }
+    }
+    see_to_accounts(context, session).await
+}
+
+fn follows(context: &Context) -> bool {
+    let Directory::Complete { marker } = context.board.report().directory else { return false };
+    marker.grant.is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
+}
+
+/// Sees to the server's accounts, if it has a role and no order is being carried out.
+async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), SqlError> {
+    let task = context.board.report().task;
+    let busy = task.is_some_and(|task| task.state == TaskState::Running);
+    if busy || !(follows(context) || session.live.writable()) {
         return Ok(());
     }
-    if session.live.writable() {
-        let mut client = Client::connect(&session.access).await?;
-        for statement in accounts::network(&credentials) {
-            client.run_account(&statement).await?;
-        }
-        session.live.set_mounted(Mounted { credentials, tls });
-        tracing::info!("the accounts were given their new passwords");
-    } else if context.commands.try_send(Command::Restart).is_ok() {
-        // A read-only server changes no account; the init file of the next start does.
-        tracing::info!("the server restarts for new passwords");
+    let outcome = kept::keep(session).await;
+    if outcome.is_err() && !session.live.writable() {
+        // It can't be told whether it is read-only again. After a start it is.
+        let _ = context.commands.send(Command::Kill).await;
     }
-    Ok(())
+    outcome
 }
 
 #[cfg(test)]

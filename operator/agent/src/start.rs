@@ -82,7 +82,7 @@ pub(crate) async fn listen(context: &Arc<Context>, desk: &Desk) -> Result<(), St
     let (sender, receiver) = watch::channel(Arc::new(server_config(&context.settings.tls)?));
     let listener = http::listen(context.settings.agent_port).await.map_err(StartError::Listen)?;
     tokio::spawn(http::serve_operator(listener, receiver, context.board.clone(), desk.clone()));
-    tokio::spawn(mounts::follow(context.clone(), sender, digest));
+    tokio::spawn(mounts::follow(context.clone(), desk.clone(), sender, digest));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
 use crate::sql::{Client, required, state};
 use crate::tasks::TaskError;
 use crate::volume::MarkerFile;
-use crate::{hand_over, monitor, shutdown};
+use crate::{accounts, hand_over, monitor, shutdown};
 
 /// Time between two looks at a directory that must not be served.
 const LOOK: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ enum Ended {
     Stopped,
     /// It is to be started again at once.
     Again,
+    /// Its accounts are to be seen to first, since this was found.
+    Heal(String),
     /// It ended by itself, after it answered for this long.
     ByItself(String, Duration),
 }
@@ -46,13 +48,30 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let mut pause = PAUSES.0;
+    let mut healed = false;
     while !stop.is_cancelled() {
         let wait = if complete(&context).await {
-            match one_run(&context, &desk, &mut commands, &stop).await {
+            match one_run(&context, &desk, &mut commands, &stop, healed).await {
                 Ended::Stopped => return,
-                Ended::Again => continue,
+                Ended::Again => {
+                    healed = false;
+                    continue;
+                }
+                Ended::Heal(why) => {
+                    tracing::info!(why, "the server's accounts are seen to before it is reached");
+                    let Err(error) = accounts::heal(&context, &stop).await else {
+                        healed = true;
+                        continue;
+                    };
+                    let why = format!("the server's accounts could not be set: {error} ({why})");
+                    tracing::error!(why);
+                    context.board.server(Server::Stopped { last_exit: Some(why) });
+                    pause = (pause * 2).min(PAUSES.1);
+                    pause
+                }
                 Ended::ByItself(why, answered) => {
                     tracing::error!(why, "the server ended by itself");
+                    healed = false;
                     context.board.server(Server::Stopped { last_exit: Some(why) });
                     let now = if answered >= STEADY { PAUSES.0 } else { pause };
                     pause = (now * 2).min(PAUSES.1);
@@ -87,6 +106,7 @@ async fn one_run(
     desk: &Desk,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
+    healed: bool,
 ) -> Ended {
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
@@ -107,16 +127,31 @@ async fn one_run(
     let client = match client {
         Ok(client) => client,
         Err(ProcessError::Ended(exit)) if exit.wants_restart() => return Ended::Again,
+        Err(error @ ProcessError::Denied(_)) if !healed => {
+            mysqld.kill();
+            report_stop(mysqld.wait().await);
+            return Ended::Heal(error.to_string());
+        }
         Err(error) => {
             mysqld.kill();
             report_stop(mysqld.wait().await);
             return Ended::ByItself(error.to_string(), Duration::ZERO);
         }
     };
+    let (client, lacking) = match accounts::prove(client, &files, healed).await {
+        Ok(proven) => proven,
+        Err(why) => {
+            // Nobody was told of it, and it has never been writable.
+            report_stop(shutdown::stop(&mut mysqld, None, context.settings.stop_bound()).await);
+            return if healed { Ended::ByItself(why, Duration::ZERO) } else { Ended::Heal(why) };
+        }
+    };
     let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, moved).await;
-    let mounted = Mounted { credentials: files.credentials.clone(), tls };
+    let accounts = Arc::new(files.accounts);
+    let mounted = Mounted { credentials: files.credentials.clone(), accounts, tls };
     let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
+    session.live.give_up(lacking.0, lacking.1);
     attend(context, desk, commands, stop, &mut mysqld, session).await
 }
 
@@ -132,12 +167,13 @@ async fn attend(
     let since = Instant::now();
     // A command for an earlier run is not one for this.
     while commands.try_recv().is_ok() {}
-    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
-        tracing::warn!(%error, "the server's state can't be read yet");
-    }
     // Before it can take up a role, which asks again.
     if let Err(error) = monitor::look_at_options(&session).await {
         tracing::warn!(%error, "the options that safety rests on can't be read yet");
+    }
+    // Nothing comes between this and the session: who reads that the server runs may order it something at once.
+    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
+        tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
     let watcher =
@@ -166,12 +202,8 @@ async fn attend(
             report_stop(mysqld.wait().await);
             Ended::Again
         }
-        End::Command(_) => {
-            context.board.server(Server::Stopping);
-            report_stop(shutdown::stop(mysqld, Some(&session), bound).await);
-            Ended::Again
-        }
-        End::Stop => {
+        // Nobody is left to give a command: the agent ends.
+        End::Command(None) | End::Stop => {
             context.board.server(Server::Stopping);
             report_stop(shutdown::stop(mysqld, Some(&session), bound).await);
             Ended::Stopped

@@ -24,6 +24,21 @@ pub struct Order {
     pub revision: u64,
     /// What to do.
     pub action: Action,
+    /// With [`Action::Lead`]: the scheduled events that are disabled where they were enabled or disabled last. On a
+    /// replica all are alike (`REPLICA_SIDE_DISABLED`), so it can't tell which of them to enable when it leads.
+    /// Absent: nobody knows, and they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_events: Option<Vec<EventName>>,
+}
+
+/// Name of a scheduled event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventName {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// What an agent can be ordered to do. Each is idempotent: an order repeated is answered and changes nothing.

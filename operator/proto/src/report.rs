@@ -281,6 +281,10 @@ pub struct ServerState {
     pub channel: Option<Channel>,
     /// When the agent last started the channel's threads in this run of the server.
     pub channel_started: Option<ChannelStart>,
+    /// The scheduled events that are `DISABLED` here. One that was altered elsewhere since is
+    /// `REPLICA_SIDE_DISABLED` instead, so what is listed is so. Absent from agents that do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_events: Option<Vec<crate::EventName>>,
     /// What could not be set for the role, and why. Options that are not dynamic wait for a restart.
     pub setting_errors: Vec<String>,
     /// Options that safety rests on, that are otherwise, and that could not be set back.

@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::accounts::Account;
 use super::options::{ConfigFiles, Purpose, render};
 use super::{BACKUP_FILE, INIT_FILE, SOCKET, accounts};
-use crate::credentials::{Credentials, CredentialsError, Password};
+use crate::credentials::{Credentials, CredentialsError, Own, Password};
 use crate::settings::Settings;
 use crate::sql::{AGENT, Access, BACKUP};
 
@@ -16,6 +17,8 @@ use crate::sql::{AGENT, Access, BACKUP};
 const OPTIONS: &str = "my.cnf";
 /// Name of the file for people: `mysql --defaults-file=/run/mainstay/client.cnf`.
 const CLIENT: &str = "client.cnf";
+/// The same, where clients look for it by themselves: the run directory is the container's `HOME`.
+const HOME_CLIENT: &str = ".my.cnf";
 
 /// Why the files were not written.
 #[derive(Debug, thiserror::Error)]
@@ -44,35 +47,43 @@ pub(crate) struct Files {
     pub(crate) access: Access,
     /// The passwords that the server's accounts have.
     pub(crate) credentials: Credentials,
-    /// The password of the copy tools' account.
-    backup: Password,
+    /// The accounts that it is to have.
+    pub(crate) accounts: Vec<Account>,
+    /// The passwords of the accounts that are reached over the socket.
+    own: Own,
     /// mysqld's arguments.
     pub(crate) arguments: Vec<OsString>,
-    init_file: PathBuf,
+    /// The init file, if there is one.
+    init_file: Option<PathBuf>,
 }
 
 impl Files {
-    /// Writes the option file, the init file and `client.cnf`, with a new password for the agent's account.
+    /// Writes the option file and `client.cnf`; and for a server that only the agent reaches, the init file that
+    /// lets it in.
     pub(crate) fn write(settings: &Settings, ordinal: u32, purpose: Purpose) -> Result<Files, FilesError> {
         let arguments = write_options(settings, ordinal, purpose)?;
         let credentials = Credentials::read(&settings.credentials)?;
-        let password = Password::random();
+        let own = Own::of(&credentials);
+        let accounts = accounts::wanted(&credentials, &own);
         let socket = settings.run.join(SOCKET);
-        let init_file = settings.run.join(INIT_FILE);
-        let backup = Access { socket: socket.clone(), password: Password::random() };
-        let access = Access { socket, password };
-        let text = accounts::init_file(&credentials, &access.password, &backup.password);
-        write_private(&init_file, &text).map_err(io_error("write the init file"))?;
-        write_private(&settings.run.join(CLIENT), &client_file(AGENT, &access))
-            .map_err(io_error("write client.cnf"))?;
+        let init_file = (purpose == Purpose::Alone).then(|| settings.run.join(INIT_FILE));
+        if let Some(path) = &init_file {
+            write_private(path, &accounts::init_file(&accounts)).map_err(io_error("write the init file"))?;
+        }
+        let backup = Access { socket: socket.clone(), password: own.backup.clone() };
+        let access = Access { socket, password: own.agent.clone() };
+        for name in [CLIENT, HOME_CLIENT] {
+            write_private(&settings.run.join(name), &client_file(AGENT, &access))
+                .map_err(io_error("write client.cnf"))?;
+        }
         write_private(&settings.run.join(BACKUP_FILE), &client_file(BACKUP, &backup))
             .map_err(io_error("write backup.cnf"))?;
-        Ok(Files { access, backup: backup.password, credentials, arguments, init_file })
+        Ok(Files { access, accounts, own, credentials, arguments, init_file })
     }
 
     /// Removes the init file, once the server has executed it.
     pub(crate) fn remove_init_file(&self) {
-        if let Err(error) = fs::remove_file(&self.init_file) {
+        if let Some(Err(error)) = self.init_file.as_ref().map(fs::remove_file) {
             tracing::warn!(%error, "the init file was not removed");
         }
     }
@@ -80,7 +91,8 @@ impl Files {
     /// Everything that must not appear in the log.
     pub(crate) fn secrets(&self) -> Vec<Password> {
         let Credentials { root, operator, replication, clone } = self.credentials.clone();
-        vec![root, operator, replication, clone, self.access.password.clone(), self.backup.clone()]
+        let own = self.own.clone();
+        vec![root, operator, replication, clone, own.agent, own.backup]
     }
 }
 
@@ -93,8 +105,8 @@ pub(crate) fn client_file(user: &str, access: &Access) -> String {
 /// Writes the option file for `--initialize-insecure`.
 pub(crate) fn write_initialize(settings: &Settings, ordinal: u32) -> Result<Vec<OsString>, FilesError> {
     let mut arguments = write_options(settings, ordinal, Purpose::Initialize)?;
-    // "Insecure" is the account root@localhost without a password; the first start drops it before anybody can
-    // connect.
+    // "Insecure" is the account root@localhost without a password; the first start, which only the agent reaches,
+    // drops it.
     arguments.push("--initialize-insecure".into());
     Ok(arguments)
 }

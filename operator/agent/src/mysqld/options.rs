@@ -59,6 +59,13 @@ impl ConfigFiles {
         }
     }
 
+    /// Whether scheduled events are to run on the primary: MySQL's default is that they do.
+    pub(crate) fn wants_events(&self) -> bool {
+        let of = |file: &str| entries(file).remove(EVENT_SCHEDULER);
+        let value = of(&self.primary).or_else(|| of(&self.common));
+        value.is_none_or(|value| matches!(value.to_ascii_uppercase().as_str(), "ON" | "1" | "TRUE"))
+    }
+
     /// What to `SET GLOBAL` when the server takes on `role`: the role's own entries, and for those that only the
     /// other role has, what `common.cnf` says, else the default.
     pub(crate) fn changes_for(&self, role: Role) -> Vec<(String, Option<String>)> {
@@ -81,8 +88,18 @@ impl ConfigFiles {
 }
 
 /// What is never changed for a role: whether the server is writable is the operator's order, not a setting.
-const OWNED: [&str; 6] =
-    ["super_read_only", "read_only", "gtid_mode", "enforce_gtid_consistency", "server_id", "offline_mode"];
+const OWNED: [&str; 7] = [
+    "super_read_only",
+    "read_only",
+    "gtid_mode",
+    "enforce_gtid_consistency",
+    "server_id",
+    "offline_mode",
+    EVENT_SCHEDULER,
+];
+
+/// Whether scheduled events run. A person says whether they run on the primary; they run nowhere else.
+const EVENT_SCHEDULER: &str = "event_scheduler";
 
 /// The entries of the `[mysqld]` group: the last of equal names counts, as in MySQL.
 fn entries(file: &str) -> BTreeMap<String, String> {
@@ -168,6 +185,8 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
         ("relay_log_index", "relay.index".to_owned()),
         ("relay_log_recovery", "OFF".to_owned()),
         ("skip_replica_start", "ON".to_owned()),
+        // Events run on who leads: it is switched on with that role.
+        (EVENT_SCHEDULER, "OFF".to_owned()),
         ("ssl_ca", tls("ca.crt")),
         ("ssl_cert", tls("tls.crt")),
         ("ssl_key", tls("tls.key")),
@@ -178,7 +197,6 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
     }
     own.extend([
         ("super_read_only", "ON".to_owned()),
-        ("init_file", run(super::INIT_FILE)),
         ("plugin_load_add", "mysql_clone.so".to_owned()),
         ("loose_clone_ssl_ca", tls("ca.crt")),
     ]);
@@ -192,7 +210,7 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
             ("admin_ssl_cert", tls("tls.crt")),
             ("admin_ssl_key", tls("tls.key")),
         ]),
-        _ => own.push(("skip_networking", "ON".to_owned())),
+        _ => own.extend([("skip_networking", "ON".to_owned()), ("init_file", run(super::INIT_FILE))]),
     }
     own
 }
@@ -271,6 +289,34 @@ mod tests {
         let length = |value: &str| [("validate_password.length".to_owned(), Some(value.to_owned()))];
         assert_eq!(files.changes_for(Role::Primary), length("12"));
         assert_eq!(files.changes_for(Role::Replica), length("8"));
+    }
+
+    #[test]
+    fn events_run_on_a_primary_unless_a_person_says_otherwise_and_on_no_start() {
+        let with = |common: &str, primary: &str| ConfigFiles {
+            common: format!("[mysqld]\n{common}\n"),
+            primary: format!("[mysqld]\n{primary}\n"),
+            replica: String::new(),
+        };
+        for (common, primary, expected) in [
+            ("", "", true),
+            ("event_scheduler=OFF", "", false),
+            ("event-scheduler=DISABLED", "", false),
+            ("event_scheduler=OFF", "event_scheduler=ON", true),
+            ("event_scheduler=on", "event_scheduler=0", false),
+        ] {
+            let files = with(common, primary);
+            assert_eq!(files.wants_events(), expected, "{common} {primary}");
+            let text = render(&settings(), 2, &files, Purpose::Serve(Some(Role::Primary)));
+            assert_eq!(last(&text, "event_scheduler"), Some("OFF"));
+            assert!(files.changes_for(Role::Primary).iter().all(|(name, _)| name != EVENT_SCHEDULER));
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_nobody_else_reaches_has_an_init_file() {
+        let has = |purpose| last(&render(&settings(), 2, &files(), purpose), "init_file").is_some();
+        assert!(has(Purpose::Alone) && !has(Purpose::Serve(None)) && !has(Purpose::Initialize));
     }
 
     #[test]

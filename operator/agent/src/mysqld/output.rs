@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::credentials::Password;
+use crate::redact::redact;
 
 /// Lines that are kept.
 const KEPT: usize = 12;
@@ -29,13 +30,22 @@ impl Tail {
     /// Its errors, or if it has none its last three lines.
     pub(crate) fn telling(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors: Vec<&str> = lines.iter().filter(|l| l.contains("[ERROR]")).map(String::as_str).collect();
+        let errors = errors(&lines);
         if errors.is_empty() {
             let skipped = lines.len().saturating_sub(3);
             return lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join(" | ");
         }
         errors.join(" | ")
     }
+
+    /// Its errors.
+    pub(crate) fn errors(&self) -> String {
+        errors(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).join(" | ")
+    }
+}
+
+fn errors(lines: &VecDeque<String>) -> Vec<&str> {
+    lines.iter().filter(|line| line.contains("[ERROR]")).map(String::as_str).collect()
 }
 
 /// Copies a log line by line to `out` until it ends. A secret in it is replaced: an error in
@@ -60,10 +70,6 @@ pub(crate) async fn pass_through(
         // Nobody is there to be told that the log can't be written.
         let _ = writeln!(out, "{text}");
     }
-}
-
-fn redact(line: &str, secrets: &[Password]) -> String {
-    secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.reveal(), "***"))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) enum ProcessError {
     Ended(Exit),
     /// It answers, but does not let the agent in.
     #[error("mysqld does not let the agent in: {0}")]
-    Denied(#[source] SqlError),
+    Denied(String),
 }
 
 /// Where mysqld is.
@@ -158,12 +158,20 @@ impl Mysqld {
                 connected = Client::connect(access) => match connected {
                     Ok(client) => return Ok(client),
                     // Before the accounts are there, nobody can connect: to be turned away is final.
-                    Err(error) if error.code() == Some(ACCESS_DENIED) => return Err(ProcessError::Denied(error)),
+                    Err(error) if error.code().is_some_and(|code| DENIED.contains(&code)) => {
+                        return Err(ProcessError::Denied(self.explained(&error)));
+                    }
                     Err(error) => tracing::debug!(%error, "mysqld does not answer yet"),
                 },
             }
             sleep(KNOCK).await;
         }
+    }
+
+    /// An error with what the log says of its cause: a statement of the init file that failed, say.
+    fn explained(&self, error: &SqlError) -> String {
+        let errors = self.tail.errors();
+        if errors.is_empty() { error.to_string() } else { format!("{error}; its log: {errors}") }
     }
 
     /// Asks it to stop. A primary only as invariant I14 says.
@@ -198,5 +206,6 @@ impl Mysqld {
     }
 }
 
-/// `ER_ACCESS_DENIED_ERROR`.
-const ACCESS_DENIED: u16 = 1045;
+/// What an account that is not as it should be is told: access denied, password expired (to a client that can't
+/// change it, and to one that did not), locked, no such plugin, and TLS demanded.
+const DENIED: [u16; 6] = [1045, 1862, 1820, 3118, 1524, 3159];

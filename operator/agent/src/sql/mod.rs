@@ -1,9 +1,11 @@
-//! The agent's connections to its own server: over the socket, with an account that is made anew at every start.
+//! The agent's connections to its own server: over the socket, with an account that is kept at every start.
 
+pub(crate) mod accounts;
 pub(crate) mod quote;
 pub(crate) mod replication;
 pub(crate) mod required;
 pub(crate) mod sessions;
+pub(crate) mod sha2_password;
 pub(crate) mod state;
 
 use std::path::PathBuf;
@@ -14,10 +16,11 @@ use mysql_async::{Conn, OptsBuilder, Row};
 use tokio::time::{sleep, timeout};
 
 use crate::credentials::Password;
+use crate::redact::redact;
 
 /// The agent's account.
 pub(crate) const AGENT: &str = "mainstay_agent";
-/// The account of copy tools, over the socket, made anew at every start.
+/// The account of copy tools, over the socket.
 pub(crate) const BACKUP: &str = "mainstay_backup";
 /// The operator's account.
 pub(crate) const OPERATOR: &str = "mainstay_operator";
@@ -101,7 +104,7 @@ impl SqlError {
             mysql_async::Error::Server(error) => {
                 let message = match secret {
                     Some(_) if error.code == PARSE_ERROR => "syntax error".to_owned(),
-                    Some(password) => error.message.replace(password.reveal(), "***"),
+                    Some(password) => redact(&error.message, std::slice::from_ref(password)),
                     None => error.message,
                 };
                 SqlError::Server { what, code: error.code, state: error.state, message }
@@ -171,18 +174,6 @@ impl Client {
                 Err(SqlError::Timeout { what, seconds: bound.as_secs() })
             }
         }
-    }
-
-    /// Carries out a statement about an account. Of an error only its number is told: the message may quote the
-    /// statement, and with it the password.
-    pub(crate) async fn run_account(&mut self, statement: &str) -> Result<(), SqlError> {
-        let what = "set an account";
-        self.run_within(SHORT, what, statement, None).await.map_err(|error| match error {
-            SqlError::Server { what, code, state, .. } => {
-                SqlError::Server { what, code, state, message: "its message is left out".to_owned() }
-            }
-            other => other,
-        })
     }
 
     /// `SET GLOBAL super_read_only = ON`, as long as it takes: it waits for writes that are under way. Left behind

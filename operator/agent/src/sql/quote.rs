@@ -21,6 +21,11 @@ pub(crate) fn text(value: &str) -> String {
     literal
 }
 
+/// A name, whatever the session's SQL mode is.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
 /// The value of an option file's entry as `SET GLOBAL` wants it: option files allow suffixes (`64M`) where
 /// statements want digits.
 pub(crate) fn setting(value: &str) -> String {

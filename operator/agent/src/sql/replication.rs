@@ -20,6 +20,13 @@ pub(crate) struct Configured {
     auto_position: bool,
 }
 
+impl Configured {
+    /// The password that it has.
+    pub(crate) fn password(&self) -> &Password {
+        &self.wanted.password
+    }
+}
+
 /// A channel as the agent configures it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstay_proto::{Channel, ServerState};
+use mainstay_proto::{Channel, EventName, ServerState};
 use mysql_async::Row;
 
 use super::{Client, SqlError};
@@ -27,6 +27,14 @@ pub(crate) async fn read(client: &mut Client) -> Result<ServerState, SqlError> {
         gtid_purged: one_line(&purged),
         ..ServerState::default()
     })
+}
+
+/// The scheduled events that are disabled here, as a person or the agent left them.
+pub(crate) async fn disabled_events(client: &mut Client) -> Result<Vec<EventName>, SqlError> {
+    let query = "SELECT EVENT_SCHEMA, EVENT_NAME FROM information_schema.EVENTS WHERE STATUS = 'DISABLED' \
+                 ORDER BY EVENT_SCHEMA, EVENT_NAME";
+    let rows: Vec<(String, String)> = client.rows_within(BOUND, "list the disabled events", query).await?;
+    Ok(rows.into_iter().map(|(schema, name)| EventName { schema, name }).collect())
 }
 
 /// The default replication channel, if one is configured.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::events;
 use crate::context::Session;
 use crate::sql::sessions::{commits_may_wait, end_clients, waiting_for_acknowledgement};
 use crate::sql::{Client, SqlError};
@@ -49,6 +50,8 @@ async fn attempt(session: &Session, bound: Duration) -> Result<ReadOnly, SqlErro
     let end = Instant::now() + bound;
     let mut setter = Client::connect(&session.access).await?;
     let mut other = Client::connect(&session.access).await?;
+    // Before it is read-only: an event that begins now would hold that up, or fail.
+    events::stop(&mut other).await;
     let statement = setter.run_read_only();
     tokio::pin!(statement);
     let mut pause = POLITE.min(bound / 2);

@@ -8,7 +8,7 @@ use mainstay_proto::{Endpoint, Grant, GrantedRole};
 use super::demote::make_read_only;
 use super::{Guard, TaskError, roles};
 use crate::context::{Command, Context, Session};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, CredentialsError};
 use crate::mysqld::options::Role;
 use crate::sql::replication::{self, Change, Wanted};
 use crate::sql::{Client, state};
@@ -28,8 +28,14 @@ pub(super) async fn follow(
     roles::apply(context, &session.live, &mut client, Role::Replica).await?;
     roles::ensure_safe(&session.live, &mut client).await?;
     let credentials = Credentials::read(&context.settings.credentials)?;
-    let wanted = Wanted::new(source, &credentials.replication, &context.settings.tls.join(CA));
     let configured = replication::configured(&mut client).await?;
+    let password = match (credentials.replication_fits(), &configured) {
+        (true, _) => &credentials.replication,
+        // The source does not have the new one either.
+        (false, Some(configured)) => configured.password(),
+        (false, None) => return Err(CredentialsError::TooLong.into()),
+    };
+    let wanted = Wanted::new(source, password, &context.settings.tls.join(CA));
     let channel = state::channel(&mut client).await?;
     let applying = channel.is_some_and(|channel| channel.applier_running);
     guard.check()?;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mainstay_proto::{Grant, GrantedRole};
+use mainstay_proto::{EventName, Grant, GrantedRole};
 use tokio::time::sleep;
 
-use super::{Guard, TaskError, roles};
+use super::{Guard, TaskError, events, roles};
 use crate::context::{Context, Session};
 use crate::mysqld::options::Role;
 use crate::sql::quote::text;
@@ -21,6 +21,7 @@ pub(super) async fn lead(
     session: &Session,
     guard: &Guard,
     alone: bool,
+    disabled: Option<&[EventName]>,
 ) -> Result<(), TaskError> {
     let mut client = Client::connect(&session.access).await?;
     drain(&mut client, guard).await?;
@@ -34,10 +35,12 @@ pub(super) async fn lead(
     let grant = Grant { fence: guard.fence(), role: GrantedRole::Primary { alone } };
     context.store.with(move |volume| volume.grant(Some(grant))).await?;
     guard.check()?;
+    let turn = session.live.window.lock().await;
     session.live.set_writable(true);
     client.run("become writable", "SET GLOBAL super_read_only = OFF").await?;
     client.run("become writable", "SET GLOBAL read_only = OFF").await?;
-    Ok(())
+    drop(turn);
+    events::start(context, &session.live, &mut client, disabled).await
 }
 
 /// Stops the receiver and lets the applier finish: what was received may have been acknowledged, and the relay logs

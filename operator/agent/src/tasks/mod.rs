@@ -2,13 +2,14 @@
 
 mod clone;
 mod demote;
+mod events;
 mod finish;
 mod follow;
 mod initialize;
 mod lead;
 pub(crate) mod progress;
 mod roles;
-mod scratch;
+pub(crate) mod scratch;
 
 use std::io;
 
@@ -108,7 +109,10 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
             stream::take(context, guard, order).await
         }
         Action::Receive { operation, .. } => finish::finish(context, guard, operation).await,
-        Action::Lead { alone } => lead::lead(context, &session(context)?, guard, *alone).await,
+        Action::Lead { alone } => {
+            let known = order.disabled_events.as_deref();
+            lead::lead(context, &session(context)?, guard, *alone, known).await
+        }
         Action::Follow { source } => follow::follow(context, &session(context)?, guard, source).await,
         Action::StandDown => follow::stand_down(context, &session(context)?, guard).await,
     }

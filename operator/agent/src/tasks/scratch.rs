@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::{Guard, TaskError};
+use crate::accounts;
 use crate::context::Context;
+use crate::mysqld::accounts::first;
 use crate::mysqld::options::Purpose;
 use crate::mysqld::{Exit, Files, Mysqld, write_initialize};
 use crate::sql::{Access, Client};
@@ -13,7 +15,7 @@ use crate::sql::{Access, Client};
 const STOP: Duration = Duration::from_secs(120);
 
 /// A server that only the agent reaches.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// Its process.
     pub(super) mysqld: Mysqld,
     /// The agent's connection.
@@ -31,21 +33,39 @@ pub(super) async fn make_tables(context: &Context, guard: &Guard) -> Result<(), 
     if exit.success() { Ok(()) } else { Err(TaskError::Failed { what: "initialise", exit }) }
 }
 
-/// Starts mysqld without network and waits until it lets the agent in.
-pub(super) async fn start(context: &Context, guard: &Guard) -> Result<Scratch, TaskError> {
+/// Starts mysqld without network, waits until it lets the agent in, and sees to its accounts.
+pub(crate) async fn start(context: &Context, guard: &Guard) -> Result<Scratch, TaskError> {
     guard.check()?;
     let files = Files::write(&context.settings, context.ordinal, Purpose::Alone)?;
     let mut mysqld = spawn(context, &files.arguments, files.secrets()).await?;
-    let client = tokio::select! {
+    let mut client = tokio::select! {
         client = mysqld.answers(&files.access) => client?,
         () = guard.superseded() => return Err(TaskError::Superseded),
     };
     files.remove_init_file();
+    let mut statements = accounts::differences(&mut client, &files.accounts, true).await?;
+    if without_password(&mut client).await? {
+        statements.extend(first(&files.accounts));
+    }
+    if !statements.is_empty() {
+        let refused = accounts::carry_out(&mut client, &statements).await?;
+        if !refused.is_empty() {
+            return Err(TaskError::Outcome(refused.join("; ")));
+        }
+    }
     Ok(Scratch { mysqld, client, access: files.access })
 }
 
+/// Whether this is the account that `--initialize-insecure` made: no person makes one without a password.
+async fn without_password(client: &mut Client) -> Result<bool, TaskError> {
+    let query = "SELECT COUNT(*) FROM mysql.user WHERE User = 'root' AND Host = 'localhost' \
+                 AND plugin = 'caching_sha2_password' AND authentication_string = ''";
+    let (count,): (u64,) = client.row("look for the first account", query).await?;
+    Ok(count > 0)
+}
+
 /// Stops it cleanly: a directory is complete only after that.
-pub(super) async fn stop(mut scratch: Scratch) -> Result<(), TaskError> {
+pub(crate) async fn stop(mut scratch: Scratch) -> Result<(), TaskError> {
     drop(scratch.client);
     let exit = scratch.mysqld.stop(STOP).await?;
     if exit.success() { Ok(()) } else { Err(TaskError::Failed { what: "stop", exit }) }

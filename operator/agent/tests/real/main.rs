@@ -10,9 +10,11 @@ mod instance;
 mod limits;
 mod pki;
 
+mod accounts;
 mod bench;
 mod clones;
 mod durability;
+mod events;
 mod ledger;
 mod received;
 mod roles;

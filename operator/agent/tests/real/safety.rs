@@ -6,6 +6,7 @@ use std::process::Command;
 use mainstay_proto::{Action, Answer, Directory, Refusal};
 
 use crate::cluster::{Cluster, PASSWORDS};
+use crate::instance::Instance;
 
 #[tokio::test]
 async fn orders_from_the_past_or_for_others_change_nothing() {
@@ -120,15 +121,27 @@ async fn new_passwords_are_taken_up_while_it_runs() {
     replica.provision(3, Some(&primary)).await;
     replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
     replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
-    let before = replica.mysqld_pid();
-    cluster.mount("credentials", &[("replication", "another-Passw0rd")]);
-    while fs::read_to_string(format!("/proc/{before}/stat")).is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let before = [&primary, &replica].map(Instance::mysqld_pid);
+    cluster.mount("credentials", &[("replication", "another-Passw0rd"), ("root", "another'-root")]);
+    for instance in [&primary, &replica] {
+        instance
+            .until("the new password works", || async {
+                instance.log_in("root", "another'-root").await.is_ok()
+            })
+            .await;
+        assert!(instance.log_in("root", PASSWORDS[0].1).await.is_err(), "the old one does not");
     }
-    replica.state("it follows again", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
-    let mut client = replica.client().await;
-    use mysql_async::prelude::Queryable;
-    let known: Option<String> =
-        client.query_first("SELECT User_password FROM mysql.slave_master_info").await.unwrap();
-    assert_eq!(known.as_deref(), Some("another-Passw0rd"));
+    let query = "SELECT User_password FROM mysql.slave_master_info";
+    replica
+        .until("the channel has it", || async { replica.own_text(query).await == "another-Passw0rd" })
+        .await;
+    replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
+    let state = replica.state("it is read-only", |_| true).await;
+    assert!(state.super_read_only);
+    assert_eq!([&primary, &replica].map(Instance::mysqld_pid), before, "without a restart");
+    assert_eq!(
+        replica.own_text("SELECT @@GLOBAL.gtid_executed").await,
+        primary.own_text("SELECT @@GLOBAL.gtid_executed").await,
+        "and nothing is logged"
+    );
 }

@@ -353,6 +353,7 @@ mod tests {
             epoch: 1,
             revision,
             action: Action::StandDown,
+            disabled_events: None,
         }
     }
 

@@ -220,6 +220,7 @@ async fn an_order_is_answered() {
         epoch: 1,
         revision: 1,
         action: Action::StandDown,
+        disabled_events: None,
     };
     assert_eq!(agents.order(&order).await.unwrap(), Answer::Accepted);
     order.pod_uid = "gone".into();

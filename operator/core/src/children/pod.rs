@@ -181,7 +181,11 @@ fn prepare(blueprint: &Blueprint<'_>) -> Container {
 
 /// Runs MySQL.
 fn mysql(blueprint: &Blueprint<'_>) -> Container {
+    let server = server(blueprint, CONTAINER_MYSQL, "serve");
+    // `kubectl exec POD -c mysql -- mysql` logs in: the agent puts `.my.cnf` there.
+    let home = EnvVar { name: "HOME".into(), value: Some(paths::RUN.into()), ..Default::default() };
     Container {
+        env: server.env.map(|env| env.into_iter().chain([home]).collect()),
         // A server that stalls for half a minute is slow, not dead; a kill would make it slower.
         liveness_probe: Some(Probe {
             period_seconds: Some(10),
@@ -195,7 +199,7 @@ fn mysql(blueprint: &Blueprint<'_>) -> Container {
             failure_threshold: Some(3),
             ..probe("/readyz")
         }),
-        ..server(blueprint, CONTAINER_MYSQL, "serve")
+        ..server
     }
 }
 

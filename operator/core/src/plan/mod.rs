@@ -26,6 +26,7 @@ mod replicas;
 mod retention;
 mod rivals;
 mod rollout;
+mod scheduled;
 mod storage;
 mod switchover;
 mod template;
@@ -524,6 +525,7 @@ fn send(view: &View<'_>, report: &Report, action: Action, message: String) -> De
         order: Order {
             proto: mainstay_proto::VERSION,
             cluster_id: view.cluster_id.unwrap_or_default().into(),
+            disabled_events: scheduled::disabled(view, report.identity.ordinal, &action),
             pod_uid: report.identity.pod_uid.clone(),
             ordinal: report.identity.ordinal,
             epoch: fence.epoch,

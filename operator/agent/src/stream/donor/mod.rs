@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{PATH_COPY, Reason, Refusal, Request};
+use crate::crowd::{Standing, accept};
 use crate::http::{self, HEAD};
 use crate::reaper::{self, Children};
 use crate::settings::Settings;
@@ -68,9 +69,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, StartError> {
     let listener = http::listen(donor.settings.donor_port).await.map_err(StartError::Listen)?;
     tracing::info!(port = donor.settings.donor_port, "ready to give");
     tokio::select! {
-        never = http::accept(listener, {
+        never = accept(listener, {
             let donor = donor.clone();
-            move |stream| connection(donor.clone(), stream)
+            move |stream, standing| connection(donor.clone(), stream, standing)
         }) => match never {},
         () = stop.cancelled() => {}
     }
@@ -80,7 +81,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, StartError> {
 
 /// One connection. The certificates are read for each: they are renewed while the donor runs, and copies are rare.
 /// Only instances of the cluster may speak; all of them share the names that this one has.
-async fn connection(donor: Donor, stream: TcpStream) {
+async fn connection(donor: Donor, stream: TcpStream, standing: Standing) {
     let Settings { tls, .. } = &*donor.settings;
     let config = match server_config_for(tls, &donor.settings.host(donor.identity.ordinal)) {
         Ok(config) => config,
@@ -89,7 +90,10 @@ async fn connection(donor: Donor, stream: TcpStream) {
     let router =
         Router::new().route(PATH_COPY, post(copy)).with_state(donor).layer(DefaultBodyLimit::max(REQUEST));
     match timeout(HEAD, TlsAcceptor::from(Arc::new(config)).accept(stream)).await {
-        Ok(Ok(stream)) => http::serve(stream, router).await,
+        Ok(Ok(stream)) => {
+            standing.trusted();
+            http::serve(stream, router).await;
+        }
         Ok(Err(error)) => tracing::info!(%error, "a recipient was turned away"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }

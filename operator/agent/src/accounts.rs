@@ -1,0 +1,127 @@
+//! Keeps the server's accounts as they should be, at every start and while it runs.
+
+use mainstay_proto::Server;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, Session};
+use crate::mysqld::Files;
+use crate::mysqld::accounts::{self, Account, Statement, Whose};
+use crate::sql::{Client, SqlError, accounts::read};
+use crate::tasks::{Guard, TaskError, scratch};
+
+/// Seconds that a statement about an account may wait for locks: nobody else's work is worth a server that stays
+/// writable meanwhile.
+const LOCKS: u32 = 5;
+
+/// What is to be done to the accounts of a running server.
+pub(crate) async fn differences(
+    client: &mut Client,
+    wanted: &[Account],
+    theirs: bool,
+) -> Result<Vec<Statement>, SqlError> {
+    let found = read(client).await?;
+    let wanted = wanted.iter().filter(|account| theirs || account.whose() == Whose::Ours);
+    Ok(accounts::differences(wanted, &found))
+}
+
+/// Carries the statements out; what the server refuses stops none of the others, and is told. On a server that is
+/// read-only it is so again when this comes back; on an error that is not certain.
+pub(crate) async fn carry_out(
+    client: &mut Client,
+    statements: &[Statement],
+) -> Result<Vec<String>, SqlError> {
+    let what = "set an account";
+    client.run(what, &format!("SET SESSION lock_wait_timeout = {LOCKS}")).await?;
+    let (read_only,): (bool,) = client.row(what, "SELECT @@global.super_read_only").await?;
+    if read_only {
+        client.run("become writable for the accounts", "SET GLOBAL super_read_only = OFF").await?;
+    }
+    let mut refused = Vec::new();
+    for Statement { text, secret } in statements {
+        match client.run_secret(what, text, secret).await {
+            Ok(()) => {}
+            Err(error) if error.code().is_some() => {
+                tracing::warn!(%error, "an account could not be set");
+                refused.push(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if read_only {
+        client.run("become read-only again", "SET GLOBAL super_read_only = ON").await?;
+    }
+    refused.dedup();
+    Ok(refused)
+}
+
+/// What is left to be done to the accounts, and why it was not.
+pub(crate) type Lacking = (Vec<Statement>, Vec<String>);
+
+/// Proves that a server that has just come up is as it must be before anybody is told of it: read-only, no event runs,
+/// and its accounts are as they should be. After these were seen to, what is left of them is only told: the agent gets
+/// in, and that is enough to serve.
+pub(crate) async fn prove(
+    mut client: Client,
+    files: &Files,
+    healed: bool,
+) -> Result<(Client, Lacking), String> {
+    let proof = async {
+        let what = "look at the server that has started";
+        let query = "SELECT @@global.super_read_only, @@global.event_scheduler = 'ON'";
+        let (read_only, events): (bool, bool) = client.row(what, query).await?;
+        // Something that was persisted outranks the option file.
+        if events {
+            client.run("stop the event scheduler", "SET GLOBAL event_scheduler = OFF").await?;
+        }
+        if !read_only {
+            tracing::error!("the server came up writable, and is made read-only");
+            client.run_read_only().await?;
+        }
+        differences(&mut client, &files.accounts, true).await
+    };
+    let left = proof.await.map_err(|error| error.to_string())?;
+    if left.is_empty() {
+        return Ok((client, Lacking::default()));
+    }
+    let why = format!("{} statements are needed for its accounts to be as they should be", left.len());
+    if !healed {
+        return Err(why);
+    }
+    tracing::warn!(why, "the server's accounts are not as they should be");
+    Ok((client, (left, vec![why])))
+}
+
+/// Starts the server for the agent alone, out of everybody's reach, sees to its accounts, and stops it. The server
+/// that clients reach is never writable for its accounts' sake before it has a role.
+pub(crate) async fn heal(context: &Context, stop: &CancellationToken) -> Result<(), TaskError> {
+    context.board.server(Server::Starting);
+    let guard = Guard::new(stop.clone(), context.board.report().highest);
+    let server = scratch::start(context, &guard).await?;
+    scratch::stop(server).await
+}
+
+/// Sees to the accounts of a server that is reached, has a role and has nothing else to do. A replica is writable
+/// for the few milliseconds of the statements, and for nobody but who has `CONNECTION_ADMIN`.
+pub(crate) async fn keep(session: &Session) -> Result<(), SqlError> {
+    let mut client = Client::connect(&session.access).await?;
+    let wanted = session.live.mounted().accounts;
+    // A server that is told to lead or to stand down meanwhile must not find itself the other way round.
+    let _turn = session.live.window.lock().await;
+    let theirs = session.live.secret_changed();
+    let statements = differences(&mut client, &wanted, theirs).await?;
+    if statements.is_empty() {
+        session.live.secret_adopted();
+    }
+    if statements.is_empty() || session.live.given_up(&statements) {
+        return Ok(());
+    }
+    let refused = carry_out(&mut client, &statements).await?;
+    tracing::info!(statements = statements.len(), refused = refused.len(), "accounts were set");
+    // What was of no use is not tried again until something changes.
+    let left = differences(&mut client, &wanted, theirs).await?;
+    if left.is_empty() {
+        session.live.secret_adopted();
+    }
+    session.live.give_up(left, refused);
+    Ok(())
+}
