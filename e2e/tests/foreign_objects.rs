@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::serde::Serialize;
 use k8s_openapi::serde::de::DeserializeOwned;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Resource, ResourceExt};
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_e2e::database::Database;
@@ -59,15 +59,15 @@ async fn foreign_objects() -> Result<(), Failed> {
     scope::run("foreign_objects", wait::LONG * 3, async |scope| {
         let database = scope.database("till");
         let names = database.names.clone();
-        let config =
-            Theirs::make::<ConfigMap>(scope, &names.config_map(), json!({"data": {"k": "v"}})).await?;
+        let data = json!({"data": {"k": "v"}});
+        let config = Theirs::make::<ConfigMap>(scope, &names.old_config_map(), data).await?;
         let account = Theirs::make::<ServiceAccount>(scope, &names.base(), json!({})).await?;
         let port = json!([{"port": 80}]);
         let service = json!({"spec": {"selector": {"app": "theirs"}, "ports": port}});
         let service = Theirs::make::<Service>(scope, &names.read_service(), service).await?;
         database.create(1, json!({})).await?;
 
-        for name in [&names.base(), &names.read_service(), &names.config_map()] {
+        for name in [&names.base(), &names.read_service()] {
             let what = format!("the condition to name {name}");
             let said = |status: &mainstay_crd::MySQLClusterStatus| {
                 status.conditions.iter().any(|condition| {
@@ -82,23 +82,19 @@ async fn foreign_objects() -> Result<(), Failed> {
             if *name == names.base() {
                 account.is_untouched::<ServiceAccount>(scope).await?;
             }
-            if *name != names.config_map() {
-                service.is_untouched::<Service>(scope).await?;
-            }
+            service.is_untouched::<Service>(scope).await?;
             config.is_untouched::<ConfigMap>(scope).await?;
             // One after the other makes way.
             match name {
                 name if *name == names.base() => {
                     scope.api::<ServiceAccount>().delete(name, &DeleteParams::default()).await.map(drop)?;
                 }
-                name if *name == names.config_map() => {
-                    scope.api::<ConfigMap>().delete(name, &DeleteParams::default()).await.map(drop)?;
-                }
                 name => scope.api::<Service>().delete(name, &DeleteParams::default()).await.map(drop)?,
             }
         }
         database.healthy(1, wait::LONG).await?;
-
+        // Of a name that only older operators used.
+        config.is_untouched::<ConfigMap>(scope).await?;
         stays_behind(scope).await
     })
     .await
@@ -152,7 +148,8 @@ async fn selector(scope: &Scope, service: &str) -> Result<Value> {
 async fn makes_nothing(scope: &Scope, second: &Database<'_>) -> Result<()> {
     let names = &second.names;
     let sets = scope.api::<StatefulSet>().get_opt(&names.base()).await?;
-    let maps = scope.api::<ConfigMap>().get_opt(&names.config_map()).await?;
+    let maps = scope.api::<ConfigMap>().list(&ListParams::default()).await?.items;
+    let maps = maps.iter().find(|map| names.is_config_map(&map.name_any()));
     let secrets = scope.api::<Secret>().get_opt(&names.credentials_secret()).await?;
     ensure!(sets.is_none() && maps.is_none() && secrets.is_none(), "it was half made");
     ensure!(second.status().await?.cluster_id.is_none(), "it has an id");

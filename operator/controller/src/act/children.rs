@@ -109,16 +109,7 @@ pub(crate) async fn apply(
         primary_pdb,
         replica_pdb,
         stateful_set,
-    } = build(&Blueprint {
-        namespace: &cluster.namespace,
-        name: &cluster.name,
-        uid: &cluster.uid,
-        cluster_id,
-        spec: &cluster.spec,
-        replicas,
-        sees_drains: observation.surroundings.known,
-        agent_image: &scope.context.settings.agent_image,
-    });
+    } = wanted(scope, observation, replicas, cluster_id);
     let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;
     let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
     let mut hand = Hand {
@@ -168,6 +159,21 @@ pub(crate) async fn apply(
     };
     let cleaned = config_maps::clean_up(scope, &names, observation, plan, &config_map).await;
     [accepted].into_iter().chain(outcomes).chain([set, cleaned]).collect()
+}
+
+/// The children as they are to be.
+fn wanted(scope: &Scope, observation: &Observation, replicas: u32, cluster_id: &str) -> Children {
+    let cluster = &observation.cluster;
+    build(&Blueprint {
+        namespace: &cluster.namespace,
+        name: &cluster.name,
+        uid: &cluster.uid,
+        cluster_id,
+        spec: &cluster.spec,
+        replicas,
+        sees_drains: observation.surroundings.known,
+        agent_image: &scope.context.settings.agent_image,
+    })
 }
 
 /// The API server does not change what was asked of an object that exists.
