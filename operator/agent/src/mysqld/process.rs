@@ -158,7 +158,7 @@ impl Mysqld {
                 connected = Client::connect(access) => match connected {
                     Ok(client) => return Ok(client),
                     // Before the accounts are there, nobody can connect: to be turned away is final.
-                    Err(error) if error.code().is_some_and(|code| DENIED.contains(&code)) => {
+                    Err(error) if error.is_denied() => {
                         return Err(ProcessError::Denied(self.explained(&error)));
                     }
                     Err(error) => tracing::debug!(%error, "mysqld does not answer yet"),
@@ -205,7 +205,3 @@ impl Mysqld {
         }
     }
 }
-
-/// What an account that is not as it should be is told: access denied, password expired (to a client that can't
-/// change it, and to one that did not), locked, no such plugin, and TLS demanded.
-const DENIED: [u16; 6] = [1045, 1862, 1820, 3118, 1524, 3159];

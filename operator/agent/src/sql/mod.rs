@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, OptsBuilder, Row};
+use mysql_async::{Conn, DriverError, OptsBuilder, Row};
 use tokio::time::{sleep, timeout};
 
 use crate::credentials::Password;
@@ -33,6 +33,10 @@ pub(crate) const CLONE: &str = "mainstay_clone";
 const NO_SUCH_THREAD: u16 = 1094;
 /// `ER_PARSE_ERROR`: its message quotes the statement.
 const PARSE_ERROR: u16 = 1064;
+
+/// What an account that is not as it should be is told: access denied, password expired (to a client that can't
+/// change it, and to one that did not), locked, no such plugin, and TLS demanded.
+const DENIED: [u16; 6] = [1045, 1862, 1820, 3118, 1524, 3159];
 
 /// Longest time to connect over the socket.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -65,6 +69,15 @@ pub(crate) enum SqlError {
         /// MySQL's message.
         message: String,
     },
+    /// The server asks for a way to log in that the account does not have. Of an account that it does not know it
+    /// asks for any, so that nobody can tell (seen on 9.7.4).
+    #[error("{what}: the server asks the account for {plugin}")]
+    OtherPlugin {
+        /// What was tried.
+        what: &'static str,
+        /// The plugin.
+        plugin: String,
+    },
     /// The connection failed.
     #[error("{what}: {message}")]
     Connection {
@@ -90,6 +103,15 @@ pub(crate) enum SqlError {
 }
 
 impl SqlError {
+    /// Whether the account is not as it should be: to try again does not help.
+    pub(crate) fn is_denied(&self) -> bool {
+        match self {
+            SqlError::Server { code, .. } => DENIED.contains(code),
+            SqlError::OtherPlugin { .. } => true,
+            SqlError::Connection { .. } | SqlError::Timeout { .. } | SqlError::Unexpected { .. } => false,
+        }
+    }
+
     /// MySQL's error number, if it was the server that refused.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {
@@ -108,6 +130,9 @@ impl SqlError {
                     None => error.message,
                 };
                 SqlError::Server { what, code: error.code, state: error.state, message }
+            }
+            mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+                SqlError::OtherPlugin { what, plugin: name }
             }
             other => SqlError::Connection { what, message: other.to_string() },
         }
