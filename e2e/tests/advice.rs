@@ -88,9 +88,10 @@ async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32)> {
     noted(&database).await?;
     let primary = database.primary().await?;
     let claim = database.claim(primary).await?;
-    let (names, at_once) = (&database.names, DeleteParams::default());
+    // Without the grace in which it would hand over.
+    let (names, at_once) = (&database.names, DeleteParams::default().grace_period(0));
     let claims = scope.api::<PersistentVolumeClaim>();
-    claims.delete(&names.claim(primary), &at_once).await?;
+    claims.delete(&names.claim(primary), &DeleteParams::default()).await?;
     scope.api::<Pod>().delete(&names.pod(primary), &at_once).await?;
     wait::gone(&claims, &names.claim(primary), claim.uid().as_deref(), wait::LONG).await?;
     let is_lost = |status: &MySQLClusterStatus| status.state == Some(ClusterPhase::Lost);

@@ -20,7 +20,7 @@ const KILL: &str = r#"for p in /proc/[0-9]*; do
 done"#;
 
 /// Importance 1: while a change can't start, the primary's mysqld is killed, and then its pod deleted. Both come back as they
-/// were and lead again; taking the option back heals, and leaves one configuration.
+/// were, and writes go on; taking the option back heals, and leaves one configuration.
 #[tokio::test]
 async fn bad_option() -> Result<(), Failed> {
     scope::run("bad_option", wait::LONG * 4, async |scope| {
@@ -46,7 +46,6 @@ async fn bad_option() -> Result<(), Failed> {
         let after = database.replaced(primary, &before.uid().unwrap_or_default(), wait::LONG).await?;
         ensure!(template(&after)? == hash, "{name} came back with what was not tried yet");
         writer.acknowledged(300).await?;
-        ensure!(database.primary().await? == primary, "another leads");
 
         database.patch(json!({"config": {"common": {"innodb_buffer_pool_size": null}}})).await?;
         database.healthy(3, wait::LONG).await?;

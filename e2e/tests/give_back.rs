@@ -72,12 +72,13 @@ async fn kept(database: &Database<'_>, ordinal: u32) -> Result<Identity> {
     Ok(identity)
 }
 
-/// Deletes an instance's claim and its pod, and waits until the claim is gone.
+/// Deletes an instance's claim and its pod, without the grace in which it would hand over, and waits until the claim is
+/// gone.
 async fn lose_claim(database: &Database<'_>, ordinal: u32) -> Result<()> {
     let claim = database.claim(ordinal).await?;
-    let (names, at_once) = (&database.names, DeleteParams::default());
+    let (names, at_once) = (&database.names, DeleteParams::default().grace_period(0));
     let claims = database.scope.api::<PersistentVolumeClaim>();
-    claims.delete(&names.claim(ordinal), &at_once).await?;
+    claims.delete(&names.claim(ordinal), &DeleteParams::default()).await?;
     database.scope.api::<Pod>().delete(&names.pod(ordinal), &at_once).await?;
     wait::gone(&claims, &names.claim(ordinal), claim.uid().as_deref(), wait::LONG).await?;
     note!("{} is gone", names.claim(ordinal));

@@ -136,6 +136,13 @@ pub(super) fn roll(view: &View<'_>, templates: &Templates<'_>) -> Option<Decisio
         return Some(Decision::Wait(Reason::Rolling, message));
     }
     let Some(pod) = outdated(view, templates, ordinal) else {
+        // It is not even tried on a pod that must stay.
+        if let Err(why) = guards::may_renew(view, ordinal)
+            && Some(ordinal) == view.primary()
+            && ordinals.len() == 1
+        {
+            return Some(Decision::Wait(Reason::ClaimTerminating, why));
+        }
         return Some(Decision::Wait(Reason::Rolling, format!("{name} is to take up the change of the spec")));
     };
     let first = (Some(ordinal) == view.primary()).then(|| candidates::before_replacing(view)).flatten();
