@@ -79,7 +79,7 @@ lacks 'pods/(exec|portforward)|deletecollection|escalate|impersonate|bind'
 # A Secret is never deleted, nor a cluster, nor a volume's copy.
 has '^    resources: \[persistentvolumeclaims\]$'
 lacks_delete() { ! grep -A1 -E "resources: .*$1" "$rendered" | grep -q 'verbs:.*delete' || fail "$1 may be deleted"; }
-for resource in secrets configmaps services mysqlclusters volumesnapshots persistentvolumes; do
+for resource in secrets services mysqlclusters volumesnapshots persistentvolumes; do
   lacks_delete "$resource"
 done
 # Each rule of a role has its reason above it.

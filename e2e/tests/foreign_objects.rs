@@ -136,7 +136,7 @@ async fn colliding_names() -> Result<(), Failed> {
             // Secrets are kept with the claims: one whose name the second needs is deleted, as the condition says.
             let secrets = scope.api::<Secret>();
             if secrets.get_opt(&second.names.tls_secret()).await?.is_some() {
-                let said = second.told(ConditionType::Blocked, Reason::ApiError, wait::SHORT).await?;
+                let said = second.told(ConditionType::Blocked, Reason::ForeignObject, wait::SHORT).await?;
                 ensure!(said.contains("rename or delete it"), "{said}");
                 secrets.delete(&second.names.tls_secret(), &DeleteParams::default()).await?;
             }
