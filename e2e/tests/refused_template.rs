@@ -20,9 +20,10 @@ async fn refused_template() -> Result<(), Failed> {
     scope::run("refused_template", wait::LONG * 3, async |scope| {
         let database = scope.database("refused");
         database.start(3).await?;
+        let writer = writer(&database).await?;
         let toleration = json!([{"key": "database", "operator": "Unknown"}]);
         let spec = json!({"scheduling": {"tolerations": toleration}});
-        stands(&database, spec, &["Unknown"]).await?;
+        stands(&database, writer, spec, &["Unknown"]).await?;
         heals(&database, json!({"scheduling": {"tolerations": null}})).await
     })
     .await
@@ -32,24 +33,25 @@ async fn refused_template() -> Result<(), Failed> {
 #[tokio::test]
 async fn refused_by_quota() -> Result<(), Failed> {
     scope::run("refused_by_quota", wait::LONG * 3, async |scope| {
+        let database = scope.database("quota");
+        database.start(2).await?;
+        // Its pod says nothing of memory: with the quota it would be refused too.
+        let writer = writer(&database).await?;
         let quota: ResourceQuota = serde_json::from_value(json!({
             "metadata": {"name": "small"},
             "spec": {"hard": {"limits.memory": "3Gi"}},
         }))?;
         scope.api::<ResourceQuota>().create(&PostParams::default(), &quota).await?;
-        let database = scope.database("quota");
-        database.start(2).await?;
         let large = json!({"resources": {"limits": {"memory": "8Gi"}}});
-        stands(&database, large, &["exceeded quota", "small"]).await?;
+        stands(&database, writer, large, &["exceeded quota", "small"]).await?;
         heals(&database, json!({"resources": {"limits": {"memory": "512Mi"}}})).await
     })
     .await
 }
 
 /// Makes a change that is refused: it is said so, writes go on, and every pod stays.
-async fn stands(database: &Database<'_>, change: Value, words: &[&str]) -> Result<()> {
+async fn stands(database: &Database<'_>, writer: Writer<'_>, change: Value, words: &[&str]) -> Result<()> {
     let before = uids(database).await?;
-    let writer = Writer::start(database, "stands", Duration::from_millis(10)).await?;
     database.patch(change).await?;
     let told = database
         .until("SpecValid to be False with the API server's words", wait::LONG, |status| {
@@ -67,6 +69,10 @@ async fn stands(database: &Database<'_>, change: Value, words: &[&str]) -> Resul
     ensure!(uids(database).await? == before, "pods were replaced for what can't be");
     writer.verify().await?;
     Ok(())
+}
+
+async fn writer<'a>(database: &'a Database<'a>) -> Result<Writer<'a>> {
+    Writer::start(database, "stands", Duration::from_millis(10)).await
 }
 
 async fn heals(database: &Database<'_>, back: Value) -> Result<()> {
