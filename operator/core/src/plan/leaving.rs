@@ -78,10 +78,12 @@ pub(super) fn forget_notes(view: &View<'_>) -> Option<Decision> {
     })
 }
 
-/// The ledger's entry of an instance that leaves. Of one that is not trusted it says what it should have been.
+/// The ledger's entry of an instance that leaves. Of one that is not trusted it says what it should have been. What one
+/// has executed before it is confirmed may be less than what it holds: the entry then stays as it was.
 fn entry(view: &View<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
     let entry = view.ledger(ordinal)?;
-    let executed = view.live(ordinal).and_then(Seen::serving).map(|state| state.gtid_executed.clone());
+    let state = view.live(ordinal).and_then(Seen::serving).filter(|state| !state.unconfirmed);
+    let executed = state.map(|state| state.gtid_executed.clone());
     Some(Box::new(match executed.filter(|_| view.trusted(ordinal)) {
         Some(gtid_executed) => LedgerEntry { gtid_executed, seen_at: Some(Time(view.o.now)), ..entry },
         None => entry,

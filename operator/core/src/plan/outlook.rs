@@ -68,11 +68,13 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     if matches!(decision, Some(Decision::Blocked(reason, _)) if lost.contains(reason)) {
         return ClusterPhase::Lost;
     }
-    let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind);
+    let asked_for = |ordinal: i32| view.ordinals().contains(&ordinal.unsigned_abs());
+    let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind && asked_for(o.ordinal));
     let before = view.o.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
         _ if in_passing(view, decision).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        None if handing_over(view).is_some() => ClusterPhase::Degraded,
         // It has never served, so nothing has failed: it is about to begin.
         None if view.primary().is_some() => match before {
             None | Some(ClusterPhase::Incomplete) => ClusterPhase::Incomplete,
@@ -104,9 +106,14 @@ fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
     (fresh && turning).then(|| (Reason::SwitchingOver, format!("{} is taking over", view.names.pod(primary))))
 }
 
-/// The same, unless it can't go on.
+/// The same, unless it can't go on, or an instance is missing for another reason: a pod that is gone or going is told.
 fn in_passing(view: &View<'_>, decision: Option<&Decision>) -> Option<(Reason, String)> {
-    handing_over(view).filter(|_| !matches!(decision, Some(Decision::Blocked(..))))
+    let there = |ordinal| {
+        let pod = view.instance(ordinal).and_then(|instance| instance.pod.as_ref());
+        pod.is_some_and(|pod| !pod.deleting)
+    };
+    let goes_on = !matches!(decision, Some(Decision::Blocked(..))) && (0..view.wanted()).all(there);
+    handing_over(view).filter(|_| goes_on)
 }
 
 /// What a condition of this type said last.

@@ -66,14 +66,18 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
 }
 
 /// Clones that ended well leave the record; and those that nothing will come of, because their instance is no longer
-/// asked for, or has other data by now: its volume was put back, and what is complete is never copied over.
+/// asked for, or has other data by now: its volume was put back, and what is complete is never copied over. The claim of
+/// one that is no longer asked for may hold a copy that nobody has heard of: as long as there is such a claim, the record
+/// says whose copy that is.
 fn outcomes(view: &View<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal.unsigned_abs();
         let marker = view.live(ordinal).and_then(Seen::marker);
         let ended =
             marker.is_some_and(|marker| marker.operation != operation.id || is_noted(view, ordinal, marker));
-        operation.kind == OperationKind::Clone && (ended || !view.ordinals().contains(&ordinal))
+        let claimed = view.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
+        let left = !view.ordinals().contains(&ordinal) && !claimed;
+        operation.kind == OperationKind::Clone && (ended || left)
     };
     let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
     let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
@@ -100,11 +104,12 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return None;
     }
     let Some(report) = view.live(ordinal) else {
-        let refused =
-            view.pod_trouble(ordinal).filter(|_| view.instance(ordinal).is_none_or(|i| i.pod.is_none()));
-        let (reason, why) = refused.map_or((Reason::ReplicasMissing, " has not reported".into()), |why| {
-            (Reason::PodRefused, format!(": {why}"))
-        });
+        let has_pod = view.instance(ordinal).is_some_and(|instance| instance.pod.is_some());
+        let reason = if has_pod { Reason::ReplicasMissing } else { Reason::PodRefused };
+        let (reason, why) =
+            view.pod_trouble(ordinal).map_or((Reason::ReplicasMissing, " has not reported".into()), |why| {
+                (reason, format!(": {why}"))
+            });
         return Some(Decision::Wait(reason, format!("{name}{why}")));
     };
     if report.vacant() {
@@ -168,9 +173,11 @@ fn rests(view: &View<'_>, operation: &Operation) -> Option<SignedDuration> {
 }
 
 /// What is announced for other instances and does not rest: a recipient whose copies fail again and again keeps no
-/// donor from the others meanwhile. It waits if another was announced for its donor then.
+/// donor from the others meanwhile. It waits if another was announced for its donor then. Nor does one that has left.
 fn others<'v>(view: &'v View<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
+    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal.unsigned_abs());
     let theirs = view.record.operations.iter().filter(move |o| o.ordinal.unsigned_abs() != ordinal);
+    let theirs = theirs.filter(asked_for);
     theirs.filter(|o| rests(view, o).is_none())
 }
 
