@@ -15,7 +15,7 @@ use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{note, table, wait};
 use serde_json::json;
 
-/// Importance 1 (row 18 of the faults): first a replica's claim is deleted, then the primary's. The replica is cloned
+/// Importance 1: first a replica's claim is deleted, then the primary's. The replica is cloned
 /// anew, the primary is not: nothing is initialised, nobody leads. Each gets its volume back, and every acknowledged
 /// row is there.
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn a_class_that_cannot_grow() -> Result<(), Failed> {
     .await
 }
 
-/// Importance 1 (row 22 of the faults): mysqld can't start because its disk is full; a larger size is accepted, and
+/// Importance 1: mysqld can't start because its disk is full; a larger size is accepted, and
 /// brings it back with all that was acknowledged.
 #[tokio::test]
 async fn a_full_disk_grows() -> Result<(), Failed> {

@@ -19,7 +19,7 @@ use serde_json::json;
 /// How long a replica may be away in this test.
 const AFTER: Duration = Duration::from_secs(10);
 
-/// Importance 1 (row 5 of the faults): nothing is replaced before the user says so; then a replica is, on another
+/// Importance 1: nothing is replaced before the user says so; then a replica is, on another
 /// node, and its old volume is kept. The primary never is.
 #[tokio::test]
 async fn a_local_volumes_node_is_lost() -> Result<(), Failed> {

@@ -19,7 +19,7 @@ use serde_json::json;
 /// The server's process.
 const SERVER: &str = "mysqld";
 
-/// Importance 1 (SAFETY, "One mysqld a directory"): the volume can be mounted twice, so a deleted Node proves nothing.
+/// Importance 1 (one mysqld a directory): the volume can be mounted twice, so a deleted Node proves nothing.
 /// The operator leaves the pod alone and says why; Kubernetes' own garbage collector does not, and then the lock on
 /// the directory keeps the second server from starting.
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_deleted_node_lives_on() -> Result<(), Failed> {
     .await
 }
 
-/// Importance 1 (SAFETY, "One mysqld a directory"): the same of a disk that is attached to one node at a time. While it is
+/// Importance 1 (one mysqld a directory): the same of a disk that is attached to one node at a time. While it is
 /// attached to the node that was deleted, the operator leaves the pod alone; when Kubernetes' own garbage collector has
 /// deleted it, the next one waits for the disk; and it serves once the node has let go of it.
 #[tokio::test]

@@ -14,7 +14,7 @@ use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{checksum, note, table, wait};
 use serde_json::json;
 
-/// Importance 1 (row 19 of the faults): 5→3→5 under load. Claims are kept, and what comes back is what left.
+/// Importance 1: 5→3→5 under load. Claims are kept, and what comes back is what left.
 #[tokio::test]
 async fn scale_down_and_up() -> Result<(), Failed> {
     scope::run("scale_down_and_up", wait::LONG * 4, async |scope| {
@@ -40,7 +40,7 @@ async fn scale_down_and_up() -> Result<(), Failed> {
     .await
 }
 
-/// Importance 1 (row 19 of the faults), in one run: 3→5→3→5 under load. What the first way up made, the second uses
+/// Importance 1, in one run: 3→5→3→5 under load. What the first way up made, the second uses
 /// again: claims, volumes and servers are the same, and every acknowledged row is on all five.
 #[tokio::test]
 async fn up_and_down_and_up() -> Result<(), Failed> {
@@ -88,7 +88,7 @@ async fn kept(database: &Database<'_>, gone: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Importance 1 (row 20 of the faults): the primary's ordinal goes, so another leads first; and as the primary purges
+/// Importance 1: the primary's ordinal goes, so another leads first; and as the primary purges
 /// its binary logs meanwhile, what was kept can't catch up: it is set aside, not lost, and its instance cloned anew.
 #[tokio::test]
 async fn scale_below_the_primary() -> Result<(), Failed> {

@@ -51,7 +51,7 @@ const KEPT_AND_USED_AGAIN: [Moment; 4] = [
     }),
 ];
 
-/// Importance 1 (I7, row 14 of the faults): whatever was begun is ended by the next operator. Each moment is seen, and
+/// Importance 1 (I7): whatever was begun is ended by the next operator. Each moment is seen, and
 /// the operator killed at it.
 #[tokio::test]
 async fn scaling_with_the_operator_killed() -> Result<(), Failed> {

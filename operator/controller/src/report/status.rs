@@ -52,6 +52,7 @@ pub(super) fn of(
 
 /// Says what failed: progress stands still, and if it can't go on by itself, a person must act.
 fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
+    let blocked = wanted.iter().any(|c| c.type_ == ConditionType::Blocked && c.status == Some(true));
     let mut say = |type_, status| {
         wanted.retain(|condition| condition.type_ != type_);
         wanted.push(Wanted {
@@ -65,7 +66,8 @@ fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
     if failure.is_of_the_spec() {
         say(ConditionType::SpecValid, false);
     }
-    if failure.is_final() {
+    // What the plan says that a person must do stands: it has the way out.
+    if failure.is_final() && !blocked {
         say(ConditionType::Blocked, true);
     }
 }

@@ -148,10 +148,7 @@ pub(super) fn without_volume(view: &View<'_>, ordinal: u32) -> String {
             delete(view, ordinal, &claim, &pod)
         );
     }
-    format!(
-        "put it back if its data still exists, or {} to have the instance cloned anew",
-        delete(view, ordinal, &claim, &pod)
-    )
+    format!("put it back if its data still exists; if not, {}", clone_anew(view, ordinal))
 }
 
 /// What is to be free before a volume can be given back to an instance that has another.

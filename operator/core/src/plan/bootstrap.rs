@@ -9,6 +9,7 @@ use mainstay_proto::{Action, Directory, Report, TaskState};
 
 use super::view::{Seen, View};
 use super::{Decision, advice, evidence, rebuild, record, send};
+use crate::Claim;
 
 /// `None`: the record names a primary.
 pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
@@ -46,20 +47,28 @@ fn first_look(view: &View<'_>) -> Decision {
     evidence::blocks(view).unwrap_or_else(|| announce(view, &reports))
 }
 
-/// No data can be where no volume ever was: no node takes the pod, and its claim was never bound, carries nothing of an
-/// instance, and has no volume reserved for it. Such an instance need not be heard before the others can start.
+/// No data can be where no volume ever was: no node takes the pod, or none can be made, and its claim was never bound,
+/// carries nothing of an instance, and has no volume reserved for it. Such an instance need not be heard before the others
+/// can start. A claim that is missing while there is a pod may have been deleted; without a pod, it could not be made.
 fn was_never_anywhere(view: &View<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
-    let (Some(pod), Some(claim)) = (&instance.pod, &instance.claim) else { return false };
-    let refused = pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable"));
-    let unbound = claim.phase.as_deref() == Some("Pending") && claim.volume.is_none();
-    let told = claim.cluster_id.is_some() || !claim.annotations.is_empty() || view.noted(ordinal).is_some();
-    let namespace = &view.o.cluster.namespace;
-    let reserved =
-        view.o.surroundings.volumes.values().any(|volume| {
-            volume.claim.as_ref().is_some_and(|(of, name)| of == namespace && *name == claim.name)
-        });
-    refused && unbound && !told && !reserved
+    let refused = match &instance.pod {
+        Some(pod) => pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable")),
+        None => view.o.pods_refused.is_some(),
+    };
+    let bare = |claim: &Claim| {
+        let unbound = claim.phase.as_deref() == Some("Pending") && claim.volume.is_none();
+        unbound && claim.cluster_id.is_none() && claim.annotations.is_empty()
+    };
+    let (namespace, name) = (&view.o.cluster.namespace, view.names.claim(ordinal));
+    let reserved = view
+        .o
+        .surroundings
+        .volumes
+        .values()
+        .any(|volume| volume.claim.as_ref().is_some_and(|(of, claim)| of == namespace && *claim == name));
+    let claim = instance.claim.as_ref().map_or(instance.pod.is_none(), bare);
+    refused && claim && view.noted(ordinal).is_none() && !reserved
 }
 
 fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {

@@ -65,9 +65,6 @@ fn leader<'a>(view: &View<'a>, ordinal: u32) -> Option<&'a ServerState> {
 /// What of it is certain. [`View::errant`] keeps it.
 pub(super) fn proven(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
     let suspected = suspected(view, ordinal)?;
-    if was_quarantined(view, ordinal) {
-        return Some(suspected);
-    }
     let leader = leader(view, ordinal)?;
     let state = view.live(ordinal)?.serving()?;
     let own = match state.server_uuid == leader.server_uuid {
@@ -82,7 +79,12 @@ pub(super) fn proven(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
     let earlier = earlier.filter(|heard| fresh && view.o.now.duration_since(heard.at) >= EARLIER);
     let settled = earlier.and_then(held_then).map(|then| suspected.common(&then)).unwrap_or_default();
     let errant = own.union(&settled);
-    (!errant.is_empty()).then_some(errant)
+    if !was_quarantined(view, ordinal) {
+        return (!errant.is_empty()).then_some(errant);
+    }
+    // What it received from the primary right before it was kept out may only be newer than the primary's report.
+    let errant = errant.union(&suspected.foreign_to(&leader.server_uuid));
+    Some(if errant.is_empty() { suspected } else { errant })
 }
 
 fn was_quarantined(view: &View<'_>, ordinal: u32) -> bool {

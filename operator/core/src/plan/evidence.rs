@@ -206,11 +206,13 @@ fn secrets(view: &View<'_>) -> Option<Evidence> {
     (!any).then(|| Evidence {
         what: format!("Secrets of this name are of the cluster with the id {id}, and none of its claims is there"),
         way_out: format!(
-            "To use its data, set spec.adopt to {id} and put back its claims or {}. To begin anew, delete the Secrets {} \
-             and {}",
+            "To use its data, set spec.adopt to {id} and put back its claims or {}. To begin anew, delete the Secrets {}, \
+             {}, {} and {}",
             advice::give_back(view, "VOLUME"),
             view.names.credentials_secret(),
-            view.names.ca_secret()
+            view.names.ca_secret(),
+            view.names.tls_secret(),
+            view.names.operator_tls_secret()
         ),
     })
 }

@@ -406,47 +406,62 @@ pub fn plan(observation: &Observation) -> Plan {
     outlook::of(&view, decision)
 }
 
-fn decide(view: &View<'_>) -> Option<Decision> {
+/// What is decided, and, where something is done all the same, what a person must act on.
+#[derive(Clone, Debug, Default)]
+struct Decided {
+    decision: Option<Decision>,
+    blocked: Option<Decision>,
+}
+
+impl From<Decision> for Decided {
+    fn from(decision: Decision) -> Self {
+        let blocked = Some(decision.clone()).filter(|d| matches!(d, Decision::Blocked(..)));
+        Decided { decision: Some(decision), blocked }
+    }
+}
+
+/// The questions in their order: the answer that keeps all later ones back, else all that remain, weighed.
+fn decide(view: &View<'_>) -> Decided {
     let cluster = &view.o.cluster;
     if cluster.deleting && !deletion::protected(view.o) {
-        return Some(deletion::tear_down(view));
+        return deletion::tear_down(view).into();
     }
     if let Some(decision) = announced::under_way(view) {
-        return Some(decision);
+        return decision.into();
     }
     // A spec that is wrong is no reason to lose a copy.
     if !cluster.spec.paused
         && let Some(decision) = last_copy::keep(view)
     {
-        return Some(decision);
+        return decision.into();
     }
     if let Some(held) = held(view) {
-        return Some(announced::roles(view, held));
+        return held_back(view, held);
     }
     // Before anything of it is made.
     if let Some(decision) = rivals::decide(view) {
-        return Some(decision);
+        return decision.into();
     }
     if let Some(decision) = deletion::finalizers(view) {
-        return Some(decision);
+        return decision.into();
     }
     if let Some(decision) = identity::decide(view) {
-        return Some(decision);
+        return decision.into();
     }
     let hash = template_hash(view);
     let templates = Templates::of(view, &hash);
     if let Some(decision) = rollout::replace_broken(view, &templates) {
-        return Some(decision);
+        return decision.into();
     }
     if let Some(decision) = bootstrap::decide(view) {
         // What a person gives back comes before anything is begun anew.
         return weigh([volumes::give_back(view), volumes::grow(view), Some(decision)]);
     }
     if let Some(decision) = primary::record_is_current(view) {
-        return Some(decision);
+        return decision.into();
     }
     if let Some(decision) = lead_from::decide(view) {
-        return Some(decision);
+        return decision.into();
     }
     let decisions = [
         quarantine::decide(view),
@@ -479,6 +494,25 @@ fn held(view: &View<'_>) -> Option<Decision> {
     invalid(view).map(|message| Decision::Blocked(Reason::InvalidSpec, message))
 }
 
+/// Only who the record says leads or follows does so. That the primary's data is lost is said all the same.
+fn held_back(view: &View<'_>, held: Decision) -> Decided {
+    let first = match view.o.cluster.spec.paused {
+        true => "First take spec.paused back",
+        false => "First mend the spec, as SpecValid says",
+    };
+    let lost = match primary::decide(view) {
+        Some(Decision::Blocked(reason, message)) if LOST.contains(&reason) => {
+            Some(Decision::Blocked(reason, format!("{message}. {first}: until then nothing is done")))
+        }
+        _ => None,
+    };
+    let held_blocks = Some(held.clone()).filter(|held| matches!(held, Decision::Blocked(..)));
+    Decided { decision: Some(announced::roles(view, held)), blocked: lost.or(held_blocks) }
+}
+
+/// Nobody serves, and the primary's data will not come back by itself.
+const LOST: [Reason; 3] = [Reason::PrimaryDataLost, Reason::RolledBack, Reason::ForeignVolume];
+
 /// What is said of a cluster that is paused.
 const PAUSED: &str =
     "spec.paused is set: nothing is changed, but who the record says leads or follows does so";
@@ -490,11 +524,11 @@ fn invalid(view: &View<'_>) -> Option<String> {
 }
 
 /// What can be done is done, even if a weightier question waits or is blocked; what is said is the weightiest.
-fn weigh<const N: usize>(decisions: [Option<Decision>; N]) -> Option<Decision> {
+fn weigh<const N: usize>(decisions: [Option<Decision>; N]) -> Decided {
     let decisions: Vec<Decision> = decisions.into_iter().flatten().collect();
     let doing = decisions.iter().find(|d| matches!(d, Decision::Do(_)));
     let blocked = decisions.iter().find(|d| matches!(d, Decision::Blocked(..)));
-    doing.or(blocked).or(decisions.first()).cloned()
+    Decided { decision: doing.or(blocked).or(decisions.first()).cloned(), blocked: blocked.cloned() }
 }
 
 fn template_hash(view: &View<'_>) -> String {

@@ -1,8 +1,7 @@
 //! Nodes that are lost: said early, acted upon only when they are proven gone.
 //!
 //! A node that is silent may still run its mysqld, and so may one whose Node object was deleted. A pod is deleted by
-//! force, which lets another take its place, only where that can't put two mysqld on one directory (SAFETY: "One
-//! mysqld a directory").
+//! force, which lets another take its place, only where that can't put two mysqld on one directory.
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::Reason;

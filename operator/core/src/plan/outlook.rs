@@ -7,12 +7,12 @@ use mainstay_proto::Action;
 
 use super::view::{Seen, View};
 use super::{
-    Decision, PAUSED, Plan, Step, aside, candidates, deletion, divergence, instances, invalid, nodes,
-    replicas, retention, storage, switchover, template, threads, volumes,
+    Decided, Decision, LOST, PAUSED, Plan, Step, aside, candidates, deletion, divergence, instances, invalid,
+    nodes, replicas, retention, storage, switchover, template, threads, volumes,
 };
 use crate::moments;
 
-pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
+pub(super) fn of(view: &View<'_>, decided: Decided) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
     let instances = instances::statuses(view);
     let (hold, template) = template::decide(view, &super::template_hash(view));
@@ -22,19 +22,19 @@ pub(super) fn of(view: &View<'_>, decision: Option<Decision>) -> Plan {
         .and_then(|p| Some(view.live(p)?.serving()?.version.clone()))
         .or_else(|| view.o.cluster.status.version.clone());
     Plan {
-        phase: phase(view, primary, ready, decision.as_ref()),
+        phase: phase(view, primary, ready, decided.blocked.as_ref()),
         cluster_id: view.cluster_id.filter(|_| !volumes::must_be_reserved(view)).map(String::from),
         stateful_set_replicas: view.stateful_set_replicas(),
         hold,
         template,
         roles: instances::roles(view),
-        conditions: conditions(view, primary, &instances, decision.as_ref()),
+        conditions: conditions(view, primary, &instances, &decided),
         instances,
         primary: primary.map(|p| view.names.pod(p)),
         version,
         ready,
         look_again: look_again(view),
-        step: match decision {
+        step: match decided.decision {
             Some(Decision::Do(step)) => Some(step),
             _ => None,
         },
@@ -63,9 +63,8 @@ fn kept_lead(view: &View<'_>, primary: u32) -> bool {
     instance.agent.live().is_none() && instance.pod.as_ref().is_some_and(labelled)
 }
 
-fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&Decision>) -> ClusterPhase {
-    let lost = [Reason::PrimaryDataLost, Reason::RolledBack, Reason::ForeignVolume];
-    if matches!(decision, Some(Decision::Blocked(reason, _)) if lost.contains(reason)) {
+fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Decision>) -> ClusterPhase {
+    if matches!(blocked, Some(Decision::Blocked(reason, _)) if LOST.contains(reason)) {
         return ClusterPhase::Lost;
     }
     let asked_for = |ordinal: i32| view.ordinals().contains(&ordinal.unsigned_abs());
@@ -73,7 +72,7 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, decision: Option<&De
     let before = view.o.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
-        _ if in_passing(view, decision).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        _ if in_passing(view, blocked).is_some() => before.unwrap_or(ClusterPhase::Degraded),
         None if handing_over(view).is_some() => ClusterPhase::Degraded,
         // It has never served, so nothing has failed: it is about to begin.
         None if view.primary().is_some() => match before {
@@ -107,12 +106,12 @@ fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
 }
 
 /// The same, unless it can't go on, or an instance is missing for another reason: a pod that is gone or going is told.
-fn in_passing(view: &View<'_>, decision: Option<&Decision>) -> Option<(Reason, String)> {
+fn in_passing(view: &View<'_>, blocked: Option<&Decision>) -> Option<(Reason, String)> {
     let there = |ordinal| {
         let pod = view.instance(ordinal).and_then(|instance| instance.pod.as_ref());
         pod.is_some_and(|pod| !pod.deleting)
     };
-    let goes_on = !matches!(decision, Some(Decision::Blocked(..))) && (0..view.wanted()).all(there);
+    let goes_on = blocked.is_none() && (0..view.wanted()).all(there);
     handing_over(view).filter(|_| goes_on)
 }
 
@@ -136,10 +135,12 @@ fn conditions(
     view: &View<'_>,
     primary: Option<u32>,
     instances: &[InstanceStatus],
-    decision: Option<&Decision>,
+    decided: &Decided,
 ) -> Vec<Wanted> {
-    let handing_over = in_passing(view, decision);
-    let told = match decision {
+    let (decision, blocking) = (decided.decision.as_ref(), decided.blocked.as_ref());
+    let handing_over = in_passing(view, blocking);
+    // Where nobody serves, why that stays so comes before what is done meanwhile.
+    let told = match blocking.filter(|_| primary.is_none()).or(decision) {
         None => None,
         Some(Decision::Do(step)) => doing(view, step),
         Some(Decision::Wait(reason, message) | Decision::Blocked(reason, message)) => {
@@ -151,9 +152,9 @@ fn conditions(
         ready_condition(view, primary, instances, told.as_ref()),
         available(view, primary, told.as_ref()),
         progressing(view, decision, told.as_ref()),
-        spec_valid(view),
+        spec_valid(view, blocking),
         storage::condition(view),
-        blocked(view, decision),
+        blocked(view, blocking),
     ];
     wanted.extend(retention::condition(view));
     // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
@@ -264,11 +265,16 @@ fn progressing(view: &View<'_>, decision: Option<&Decision>, told: Option<&(Reas
     Wanted { type_, status: Some(!stands), reason, message }
 }
 
-fn spec_valid(view: &View<'_>) -> Wanted {
+fn spec_valid(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
     let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
     let primary_in_the_way =
         in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
-    let (valid, reason, message) = match (invalid(view), primary_in_the_way) {
+    // No pod could be made of it, or none that serves.
+    let given_up = match blocking {
+        Some(Decision::Blocked(Reason::InvalidSpec, message)) => Some(message.clone()),
+        _ => None,
+    };
+    let (valid, reason, message) = match (invalid(view).or(given_up), primary_in_the_way) {
         (Some(message), _) => (false, Reason::InvalidSpec, message),
         (_, Some(primary)) => (
             false,
@@ -286,8 +292,8 @@ fn spec_valid(view: &View<'_>) -> Wanted {
     Wanted { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(view: &View<'_>, decision: Option<&Decision>) -> Wanted {
-    let (status, reason, message) = match decision {
+fn blocked(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
+    let (status, reason, message) = match blocking {
         _ if deletion::protected(view.o) => {
             let (reason, message) = deletion::protection();
             (true, reason, message)

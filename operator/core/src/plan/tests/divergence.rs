@@ -121,6 +121,25 @@ fn what_is_newer_than_the_primarys_last_report_is_not_errant() {
     assert!(matches!(ordered(&plan(&o)), Some((2, Action::Follow { .. }))));
 }
 
+/// Under writes, it receives more of the primary's than that has told of, until it is stood down.
+#[test]
+fn what_it_received_right_before_it_was_kept_out_is_not_said_to_be_errant() {
+    let mut o = well();
+    let own = format!("{}:1", uuid(2));
+    let newer = format!("{}:1-50", state(&mut o, 0).server_uuid);
+    holds(&mut o, &own, false, None);
+    o.cluster.status.instances = plan(&o).instances;
+    holds(&mut o, &newer, false, None);
+    stood_down(&mut o);
+    let told = plan(&o);
+    assert!(quarantined(&told));
+    let message = told.instances[2].message.as_deref().unwrap();
+    assert!(
+        message.contains(&own) && !message.contains("set back") && !message.contains("1-50"),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_quarantine_lasts_over_a_restart_of_pod_and_operator_until_the_sets_agree() {
     let mut o = well();

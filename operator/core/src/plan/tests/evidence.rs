@@ -106,7 +106,11 @@ fn secrets_without_any_claim_are_asked_about_and_the_way_out_works() {
     world.secrets = Some("earlier".into());
     let plan = world.settle();
     assert_eq!((blocked(&plan), plan.cluster_id.clone()), (Some(Reason::DataWithoutRecord), None));
-    assert!(said(&plan).contains("delete the Secrets shop-credentials and shop-ca"), "{}", said(&plan));
+    assert!(
+        said(&plan).contains("delete the Secrets shop-credentials, shop-ca, shop-tls and shop-operator-tls"),
+        "{}",
+        said(&plan)
+    );
     world.secrets = None;
     assert_eq!(world.settle().phase, ClusterPhase::Healthy);
 }

@@ -1,6 +1,8 @@
 //! What is said and noted of what is lost, or is not as it is to be yet.
 
-use mainstay_crd::conditions::Reason;
+use mainstay_crd::ClusterPhase;
+use mainstay_crd::conditions::{ConditionType, Reason};
+use mainstay_proto::{Directory, Server};
 use serde_json::json;
 
 use super::nodes::{lost, silent_node, stranded};
@@ -40,6 +42,44 @@ fn a_claim_that_is_about_to_grow_is_said_to() {
     let told = storage_ready(&o);
     assert_eq!(told.reason, Reason::Growing);
     assert!(told.message.contains("data-shop-0 is to grow to 2Gi"), "{}", told.message);
+}
+
+/// What is tried again and again, as a class may refuse growth, hides nothing that is worse.
+#[test]
+fn a_lost_primary_is_said_to_be_lost_while_something_is_done() {
+    let mut o = well();
+    o.cluster.spec.storage.size.0 = "2Gi".into();
+    let instance = o.instances.get_mut(&0).unwrap();
+    let Agent::Live { report } = &mut instance.agent else { panic!() };
+    report.directory = Directory::Empty;
+    report.server = Server::Stopped { last_exit: None };
+    let told = plan(&o);
+    assert!(matches!(storage_step(&told), Some(StorageStep::GrowClaim { .. })), "{:?}", told.step);
+    assert_eq!(told.phase, ClusterPhase::Lost);
+    for type_ in [ConditionType::Blocked, ConditionType::Available] {
+        let condition = told.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        assert_eq!(condition.reason, Reason::PrimaryDataLost, "{condition:?}");
+    }
+}
+
+#[test]
+fn a_lost_primary_is_said_to_be_lost_while_paused_or_with_a_spec_that_is_wrong() {
+    for (paused, first) in [(true, "First take spec.paused back"), (false, "First mend the spec")] {
+        let mut o = well();
+        let instance = o.instances.get_mut(&0).unwrap();
+        let Agent::Live { report } = &mut instance.agent else { panic!() };
+        report.directory = Directory::Empty;
+        report.server = Server::Stopped { last_exit: None };
+        o.cluster.spec.paused = paused;
+        if !paused {
+            o.cluster.spec.replicas = 0;
+        }
+        let told = plan(&o);
+        assert_eq!((told.phase, &told.step), (ClusterPhase::Lost, &None));
+        let blocked = told.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
+        assert_eq!(blocked.reason, Reason::PrimaryDataLost);
+        assert!(blocked.message.contains(first), "{}", blocked.message);
+    }
 }
 
 #[test]

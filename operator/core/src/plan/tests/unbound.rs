@@ -54,6 +54,23 @@ fn one_that_may_hold_data_is_waited_for() {
     });
 }
 
+#[test]
+fn the_others_start_without_one_of_which_no_pod_can_be_made() {
+    let begins = |refused: Option<&str>, with_claim: bool| {
+        let mut world = short();
+        let mut observation = world.observe();
+        let instance = observation.instances.get_mut(&2).unwrap();
+        instance.pod = None;
+        instance.agent = crate::Agent::Unheard;
+        instance.claim = instance.claim.take().filter(|_| with_claim);
+        observation.pods_refused = refused.map(String::from);
+        plan(&observation).step.is_some()
+    };
+    assert!(begins(Some("exceeded quota"), true));
+    assert!(begins(Some("exceeded quota"), false));
+    assert!(!begins(None, true), "its pod may be about to be made");
+}
+
 fn claim_of(observation: &mut Observation) -> &mut Claim {
     observation.instances.get_mut(&2).unwrap().claim.as_mut().unwrap()
 }
