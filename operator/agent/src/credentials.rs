@@ -74,7 +74,7 @@ pub(crate) struct Credentials {
     pub(crate) clone: Password,
 }
 
-/// The passwords of accounts that are reached over the socket alone. They are in no Secret: they follow from the
+/// The passwords of accounts that are reached from within the pod alone. They are in no Secret: they follow from the
 /// operator's password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Own {

@@ -1,6 +1,5 @@
 //! What the pod's template tells the agent: environment, paths and ports.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,9 +25,6 @@ pub(crate) struct Settings {
     /// UID of the pod.
     #[arg(long, env = env::POD_UID)]
     pub(crate) pod_uid: String,
-    /// Address of the pod, for MySQL's administrative port.
-    #[arg(long, env = env::POD_IP)]
-    pub(crate) pod_ip: IpAddr,
     /// Node of the pod.
     #[arg(long, env = env::NODE)]
     pub(crate) node: String,

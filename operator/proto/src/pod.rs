@@ -4,7 +4,7 @@
 pub mod ports {
     /// Clients reach MySQL here.
     pub const MYSQL: u16 = 3306;
-    /// MySQL's administrative port, on the pod's address.
+    /// MySQL's administrative port, on the loopback address: for the agent.
     pub const ADMIN: u16 = 33062;
     /// The agent's HTTPS port (client certificates required).
     pub const AGENT: u16 = 9443;
@@ -47,7 +47,7 @@ pub mod config_keys {
 pub mod credentials {
     /// `root@'%'`, for people.
     pub const ROOT: &str = "root";
-    /// `mainstay_operator@'%'`: reads state over the administrative port.
+    /// `mainstay_operator@'%'`. The agent's own password, which is in no Secret, follows from its.
     pub const OPERATOR: &str = "operator";
     /// `mainstay_repl@'%'`: the replicas' receivers.
     pub const REPLICATION: &str = "replication";
@@ -67,7 +67,7 @@ pub mod env {
     pub const POD_NAME: &str = "MAINSTAY_POD_NAME";
     /// UID of the pod.
     pub const POD_UID: &str = "MAINSTAY_POD_UID";
-    /// Address of the pod.
+    /// Address of the pod. Read by agents whose administrative port listened on it.
     pub const POD_IP: &str = "MAINSTAY_POD_IP";
     /// Node of the pod.
     pub const NODE: &str = "MAINSTAY_NODE";

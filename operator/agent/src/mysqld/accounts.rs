@@ -59,7 +59,7 @@ pub(crate) struct Found {
     pub(crate) kept: String,
     /// It must come with TLS.
     pub(crate) ssl: bool,
-    /// Neither locked nor expired, and exempt from what would do that to it.
+    /// Neither locked nor expired, with no limit to its use, and exempt from what would do that to it.
     pub(crate) open: bool,
     /// Its global privileges, and [`MONITORING`].
     pub(crate) privileges: BTreeSet<String>,
@@ -76,6 +76,9 @@ pub(crate) struct Statement {
     /// What must not be told of it.
     pub(crate) secret: Password,
 }
+
+/// Sessions that an account of ours may have: a number of its own, since without one `max_user_connections` is it.
+pub(crate) const SESSIONS: u32 = 100_000;
 
 /// What the agent itself needs.
 const AGENT_NEEDS: &[&str] = &[
@@ -97,6 +100,9 @@ const AGENT_NEEDS: &[&str] = &[
     "SYSTEM_USER",
 ];
 
+/// [`ADMIN_ADDRESS`](crate::sql::ADMIN_ADDRESS), as an account's host.
+const LOOPBACK: &str = "127.0.0.1";
+
 /// All accounts, with the passwords of the mounted Secret. One whose password can't work is not among them: it stays
 /// as it is.
 pub(crate) fn wanted(credentials: &Credentials, own: &Own) -> Vec<Account> {
@@ -105,7 +111,7 @@ pub(crate) fn wanted(credentials: &Credentials, own: &Own) -> Vec<Account> {
         host,
         password: password.clone(),
         hash: Password::new(sha2_password::hash(password.reveal(), user)),
-        ssl: host == "%",
+        ssl: host != "localhost",
         privileges,
         whose: Whose::Ours,
     };
@@ -113,7 +119,9 @@ pub(crate) fn wanted(credentials: &Credentials, own: &Own) -> Vec<Account> {
     let tool = &["RELOAD", "PROCESS", "LOCK TABLES", "REPLICATION CLIENT", "BACKUP_ADMIN"];
     let reads = &["REPLICATION CLIENT", "PROCESS", "SERVICE_CONNECTION_ADMIN"];
     let mut accounts = vec![
+        // Over the socket; and over the administrative interface, where it comes as this under `skip_name_resolve`.
         account(AGENT, "localhost", &own.agent, Privileges::All(AGENT_NEEDS)),
+        account(AGENT, LOOPBACK, &own.agent, Privileges::All(AGENT_NEEDS)),
         account(BACKUP, "localhost", &own.backup, Privileges::AndMonitoring(tool)),
         account(OPERATOR, "%", &credentials.operator, Privileges::AndMonitoring(reads)),
         account(CLONE, "%", &credentials.clone, Privileges::Global(&["BACKUP_ADMIN"])),
@@ -143,8 +151,10 @@ impl Account {
     fn made(&self) -> Vec<String> {
         let name = self.name();
         let require = if self.ssl { "SSL" } else { "NONE" };
+        let sessions = if self.whose == Whose::Ours { SESSIONS } else { 0 };
         let is = format!(
-            "{name} {} REQUIRE {require} PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY \
+            "{name} {} REQUIRE {require} WITH MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 \
+             MAX_USER_CONNECTIONS {sessions} PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY \
              PASSWORD REQUIRE CURRENT OPTIONAL FAILED_LOGIN_ATTEMPTS 0 PASSWORD_LOCK_TIME 0 ACCOUNT UNLOCK",
             self.identified()
         );

@@ -11,7 +11,7 @@ use super::options::{ConfigFiles, Purpose, render};
 use super::{BACKUP_FILE, INIT_FILE, SOCKET, accounts};
 use crate::credentials::{Credentials, CredentialsError, Own, Password};
 use crate::settings::Settings;
-use crate::sql::{AGENT, Access, BACKUP};
+use crate::sql::{AGENT, Access, Admin, BACKUP};
 
 /// Name of the option file in the run directory.
 const OPTIONS: &str = "my.cnf";
@@ -70,8 +70,10 @@ impl Files {
         if let Some(path) = &init_file {
             write_private(path, &accounts::init_file(&accounts)).map_err(io_error("write the init file"))?;
         }
-        let backup = Access { socket: socket.clone(), password: own.backup.clone() };
-        let access = Access { socket, password: own.agent.clone() };
+        let admin = matches!(purpose, Purpose::Serve(_))
+            .then(|| Admin::new(settings.admin_port, settings.tls.join("ca.crt"), settings.host(ordinal)));
+        let backup = Access { socket: socket.clone(), password: own.backup.clone(), admin: None };
+        let access = Access { socket, password: own.agent.clone(), admin };
         for name in [CLIENT, HOME_CLIENT] {
             write_private(&settings.run.join(name), &client_file(AGENT, &access))
                 .map_err(io_error("write client.cnf"))?;

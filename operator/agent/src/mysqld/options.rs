@@ -9,7 +9,7 @@ use mainstay_proto::pod::config_keys;
 use mainstay_proto::{Grant, GrantedRole};
 
 use crate::settings::Settings;
-use crate::sql::quote;
+use crate::sql::{ADMIN_ADDRESS, quote};
 
 /// A role for which there is an option file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +203,7 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
     match purpose {
         Purpose::Serve(_) => own.extend([
             ("bind_address", "*".to_owned()),
-            ("admin_address", settings.pod_ip.to_string()),
+            ("admin_address", ADMIN_ADDRESS.to_string()),
             ("admin_port", settings.admin_port.to_string()),
             ("create_admin_listener_thread", "ON".to_owned()),
             ("admin_ssl_ca", tls("ca.crt")),
@@ -235,7 +235,6 @@ mod tests {
             "--cluster-id=c",
             "--pod-name=shop-2",
             "--pod-uid=u",
-            "--pod-ip=10.0.0.7",
             "--node=n",
             "--server-id-base=1000",
         ])
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(last(&text, "max_connections"), Some("10"));
         assert_eq!(last(&text, "sync_binlog"), Some("1"));
         assert_eq!(last(&text, "server_id"), Some("1002"));
-        assert_eq!(last(&text, "admin_address"), Some("10.0.0.7"));
+        assert_eq!(last(&text, "admin_address"), Some("127.0.0.1"));
         assert_eq!(last(&text, "report_host"), Some("shop-2.shop.db.svc"));
         assert_eq!(last(&text, "skip_networking"), None);
     }

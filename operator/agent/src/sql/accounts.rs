@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{AGENT, BACKUP, CLONE, Client, OPERATOR, REPLICATION, SqlError};
-use crate::mysqld::accounts::{Found, MONITORING};
+use crate::mysqld::accounts::{Found, MONITORING, SESSIONS};
 
 /// The accounts that are of interest, as they are.
 pub(crate) async fn read(client: &mut Client) -> Result<Vec<Found>, SqlError> {
@@ -13,6 +13,8 @@ pub(crate) async fn read(client: &mut Client) -> Result<Vec<Found>, SqlError> {
          account_locked = 'N' AND password_expired = 'N' AND IFNULL(password_lifetime, 1) = 0 \
          AND IFNULL(Password_reuse_history, 1) = 0 AND IFNULL(Password_reuse_time, 1) = 0 \
          AND IFNULL(Password_require_current, '') = 'N' \
+         AND max_questions = 0 AND max_updates = 0 AND max_connections = 0 \
+         AND max_user_connections >= {SESSIONS} \
          AND JSON_EXTRACT(User_attributes, '$.Password_locking') IS NULL \
          FROM mysql.user WHERE User IN {users}"
     );

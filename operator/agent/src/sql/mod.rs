@@ -1,6 +1,7 @@
-//! The agent's connections to its own server: over the socket, with an account that is kept at every start.
+//! The agent's connections to its own server, with an account that is kept at every start.
 
 pub(crate) mod accounts;
+mod connect;
 pub(crate) mod quote;
 pub(crate) mod replication;
 pub(crate) mod required;
@@ -8,15 +9,16 @@ pub(crate) mod sessions;
 pub(crate) mod sha2_password;
 pub(crate) mod state;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, DriverError, OptsBuilder, Row};
+use mysql_async::{Conn, DriverError, Row};
 use tokio::time::{sleep, timeout};
 
 use crate::credentials::Password;
 use crate::redact::redact;
+
+pub(crate) use connect::{ADMIN_ADDRESS, Access, Admin};
 
 /// The agent's account.
 pub(crate) const AGENT: &str = "mainstay_agent";
@@ -38,21 +40,10 @@ const PARSE_ERROR: u16 = 1064;
 /// change it, and to one that did not), locked, no such plugin, and TLS demanded.
 const DENIED: [u16; 6] = [1045, 1862, 1820, 3118, 1524, 3159];
 
-/// Longest time to connect over the socket.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest time for a statement that nothing should hold up.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
 /// Longest time to wait until a statement that was killed is gone.
 const GONE: Duration = Duration::from_secs(5);
-
-/// How the agent reaches one run of the server.
-#[derive(Clone, Debug)]
-pub(crate) struct Access {
-    /// The server's socket.
-    pub(crate) socket: PathBuf,
-    /// The password of [`AGENT`] for this run.
-    pub(crate) password: Password,
-}
 
 /// What went wrong with a statement. Never contains the statement.
 #[derive(Debug, thiserror::Error)]
@@ -148,18 +139,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects. The session writes nothing to the binary log, and its literals are as [`quote::text`] makes them.
     pub(crate) async fn connect(access: &Access) -> Result<Client, SqlError> {
-        let what = "connect to the server";
-        let options = OptsBuilder::default()
-            .socket(Some(access.socket.to_string_lossy()))
-            .user(Some(AGENT))
-            .pass(Some(access.password.reveal()))
-            .prefer_socket(false)
-            .setup(vec!["SET SESSION sql_mode = '', sql_log_bin = 0, autocommit = 1"]);
-        let conn = timeout(CONNECT, Conn::new(options))
-            .await
-            .map_err(|_| SqlError::Timeout { what, seconds: CONNECT.as_secs() })?
-            .map_err(|error| SqlError::new(what, error, None))?;
-        Ok(Client { access: access.clone(), conn })
+        Ok(Client { access: access.clone(), conn: connect::connect(access).await? })
     }
 
     /// The session's id in the server.

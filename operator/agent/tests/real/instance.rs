@@ -98,7 +98,6 @@ impl<'a> Instance<'a> {
                 flag("cluster-id", c.id.clone()),
                 flag("pod-name", format!("{}-{}", c.name, self.ordinal)),
                 flag("pod-uid", self.pod_uid.clone()),
-                flag("pod-ip", "127.0.0.1".into()),
                 flag("node", "here".into()),
                 flag("server-id-base", "100".into()),
                 flag("volume", c.inside(&self.volume())),

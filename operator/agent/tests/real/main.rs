@@ -15,6 +15,7 @@ mod bench;
 mod clones;
 mod durability;
 mod events;
+mod full;
 mod ledger;
 mod received;
 mod roles;

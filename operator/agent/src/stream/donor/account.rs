@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn what_serve_writes_is_read() {
-        let access =
-            crate::sql::Access { socket: "/run/mainstay/mysql.sock".into(), password: Password::new("a=b") };
+        let socket = "/run/mainstay/mysql.sock".into();
+        let access = crate::sql::Access { socket, password: Password::new("a=b"), admin: None };
         let account = parse(&crate::mysqld::client_file("mainstay_backup", &access)).unwrap();
         assert_eq!(account.user, "mainstay_backup");
         assert_eq!(account.password.reveal(), "a=b");
