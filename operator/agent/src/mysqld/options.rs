@@ -148,7 +148,9 @@ pub(crate) enum Purpose {
 
 /// The option file's text.
 pub(crate) fn render(settings: &Settings, ordinal: u32, files: &ConfigFiles, purpose: Purpose) -> String {
-    let mut text = format!("[mysqld]\ntmpdir={}\n", settings.tmpdir().display());
+    let mut text = "[mysqld]\n".to_owned();
+    // First, so that a person's wins.
+    write(&mut text, defaults(settings, purpose));
     text.push_str(&files.common);
     if let Purpose::Serve(Some(role)) = purpose {
         text.push('\n');
@@ -156,12 +158,43 @@ pub(crate) fn render(settings: &Settings, ordinal: u32, files: &ConfigFiles, pur
     }
     // Last, so that it wins.
     text.push_str("\n[mysqld]\n");
-    for (name, value) in own(settings, ordinal, purpose) {
+    write(&mut text, own(settings, ordinal, purpose));
+    text
+}
+
+fn write(text: &mut String, options: Vec<(&'static str, String)>) {
+    for (name, value) in options {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{name}={value}");
     }
-    text
 }
+
+/// What a person may set otherwise. Here and not in the ConfigMap is what comes with the agent's version: there it
+/// would have every pod replaced.
+fn defaults(settings: &Settings, purpose: Purpose) -> Vec<(&'static str, String)> {
+    let mut needless: Vec<&str> = NEEDLESS.iter().map(|(number, _)| *number).collect();
+    if purpose == Purpose::Initialize {
+        needless.push(WITHOUT_PASSWORD);
+    }
+    vec![
+        ("tmpdir", settings.tmpdir().display().to_string()),
+        // A container may not set memory policies (seccomp, without CAP_SYS_NICE): the server tries, and says five
+        // times that it can't. A server that was built without the option does not have it.
+        ("loose_innodb_numa_interleave", "OFF".to_owned()),
+        ("log_error_suppression_list", needless.join(",")),
+    ]
+}
+
+/// Warnings of every start that nobody is to act upon, and why: what is left in the log is worth reading (manual,
+/// "Priority-Based Error Log Filtering").
+const NEEDLESS: [(&str, &str); 3] = [
+    ("MY-010068", "the certificate of the cluster's own authority is signed by itself, as every root is"),
+    ("MY-011810", "the directory of the pid file is open to all users, but only the server's is in the pod"),
+    ("MY-015655", "limits of containers are not looked at: the operator sizes the server's memory by them"),
+];
+
+/// `root@localhost` without a password: it is dropped before anybody can reach the server.
+const WITHOUT_PASSWORD: &str = "MY-010453";
 
 fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str, String)> {
     let run = |name: &str| settings.run.join(name).display().to_string();
@@ -266,6 +299,18 @@ mod tests {
         assert_eq!(last(&text, "admin_address"), Some("127.0.0.1"));
         assert_eq!(last(&text, "report_host"), Some("shop-2.shop.db.svc"));
         assert_eq!(last(&text, "skip_networking"), None);
+    }
+
+    #[test]
+    fn a_persons_options_win_over_the_agents_defaults() {
+        for name in ["tmpdir", "loose_innodb_numa_interleave", "log_error_suppression_list"] {
+            let common = format!("[mysqld]\n{name}=theirs\n");
+            let ours = render(&settings(), 2, &ConfigFiles::default(), Purpose::Serve(None));
+            let theirs = ConfigFiles { common, ..ConfigFiles::default() };
+            let theirs = render(&settings(), 2, &theirs, Purpose::Serve(None));
+            assert!(last(&ours, name).is_some_and(|value| !value.is_empty()));
+            assert_eq!(last(&theirs, name), Some("theirs"));
+        }
     }
 
     #[test]

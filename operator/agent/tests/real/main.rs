@@ -17,6 +17,7 @@ mod durability;
 mod events;
 mod full;
 mod ledger;
+mod log;
 mod received;
 mod roles;
 mod safety;
