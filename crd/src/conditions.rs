@@ -168,6 +168,8 @@ pub enum Reason {
     NodeGone,
     /// A volume has no room left.
     VolumeFull,
+    /// A volume does not answer; the message says since when.
+    VolumeSilent,
     /// A claim can't grow: its storage class does not allow it.
     ExpansionRefused,
     /// A claim is growing.

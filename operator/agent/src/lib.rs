@@ -21,6 +21,7 @@ mod prepare;
 mod reaper;
 mod redact;
 mod report;
+mod room;
 mod serve;
 mod settings;
 mod shutdown;

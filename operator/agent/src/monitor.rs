@@ -1,11 +1,9 @@
 //! Keeps the board's view of the server current while it runs.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_proto::{Server, Space};
-use tokio::task::spawn_blocking;
+use mainstay_proto::Server;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::context::Session;
@@ -20,7 +18,7 @@ const OPTIONS: Duration = Duration::from_secs(60);
 const PATIENCE: u32 = 3;
 
 /// Looks at the server until it is cancelled.
-pub(crate) async fn run(board: Board, session: Session, volume: PathBuf) {
+pub(crate) async fn run(board: Board, session: Session) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
@@ -28,7 +26,6 @@ pub(crate) async fn run(board: Board, session: Session, volume: PathBuf) {
     let mut options = Instant::now();
     loop {
         tick.tick().await;
-        look_for_room(&board, &volume).await;
         if options.elapsed() >= OPTIONS {
             options = Instant::now();
             if let Err(error) = look_at_options(&session).await {
@@ -56,16 +53,6 @@ pub(crate) async fn look_at_options(session: &Session) -> Result<(), SqlError> {
     let outcome = required::enforce(&mut Client::connect(&session.access).await?).await?;
     session.live.looked_at_options(outcome);
     Ok(())
-}
-
-/// A server whose disk is full often just waits, without an error that anybody could read.
-async fn look_for_room(board: &Board, volume: &Path) {
-    let volume = volume.to_owned();
-    // On a network's file system this may take its time.
-    let looked = spawn_blocking(move || rustix::fs::statvfs(&volume)).await;
-    if let Ok(Ok(stat)) = looked {
-        board.space(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize });
-    }
 }
 
 /// Reads the server's state and puts it on the board.

@@ -29,6 +29,7 @@ impl Board {
             task: None,
             server: Server::Stopped { last_exit: None },
             space: None,
+            volume_silent_since: None,
             ending: false,
         };
         Board { report: Arc::new(watch::Sender::new(report)) }
@@ -69,6 +70,15 @@ impl Board {
     /// Room on the volume.
     pub(crate) fn space(&self, space: Space) {
         self.change(|report| report.space = Some(space));
+    }
+
+    /// Since when the volume has not answered; `None` if it does. Returns whether that is news.
+    pub(crate) fn volume_silent(&self, since: Option<Timestamp>) -> bool {
+        let news = self.report.borrow().volume_silent_since != since;
+        if news {
+            self.change(|report| report.volume_silent_since = since);
+        }
+        news
     }
 
     /// The container was told to end.

@@ -16,7 +16,7 @@ use crate::report::Board;
 use crate::settings::{NoOrdinal, Settings};
 use crate::tls::{TlsError, server_config};
 use crate::volume::{Store, Volume, VolumeError};
-use crate::{http, mounts};
+use crate::{http, mounts, room};
 
 /// Why the agent can't start.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +76,14 @@ pub(crate) fn parts(
     Ok(Parts { desk: Desk::new(context.clone()), context, stop: on_sigterm()? })
 }
 
-/// Serves the operator and follows the mounted Secrets from now on.
+/// Serves the operator, and follows the mounted Secrets and the room on the volume from now on.
 pub(crate) async fn listen(context: &Arc<Context>, desk: &Desk) -> Result<(), StartError> {
     let digest = mounts::digest(&context.settings.tls);
     let (sender, receiver) = watch::channel(Arc::new(server_config(&context.settings.tls)?));
     let listener = http::listen(context.settings.agent_port).await.map_err(StartError::Listen)?;
     tokio::spawn(http::serve_operator(listener, receiver, context.board.clone(), desk.clone()));
+    let volume = context.settings.volume.clone();
+    tokio::spawn(room::follow(context.board.clone(), room::SILENT, move || room::of(&volume)));
     tokio::spawn(mounts::follow(context.clone(), desk.clone(), sender, digest));
     Ok(())
 }

@@ -27,9 +27,13 @@ pub struct Report {
     pub task: Option<Task>,
     /// The server.
     pub server: Server,
-    /// Room on the volume, while the server runs.
+    /// Room on the volume.
     #[serde(default)]
     pub space: Option<Space>,
+    /// Since when the volume has not answered, by the node's clock: a look at its room began then and has not come back.
+    /// Agents before this did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_silent_since: Option<Timestamp>,
     /// The container was told to end. A primary that has a replica serves on for a moment, so that it can hand over.
     #[serde(default)]
     pub ending: bool,

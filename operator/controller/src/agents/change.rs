@@ -82,6 +82,7 @@ pub(crate) mod tests {
             directory: Directory::Complete { marker: Marker::default() },
             task: None,
             space: None,
+            volume_silent_since: None,
             ending: false,
             server: Server::Running {
                 state: Box::new(ServerState {

@@ -69,6 +69,7 @@ impl Back {
             directory: self.directory.clone(),
             task: None,
             space: None,
+            volume_silent_since: None,
             ending: false,
             server: if runs {
                 Server::Running { state: Box::new(state) }

@@ -57,6 +57,7 @@ mod tests {
                 state: Box::new(ServerState { disabled_events, ..ServerState::default() }),
             },
             space: None,
+            volume_silent_since: None,
             ending: false,
         }
     }

@@ -55,6 +55,7 @@ fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
     claim
         .and_then(|claim| of_claim(view, ordinal, claim, instance.pod.as_ref()))
         .or_else(|| of_pod(view, ordinal, instance))
+        .or_else(|| silent(view, ordinal, instance))
         .or_else(|| full(view, ordinal, instance))
         .or_else(|| claim.and_then(|claim| volumes::growth_problem(view, claim)))
 }
@@ -166,6 +167,19 @@ fn of_pod(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem>
 
 fn node_of(pod: &Pod) -> &str {
     pod.node.as_deref().unwrap_or("?")
+}
+
+/// A volume that hangs stops its server without an error. When it began is told, not for how long: that changes with
+/// every look.
+fn silent(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+    let since = instance.agent.live()?.volume_silent_since?;
+    let node = instance.pod.as_ref().map_or("?", node_of);
+    let text = format!(
+        "the volume of {} has not answered since {since:.0}: its server waits for it. See to what provides the volume, \
+         and to its mount on node {node}",
+        view.names.pod(ordinal)
+    );
+    Some((Reason::VolumeSilent, text))
 }
 
 /// What MySQL and the system say of a file system without room. Source: `strerror(ENOSPC)`, and MySQL's

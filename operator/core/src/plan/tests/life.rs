@@ -244,6 +244,17 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
             Reason::VolumeFull,
             &["the volume of shop-2 is full", "raise spec.storage.size above 1Gi"],
         ),
+        (
+            "silent",
+            |o| {
+                let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+                report.volume_silent_since = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
+                // It is not known how full it is now.
+                report.space = Some(mainstay_proto::Space::default());
+            },
+            Reason::VolumeSilent,
+            &["the volume of shop-2 has not answered since 2026-01-02T03:04:05Z", "node node-2"],
+        ),
     ]
 }
 

@@ -298,6 +298,7 @@ impl World {
             directory,
             task: process.task.clone(),
             space: None,
+            volume_silent_since: None,
             ending: process.ending,
             server,
         }
