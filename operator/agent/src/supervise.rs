@@ -176,7 +176,7 @@ async fn attend(
         tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
-    let watcher = tokio::spawn(monitor::run(context.board.clone(), session.clone()));
+    let watcher = tokio::spawn(monitor::run(context.board.clone(), session.clone(), mysqld.stopping()));
     let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
     let (ended, told) = first(context, commands, stop, mysqld).await;
     let end = told + context.settings.stop_bound();

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::RESTART_STATUS;
 use super::output::{Tail, pass_through};
@@ -166,6 +167,11 @@ impl Mysqld {
             }
             sleep(KNOCK).await;
         }
+    }
+
+    /// Cancelled once it said that it was told to stop, by whomever.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.tail.stopping()
     }
 
     /// An error with what the log says of its cause: a statement of the init file that failed, say.

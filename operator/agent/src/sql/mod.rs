@@ -142,6 +142,11 @@ impl Client {
         Ok(Client { access: access.clone(), conn: connect::connect(access).await? })
     }
 
+    /// Says goodbye, and is gone.
+    pub(crate) async fn close(self) -> Result<(), SqlError> {
+        self.conn.disconnect().await.map_err(|error| SqlError::new("disconnect", error, None))
+    }
+
     /// The session's id in the server.
     pub(crate) fn id(&self) -> u32 {
         self.conn.id()

@@ -16,6 +16,14 @@ pub(crate) async fn end_clients(client: &mut Client) -> Result<usize, SqlError> 
     Ok(ids.len())
 }
 
+/// Sessions besides this one: of clients, of replicas, and ours. The server's own threads are none.
+pub(crate) async fn others(client: &mut Client) -> Result<u64, SqlError> {
+    let query = "SELECT COUNT(*) FROM performance_schema.processlist \
+                 WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')";
+    let (count,): (u64,) = client.row("count the sessions", query).await?;
+    Ok(count)
+}
+
 /// Sessions that wait for a replica's acknowledgement. 0 where the plugin is not loaded: then none ever waits.
 pub(crate) async fn waiting_for_acknowledgement(client: &mut Client) -> Result<u64, SqlError> {
     let query = "SELECT VARIABLE_VALUE FROM performance_schema.global_status \

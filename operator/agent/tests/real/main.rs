@@ -22,3 +22,4 @@ mod received;
 mod roles;
 mod safety;
 mod serving;
+mod stops;
