@@ -42,7 +42,13 @@ async fn errant_replica() -> Result<(), Failed> {
 
         let uid = database.pod(replica).await?.uid().unwrap_or_default();
         scope.api::<Pod>().delete(&database.names.pod(replica), &DeleteParams::default()).await?;
-        database.replaced(replica, &uid, wait::LONG).await?;
+        // It is kept out, so it does not become Ready.
+        let what = "the replica's mysqld to run in its next pod";
+        wait::poll(what, wait::LONG, || async {
+            let next = database.pod(replica).await?.uid().unwrap_or_default();
+            Ok((next != uid && database.sql(replica).await?.one::<u32>("SELECT 1").await? == 1).then_some(()))
+        })
+        .await?;
         stays_out(&database, replica, &own).await?;
         // Half a minute: alone it went on by itself after ten seconds.
         writer.acknowledged(2000).await?;
