@@ -288,12 +288,7 @@ async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries
 }
 
 fn show(context: &Context, order: &Order, state: TaskState) {
-    let operation = match &order.action {
-        Action::Initialize { operation }
-        | Action::Clone { operation, .. }
-        | Action::Receive { operation, .. } => Some(operation.clone()),
-        _ => None,
-    };
+    let operation = order.action.operation().map(String::from);
     let progress = context.board.report().task.and_then(|task| task.progress);
     let progress = progress.filter(|_| state != TaskState::Running);
     let fence = orders::fence(order);

@@ -33,7 +33,7 @@ impl Context {
     pub(crate) fn forget(&self, cluster: &ClusterKey) {
         self.memory.forget(cluster);
         self.metrics.forget(cluster);
-        self.agents.trust().forget(cluster);
+        self.agents.forget(cluster);
     }
 }
 

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, LastTemplate, Missed, Sent, Trials};
+use crate::act::{Applied, LastTemplate, Missed, Trials};
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;
@@ -39,8 +39,6 @@ pub(crate) struct Kept {
     pub(crate) checked: Checked,
     /// Pods whose claims were not seen.
     pub(crate) missed: Missed,
-    /// Orders that were accepted.
-    pub(crate) sent: Sent,
     /// Since when what the record says is known.
     pub(crate) first_sights: FirstSights,
     /// Volumes that could not be kept.

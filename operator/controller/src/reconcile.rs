@@ -7,12 +7,13 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use mainstay_core::{Observation, Plan, moments, plan};
 use mainstay_crd::names::Names;
-use mainstay_crd::{ClusterPhase, MySQLCluster};
+use mainstay_crd::{ClusterPhase, MySQLCluster, MySQLClusterStatus};
+use mainstay_proto::Fence;
 use tracing::{trace, warn};
 
 use crate::act::{ActError, Outcome, act};
 use crate::backoff::jittered;
-use crate::context::Scope;
+use crate::context::{Context, Scope};
 use crate::memory::Kept;
 use crate::observe::observe;
 use crate::report::{Event, ReportError, report, tell_step};
@@ -90,6 +91,7 @@ async fn go_round(
     let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
     let observation = Observation { seen_for, ..observed };
     let plan = plan(&observation);
+    context.agents.announce(key, term(&observation.cluster.status));
     trace!(cluster = %key, ?observation, ?plan, "planned");
     let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, kept).await;
     if let (Some(step), None | Some(ActError::Secret(_) | ActError::Child(_))) = (&plan.step, &failure) {
@@ -98,10 +100,10 @@ async fn go_round(
     context.metrics.judged(key, &plan.instances);
     context.metrics.cloned(key, &plan.instances);
     context.metrics.show(key, kept.shown.replace(plan.phase), plan.phase);
-    if let Outcome::Recorded(written) = outcome {
-        kept.written = Some(*written);
+    // What follows from the record, or goes out together with an order, comes before the status.
+    if let Some(at_once) = goes_on(context, key, &outcome, kept) {
         failure.map_or(Ok(()), Err)?;
-        return Ok(Action::requeue(Duration::ZERO));
+        return Ok(at_once);
     }
     let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &kept.checked).await;
     if let Ok(Some(written)) = &reported {
@@ -109,14 +111,42 @@ async fn go_round(
     }
     failure.map_or(Ok(()), Err)?;
     reported?;
-    Ok(Action::requeue(pace(&plan, &outcome)))
+    Ok(Action::requeue(pace(&plan, &outcome).min(rest(&observation))))
+}
+
+/// The next look is at once.
+fn goes_on(context: &Context, key: &ClusterKey, outcome: &Outcome, kept: &mut Kept) -> Option<Action> {
+    match outcome {
+        Outcome::Recorded(written) => {
+            // Nothing that the record before asked for is sent any more.
+            context.agents.announce(key, term(&written.status.clone().unwrap_or_default()));
+            kept.written = Some((**written).clone());
+        }
+        Outcome::Submitted => {}
+        Outcome::Told | Outcome::Later(_) | Outcome::Outdated => return None,
+    }
+    Some(Action::requeue(Duration::ZERO))
+}
+
+/// The place in the record's history by which orders are decided.
+fn term(status: &MySQLClusterStatus) -> Fence {
+    let record = status.replication.as_ref();
+    let (epoch, revision) = record.map(|record| (record.epoch, record.revision)).unwrap_or_default();
+    Fence { epoch: epoch.unsigned_abs(), revision: revision.unsigned_abs() }
+}
+
+/// When the first order may be given again.
+fn rest(observation: &Observation) -> Duration {
+    let given = observation.instances.values().filter_map(|instance| instance.dispatched.as_ref());
+    let rests = given.map(|given| given.rests).filter(|rests| rests.is_positive());
+    rests.min().and_then(|rests| Duration::try_from(rests).ok()).unwrap_or(Duration::MAX)
 }
 
 /// When to look again if nothing calls before.
 fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
     let settled = matches!(plan.phase, ClusterPhase::Healthy) && plan.step.is_none();
     match outcome {
-        Outcome::Recorded(_) => Duration::ZERO,
+        Outcome::Recorded(_) | Outcome::Submitted => Duration::ZERO,
         Outcome::Outdated => OUTDATED,
         Outcome::Later(wait) => *wait,
         Outcome::Told => {

@@ -56,9 +56,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     info!(version = env!("CARGO_PKG_VERSION"), identity, "starting");
     let outcome = tokio::select! {
-        outcome = lead(context, &health, election.as_mut(), &stop) => outcome,
+        outcome = lead(context.clone(), &health, election.as_mut(), &stop) => outcome,
         outcome = pages => outcome.and_then(|()| Err(anyhow::anyhow!("the HTTP server ended"))),
     };
+    // Before another may begin.
+    context.agents.close();
     if let Some(election) = &mut election {
         match tokio::time::timeout(PATIENCE, election.release()).await {
             Ok(Ok(())) => info!("Lease released"),

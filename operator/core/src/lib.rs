@@ -5,12 +5,14 @@
 
 pub mod asking;
 pub mod children;
+mod dispatched;
 mod gtid;
 mod ledger;
 pub mod moments;
 mod observation;
 mod plan;
 
+pub use dispatched::{Dispatch, Dispatched};
 pub use gtid::{GtidError, GtidSet};
 pub use observation::*;
 pub use plan::*;

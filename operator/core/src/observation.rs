@@ -7,6 +7,8 @@ use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
 use mainstay_proto::Report;
 use serde::{Deserialize, Serialize};
 
+use crate::Dispatched;
+
 /// Everything that the next step may depend on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +108,9 @@ pub struct Instance {
     /// What it held a while ago: whoever is heard now has read his own later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Heard>,
+    /// The order that was handed over last for its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dispatched: Option<Dispatched>,
 }
 
 /// GTID sets that an agent reported.

@@ -106,6 +106,16 @@ impl Action {
             Action::StandDown => "StandDown",
         }
     }
+
+    /// The operation's id in the record, for orders that have one.
+    pub fn operation(&self) -> Option<&str> {
+        match self {
+            Action::Initialize { operation }
+            | Action::Clone { operation, .. }
+            | Action::Receive { operation, .. } => Some(operation),
+            Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => None,
+        }
+    }
 }
 
 /// Where a server is reached.

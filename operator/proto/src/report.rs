@@ -202,6 +202,15 @@ pub struct Task {
     pub progress: Option<Progress>,
 }
 
+impl Task {
+    /// Whether this is `order` being carried out.
+    pub fn is_of(&self, order: &crate::Order) -> bool {
+        let fence = Fence { epoch: order.epoch, revision: order.revision };
+        (self.fence, self.kind.as_str(), self.operation.as_deref())
+            == (fence, order.action.kind(), order.action.operation())
+    }
+}
+
 /// How an order stands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]

@@ -29,7 +29,7 @@ fn rig() -> Rig {
 async fn take(rig: &Rig, cluster: Value, step: &Step) -> Result<Outcome, StepError> {
     let cluster: MySQLCluster = serde_json::from_value(cluster).unwrap();
     let names = Names::new("db", "shop");
-    carry_out(&rig.context, &names, &cluster, step, &mut Default::default()).await
+    carry_out(&rig.context, &names, &cluster, step).await
 }
 
 fn delete(rig: &Rig) -> Step {

@@ -42,8 +42,8 @@ use children::ChildError;
 pub(crate) use coverage::is_ours as is_our_entry;
 pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
+pub(crate) use step::Outcome;
 use step::StepError;
-pub(crate) use step::{Outcome, Sent};
 pub(crate) use trial::Trials;
 
 /// Why something was not done.
@@ -72,7 +72,6 @@ impl ActError {
             ActError::Child(_) => "Child",
             ActError::Role(_) => "Role",
             ActError::Step(StepError::Json(_) | StepError::Record(_)) => "Record",
-            ActError::Step(StepError::Order { source, .. }) => source.kind(),
             ActError::Step(StepError::Finalizers(_) | StepError::StatefulSet(..)) => "Deletion",
             ActError::Step(StepError::Claim(..)) => "Claim",
             ActError::Step(StepError::Volume(..)) => "Volume",
@@ -91,7 +90,6 @@ impl ActError {
                 Reason::ForeignObject
             }
             ActError::Child(ChildError::Leftover { .. }) => Reason::LeftoverObject,
-            ActError::Step(StepError::Order { .. }) => Reason::OrderFailed,
             ActError::Child(ChildError::Refused { .. }) => Reason::InvalidSpec,
             ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
             ActError::Step(StepError::SnapshotApi(..) | StepError::Snapshot(..)) => Reason::SnapshotFailed,
@@ -206,14 +204,11 @@ async fn take_step(
     kept: &mut Kept,
 ) -> Result<Outcome, ActError> {
     roles::apply(&scope.context, observation, plan).await?;
-    let is_there =
-        |uid: &str| observation.instances.values().any(|i| i.pod.as_ref().is_some_and(|pod| pod.uid == uid));
-    kept.sent.retain(is_there);
     let Some(step) = &plan.step else { return Ok(Outcome::Told) };
     if !guard::is_safe(&scope.context, names, observation, step).await? {
         return Ok(Outcome::Outdated);
     }
-    let carried_out = step::carry_out(&scope.context, names, cluster, step, &mut kept.sent).await;
+    let carried_out = step::carry_out(&scope.context, names, cluster, step).await;
     if let (Err(StepError::Storage(_, _, error)), Some(volume)) = (&carried_out, step.keeps_volume())
         && is_final(error)
     {

@@ -1,7 +1,6 @@
 //! The one step.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -9,7 +8,7 @@ use kube::{Api, ResourceExt};
 use mainstay_core::Step;
 use mainstay_crd::names::{MANAGER_STATUS, Names};
 use mainstay_crd::{MySQLCluster, MySQLClusterStatus, ReplicationRecord};
-use mainstay_proto::{Action, Answer, Order, Refusal};
+use mainstay_proto::Order;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -18,20 +17,10 @@ use super::aside::Keeper;
 use super::claims::Subject;
 use super::deletion;
 use super::storage;
-use crate::agents::AgentError;
 use crate::context::Context;
 use crate::patch::merge_patch;
 use crate::telemetry::Metrics;
 use crate::watch::ClusterKey;
-
-/// How long a report may take after an order was accepted, before the order is sent again.
-const REPORT_DELAY: Duration = Duration::from_secs(10);
-/// The first wait before an order that was carried out in vain is given again; each is twice the one before.
-const FIRST_REPEAT: Duration = Duration::from_secs(2);
-/// The longest such wait.
-const LAST_REPEAT: Duration = Duration::from_secs(60);
-/// An order that was not given for this long is a new one.
-const FORGET: Duration = Duration::from_secs(300);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,16 +61,6 @@ pub(crate) enum StepError {
     /// A pod was not deleted.
     #[error("deleting pod {0}: {1}")]
     Pod(String, kube::Error),
-    /// An order was not taken.
-    #[error("ordering {pod} to {action}: {source}")]
-    Order {
-        /// The pod.
-        pod: String,
-        /// The order's kind.
-        action: &'static str,
-        /// The error.
-        source: AgentError,
-    },
 }
 
 /// What a step came to.
@@ -91,54 +70,12 @@ pub(crate) enum Outcome {
     Told,
     /// It is to be done later.
     Later(Duration),
+    /// An order is on its way; what else is to be done does not wait for it.
+    Submitted,
     /// The record was written; the next step follows from it.
     Recorded(Box<MySQLCluster>),
     /// What it was decided on is no longer so.
     Outdated,
-}
-
-/// Orders that were accepted, by pod UID.
-#[derive(Debug, Default)]
-pub(crate) struct Sent(HashMap<String, Taken>);
-
-#[derive(Debug)]
-struct Taken {
-    order: Order,
-    /// Changes that the agent had reported by then.
-    changes: u64,
-    at: Instant,
-    /// How long to wait before it is sent once more, should the plan still ask for it.
-    patience: Duration,
-}
-
-/// The same again. A clone that failed is announced under another id.
-fn alike(one: &Order, other: &Order) -> bool {
-    let copies = |order: &Order| matches!(order.action, Action::Clone { .. } | Action::Receive { .. });
-    one == other || (copies(one) && copies(other))
-}
-
-impl Sent {
-    /// How long not to send `order`, if it was accepted before: until the agent has had time to report, and longer
-    /// each time that the same order did not bring about what it was given for.
-    fn wait(&self, order: &Order, changes: u64, now: Instant) -> Option<Duration> {
-        let taken = self.0.get(&order.pod_uid).filter(|taken| alike(&taken.order, order))?;
-        let unheard = taken.order == *order && taken.changes == changes;
-        let patience = if unheard { REPORT_DELAY.max(taken.patience) } else { taken.patience };
-        patience.checked_sub(now.duration_since(taken.at)).filter(|left| !left.is_zero())
-    }
-
-    fn note(&mut self, order: &Order, changes: u64, now: Instant) {
-        let again = self.0.get(&order.pod_uid).filter(|taken| alike(&taken.order, order));
-        let again = again.filter(|taken| now.duration_since(taken.at) < taken.patience + FORGET);
-        let patience = again.map_or(Duration::ZERO, |t| (t.patience * 2).clamp(FIRST_REPEAT, LAST_REPEAT));
-        let taken = Taken { order: order.clone(), changes, at: now, patience };
-        self.0.insert(order.pod_uid.clone(), taken);
-    }
-
-    /// Forgets orders to pods that are gone.
-    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|uid, _| is_there(uid));
-    }
 }
 
 /// Carries out `step` of a plan that was made from `cluster`.
@@ -150,9 +87,8 @@ pub(crate) async fn carry_out(
     names: &Names,
     cluster: &MySQLCluster,
     step: &Step,
-    sent: &mut Sent,
 ) -> Result<Outcome, StepError> {
-    let outcome = dispatch(context, names, cluster, step, sent).await?;
+    let outcome = dispatch(context, names, cluster, step).await?;
     if !matches!(outcome, Outcome::Later(_)) {
         Metrics::count(&context.metrics.steps, step.kind());
     }
@@ -164,16 +100,13 @@ async fn dispatch(
     names: &Names,
     cluster: &MySQLCluster,
     step: &Step,
-    sent: &mut Sent,
 ) -> Result<Outcome, StepError> {
     match step {
         Step::Record { cluster_id, record, message, .. } => {
             info!(cluster = %key(names), revision = record.revision, why = message, "record");
             write_record(context, names, cluster, cluster_id, record).await
         }
-        Step::Order { ordinal, order, message } => {
-            give_order(context, names, *ordinal, order, message, sent).await
-        }
+        Step::Order { ordinal, order, message } => Ok(hand_over(context, names, *ordinal, order, message)),
         Step::LabelClaim { claim, uid, ordinal, cluster_id } => {
             Subject { context, names, claim, uid, ordinal: *ordinal }.label(cluster_id).await
         }
@@ -266,38 +199,14 @@ fn record_patch(
     merge_patch(before, &after)
 }
 
-async fn give_order(
-    context: &Context,
-    names: &Names,
-    ordinal: u32,
-    order: &Order,
-    message: &str,
-    sent: &mut Sent,
-) -> Result<Outcome, StepError> {
-    let (_, changes) = context.agents.heard(&order.pod_uid);
-    if let Some(wait) = sent.wait(order, changes, Instant::now()) {
-        return Ok(Outcome::Later(wait));
+/// Hands an order over. Its agent is not waited for: what comes of it is observed.
+fn hand_over(context: &Context, names: &Names, ordinal: u32, order: &Order, why: &str) -> Outcome {
+    if !context.agents.submit(order) {
+        return Outcome::Outdated;
     }
     let (pod, action) = (names.pod(ordinal), order.action.kind());
-    let answer = context.agents.order(order).await.map_err(|source| StepError::Order {
-        pod: pod.clone(),
-        action,
-        source,
-    })?;
-    info!(cluster = %key(names), pod, action, revision = order.revision, why = message, ?answer, "order");
-    match answer {
-        Answer::Accepted => {
-            sent.note(order, changes, Instant::now());
-            Ok(Outcome::Told)
-        }
-        // These pass by themselves: the reports will say when.
-        Answer::Refused { reason: Refusal::Busy | Refusal::NoServer, .. } => Ok(Outcome::Told),
-        // The pod or the record is not what the plan took it for.
-        Answer::Refused { reason: Refusal::NotMe | Refusal::Outdated, .. } => Ok(Outcome::Outdated),
-        Answer::Refused { reason, message } => {
-            Err(StepError::Order { pod, action, source: AgentError::Refused { reason, message } })
-        }
-    }
+    info!(cluster = %key(names), pod, action, revision = order.revision, why, "order handed over");
+    Outcome::Submitted
 }
 
 async fn delete_pod(context: &Context, names: &Names, pod: &str, uid: &str) -> Result<Outcome, StepError> {
@@ -342,50 +251,5 @@ mod tests {
         let patch = record_patch(&before, "id", &record).unwrap();
         let replication = json!({"revision": 5, "primary": 0, "target": null, "operations": null});
         assert_eq!(patch, json!({"clusterId": "id", "replication": replication}));
-    }
-
-    fn order(revision: u64) -> Order {
-        Order {
-            proto: 1,
-            cluster_id: "id".into(),
-            pod_uid: "u".into(),
-            ordinal: 0,
-            epoch: 1,
-            revision,
-            action: Action::StandDown,
-            disabled_events: None,
-        }
-    }
-
-    #[test]
-    fn an_accepted_order_is_not_repeated_before_its_agent_has_reported() {
-        let (mut sent, now) = (Sent::default(), Instant::now());
-        assert_eq!(sent.wait(&order(1), 5, now), None);
-        sent.note(&order(1), 5, now);
-        assert_eq!(sent.wait(&order(1), 5, now), Some(REPORT_DELAY));
-        assert_eq!(sent.wait(&order(1), 6, now), None, "the agent has reported");
-        assert_eq!(sent.wait(&order(2), 5, now), None, "another order");
-        assert_eq!(sent.wait(&order(1), 5, now + REPORT_DELAY), None, "no report in time");
-    }
-
-    fn clone(operation: u64) -> Order {
-        let donor = mainstay_proto::Endpoint { host: "h".into(), port: 1 };
-        let action = Action::Clone { operation: operation.to_string(), donor, max_mib_per_second: None };
-        Order { action, ..order(1) }
-    }
-
-    #[test]
-    fn an_order_that_is_carried_out_in_vain_is_repeated_ever_more_slowly() {
-        let (mut sent, mut now) = (Sent::default(), Instant::now());
-        let mut waits = Vec::new();
-        for changes in 0..8 {
-            sent.note(&clone(changes), changes, now);
-            let wait = sent.wait(&clone(changes + 1), changes + 1, now).unwrap_or_default();
-            waits.push(wait.as_secs());
-            now += wait;
-        }
-        assert_eq!(waits, [0, 2, 4, 8, 16, 32, 60, 60]);
-        sent.note(&order(2), 9, now);
-        assert_eq!(sent.wait(&order(2), 10, now), None, "another order starts over");
     }
 }

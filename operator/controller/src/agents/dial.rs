@@ -28,6 +28,9 @@ pub(crate) enum Dialer {
     },
     /// Through the API server, from outside of the pods' network.
     Forward(Client),
+    /// In memory.
+    #[cfg(test)]
+    Memory(crate::testing::Net),
 }
 
 impl Dialer {
@@ -53,6 +56,8 @@ impl Dialer {
                 Ok(Box::new(stream))
             }
             Dialer::Forward(client) => forward(client, target).await,
+            #[cfg(test)]
+            Dialer::Memory(net) => Ok(Box::new(net.dial(target.ip).map_err(dial_error)?)),
         }
     }
 }

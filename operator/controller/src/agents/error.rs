@@ -1,7 +1,5 @@
 //! What goes wrong between operator and agent.
 
-use mainstay_proto::Refusal;
-
 /// Why a stream broke or an order was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
@@ -48,14 +46,6 @@ pub(crate) enum AgentError {
         /// What the agent says.
         theirs: String,
     },
-    /// It refused an order for a reason that does not pass by itself.
-    #[error("the agent refused ({reason:?}): {message}")]
-    Refused {
-        /// As one of a closed list.
-        reason: Refusal,
-        /// For people.
-        message: String,
-    },
 }
 
 impl AgentError {
@@ -73,7 +63,6 @@ impl AgentError {
             AgentError::Silent(_) => "Silent",
             AgentError::Ended => "Ended",
             AgentError::Stranger { .. } => "Stranger",
-            AgentError::Refused { .. } => "Refused",
         }
     }
 }

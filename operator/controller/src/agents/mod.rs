@@ -1,12 +1,15 @@
-//! What the instances' agents say: one kept stream for each pod, and orders.
+//! What the instances' agents say: one kept stream for each pod; and orders, on a connection of their own.
 
 mod change;
 mod channel;
+mod connection;
 mod dial;
+mod dispatch;
+#[cfg(test)]
+mod dispatch_tests;
 mod earlier;
 mod error;
 mod lines;
-mod order;
 mod stream;
 mod target;
 #[cfg(test)]
@@ -14,17 +17,18 @@ mod tests;
 mod trust;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use mainstay_core::{Agent, Heard};
-use mainstay_proto::{Report, TaskState};
+use mainstay_proto::{Fence, Report, TaskState};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use crate::telemetry::Metrics;
-use crate::watch::Trigger;
+use crate::watch::{ClusterKey, Trigger};
 pub(crate) use dial::Dialer;
 pub(crate) use error::AgentError;
 pub(crate) use target::Target;
@@ -40,6 +44,10 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// By pod UID.
     followed: Mutex<HashMap<String, Followed>>,
+    /// By which record orders may be sent.
+    terms: Mutex<HashMap<ClusterKey, Fence>>,
+    /// Another leads: nobody is followed or ordered any more.
+    closed: AtomicBool,
 }
 
 struct Followed {
@@ -49,12 +57,16 @@ struct Followed {
     /// Rises with every change that could matter to a decision.
     changes: u64,
     retry: Arc<Notify>,
+    outbox: dispatch::Outbox,
+    trigger: Trigger,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
 impl Agents {
     pub(crate) fn new(dialer: Dialer, trust: Trust, metrics: Arc<Metrics>) -> Self {
-        Agents(Arc::new(Inner { dialer, trust, metrics, followed: Mutex::default() }))
+        let (followed, terms) = (Mutex::default(), Mutex::default());
+        Agents(Arc::new(Inner { dialer, trust, metrics, followed, terms, closed: AtomicBool::new(false) }))
     }
 
     /// The keys by which agents are known.
@@ -66,6 +78,9 @@ impl Agents {
     /// something about the pod has changed.
     pub(crate) fn follow(&self, target: Target, trigger: Trigger) {
         let mut followed = self.followed();
+        if self.0.closed.load(Ordering::SeqCst) {
+            return;
+        }
         if let Some(known) = followed.get(&target.uid).filter(|known| known.target == target) {
             known.retry.notify_waiters();
             return;
@@ -77,6 +92,9 @@ impl Agents {
             earlier: earlier::Earlier::default(),
             changes: 0,
             retry: retry.clone(),
+            outbox: dispatch::Outbox::default(),
+            trigger: trigger.clone(),
+            stop: stop.clone(),
             _stop: stop.clone().drop_guard(),
         };
         followed.insert(target.uid.clone(), entry);
@@ -89,9 +107,22 @@ impl Agents {
         self.followed().remove(uid);
     }
 
-    /// The last word of a pod's agent, and how many changes there were before it.
-    pub(crate) fn heard(&self, uid: &str) -> (Agent, u64) {
-        self.followed().get(uid).map_or((Agent::Unheard, 0), |f| (f.word.clone(), f.changes))
+    /// Another leads from now on: every stream ends, and no order is sent any more.
+    pub(crate) fn close(&self) {
+        let mut followed = self.followed();
+        self.0.closed.store(true, Ordering::SeqCst);
+        followed.clear();
+    }
+
+    /// Forgets a cluster whose object is gone.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.terms().remove(cluster);
+        self.0.trust.forget(cluster);
+    }
+
+    /// The last word of a pod's agent.
+    pub(crate) fn heard(&self, uid: &str) -> Agent {
+        self.followed().get(uid).map_or(Agent::Unheard, |followed| followed.word.clone())
     }
 
     /// What a pod's instance held a while before `now`.
@@ -128,6 +159,11 @@ impl Agents {
     fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
         // Nothing panics while it holds this lock; if something did, each entry is whole all the same.
         self.0.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken after [`Agents::followed`], where both are.
+    fn terms(&self) -> MutexGuard<'_, HashMap<ClusterKey, Fence>> {
+        self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -71,7 +71,8 @@ async fn follow(
 }
 
 async fn begin(agents: &Agents, target: &Target) -> Result<Lines<TlsStream<Box<dyn Io>>>, AgentError> {
-    let stream = channel::open(agents, target).await?;
+    let keys = agents.0.trust.keys(&target.cluster).await?;
+    let stream = channel::open(agents, target, keys.known()).await?;
     in_time(Lines::ask(stream, &target.host(), PATH_WATCH)).await
 }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt, StreamExt};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use mainstay_core::Agent;
-use mainstay_proto::{Action, Answer, Order, PATH_ORDER, PATH_WATCH, Report, pod};
+use mainstay_proto::{PATH_WATCH, Report, pod};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -30,16 +30,16 @@ use crate::secrets::tests::{Pair, authority, issued};
 use crate::watch::ClusterRef;
 
 /// A cluster's keys.
-struct Keys {
+pub(super) struct Keys {
     ca: Pair,
     provider: Arc<rustls::crypto::CryptoProvider>,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Keys { ca: authority(), provider: Arc::new(rustls::crypto::ring::default_provider()) }
     }
-    fn client(&self) -> rustls::ClientConfig {
+    pub(super) fn client(&self) -> rustls::ClientConfig {
         let operator = issued(&self.ca, &[pod::OPERATOR_SAN]);
         trust::client_config(
             self.provider.clone(),
@@ -50,7 +50,7 @@ impl Keys {
         .unwrap()
     }
     /// An agent that asks for a client certificate of this cluster.
-    fn server(&self, names: &[&str]) -> ServerConfig {
+    pub(super) fn server(&self, names: &[&str]) -> ServerConfig {
         let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.ca.certificate)).unwrap();
@@ -70,7 +70,7 @@ impl Keys {
 
 type Lines = Arc<Mutex<mpsc::Receiver<String>>>;
 
-/// Serves what is sent as the lines of a stream, to one connection after the other, and accepts every order.
+/// Serves what is sent as the lines of a stream, to one connection after the other.
 async fn serve(config: ServerConfig) -> (u16, mpsc::Sender<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -105,12 +105,6 @@ async fn respond(
                 Some((Ok(Frame::data(Bytes::from(line))), lines))
             });
             Response::new(BodyExt::boxed(StreamBody::new(frames)))
-        }
-        PATH_ORDER => {
-            let body = request.into_body().collect().await.unwrap().to_bytes();
-            let order: Order = serde_json::from_slice(&body).unwrap();
-            assert_eq!(order.action, Action::StandDown);
-            Response::new(Full::from(serde_json::to_vec(&Answer::Accepted).unwrap()).boxed())
         }
         other => panic!("nobody asks for {other}"),
     })
@@ -149,7 +143,7 @@ async fn reports_are_heard_and_only_changes_call_for_a_look() {
     let first = report();
     lines.send(line(&first)).await.unwrap();
     calls.next().await.unwrap();
-    assert_eq!(agents.heard("uid-1").0.live(), Some(&first));
+    assert_eq!(agents.heard("uid-1").live(), Some(&first));
 
     // A heartbeat in two pieces, then a change: it is the change that calls.
     let beat = Report { at: "2026-01-01T00:00:02Z".parse().unwrap(), ..first.clone() };
@@ -160,19 +154,19 @@ async fn reports_are_heard_and_only_changes_call_for_a_look() {
         lines.send(piece).await.unwrap();
     }
     calls.next().await.unwrap();
-    assert_eq!(agents.heard("uid-1").0.live().unwrap().directory, mainstay_proto::Directory::Empty);
+    assert_eq!(agents.heard("uid-1").live().unwrap().directory, mainstay_proto::Directory::Empty);
     assert!(calls.next().now_or_never().is_none(), "a heartbeat called");
 
     lines.send(String::new()).await.unwrap();
     calls.next().await.unwrap();
-    assert!(matches!(agents.heard("uid-1").0, Agent::Broken { .. }));
+    assert!(matches!(agents.heard("uid-1"), Agent::Broken { .. }));
 
     // It is tried again.
     lines.send(line(&first)).await.unwrap();
     calls.next().await.unwrap();
-    assert_eq!(agents.heard("uid-1").0.live(), Some(&first));
+    assert_eq!(agents.heard("uid-1").live(), Some(&first));
     agents.leave("uid-1");
-    assert_eq!(agents.heard("uid-1").0, Agent::Unheard);
+    assert_eq!(agents.heard("uid-1"), Agent::Unheard);
 }
 
 #[tokio::test]
@@ -182,7 +176,7 @@ async fn an_instance_of_another_cluster_is_not_heard() {
     let (agents, metrics, _calls) = follow(&keys, port);
     lines.send(line(&report())).await.unwrap();
     ended(&metrics, "Tls").await;
-    assert_eq!(agents.heard("uid-1").0, Agent::Unheard);
+    assert_eq!(agents.heard("uid-1"), Agent::Unheard);
 }
 
 #[tokio::test]
@@ -192,7 +186,7 @@ async fn who_has_a_certificate_of_another_authority_is_not_heard() {
     let (agents, metrics, _calls) = follow(&ours, port);
     lines.send(line(&report())).await.unwrap();
     ended(&metrics, "Tls").await;
-    assert_eq!(agents.heard("uid-1").0, Agent::Unheard);
+    assert_eq!(agents.heard("uid-1"), Agent::Unheard);
 }
 
 #[tokio::test]
@@ -204,25 +198,5 @@ async fn a_sibling_that_took_over_the_address_is_not_heard() {
     sibling.identity.pod_uid = "uid-2".into();
     lines.send(line(&sibling)).await.unwrap();
     ended(&metrics, "Stranger").await;
-    assert_eq!(agents.heard("uid-1").0, Agent::Unheard);
-}
-
-#[tokio::test]
-async fn an_order_is_answered() {
-    let keys = Keys::new();
-    let (port, _lines) = serve(keys.server(&["*.shop.db.svc"])).await;
-    let (agents, _, _calls) = follow(&keys, port);
-    let mut order = Order {
-        proto: mainstay_proto::VERSION,
-        cluster_id: "id".into(),
-        pod_uid: "uid-1".into(),
-        ordinal: 1,
-        epoch: 1,
-        revision: 1,
-        action: Action::StandDown,
-        disabled_events: None,
-    };
-    assert_eq!(agents.order(&order).await.unwrap(), Answer::Accepted);
-    order.pod_uid = "gone".into();
-    assert!(matches!(agents.order(&order).await, Err(AgentError::Dial(_))));
+    assert_eq!(agents.heard("uid-1"), Agent::Unheard);
 }

@@ -1,12 +1,12 @@
 //! The keys by which operator and agents know each other.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use mainstay_crd::names::Names;
+use mainstay_crd::names::{MAX_REPLICAS, Names};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -22,6 +22,8 @@ use crate::watch::ClusterKey;
 const READERS: usize = 16;
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Tickets that rustls keeps of each server.
+const TICKETS: usize = 8;
 
 /// TLS settings by cluster, read from its Secret once and again when that changes.
 #[derive(Clone)]
@@ -31,7 +33,35 @@ struct Inner {
     client: Client,
     provider: Arc<rustls::crypto::CryptoProvider>,
     reading: Semaphore,
-    known: Mutex<HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>>,
+    known: Mutex<HashMap<ClusterKey, Arc<OnceCell<Arc<Keys>>>>>,
+}
+
+/// TLS settings for one cluster's agents.
+pub(crate) struct Keys {
+    known: Arc<ClientConfig>,
+    resuming: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Keys {
+    fn new(config: ClientConfig) -> Self {
+        Keys { known: Arc::new(config), resuming: OnceLock::new() }
+    }
+
+    /// For streams: each is an identity that was looked at, and none is remembered.
+    pub(crate) fn known(&self) -> Arc<ClientConfig> {
+        self.known.clone()
+    }
+
+    /// For orders: one that was looked at goes on where it was left, by a secret that only it has, until the keys change.
+    /// Only who is given orders is remembered.
+    pub(crate) fn resuming(&self) -> Arc<ClientConfig> {
+        let resuming = || {
+            let mut config = (*self.known).clone();
+            config.resumption = Resumption::in_memory_sessions(MAX_REPLICAS as usize * TICKETS);
+            Arc::new(config)
+        };
+        self.resuming.get_or_init(resuming).clone()
+    }
 }
 
 impl Trust {
@@ -44,7 +74,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`AgentError::Trust`] if the Secret is missing or its contents can't be used.
-    pub(crate) async fn config(&self, cluster: &ClusterKey) -> Result<Arc<ClientConfig>, AgentError> {
+    pub(crate) async fn keys(&self, cluster: &ClusterKey) -> Result<Arc<Keys>, AgentError> {
         let cell = self.known().entry(cluster.clone()).or_default().clone();
         cell.get_or_try_init(|| self.read(cluster)).await.cloned()
     }
@@ -57,14 +87,14 @@ impl Trust {
     /// Takes `config` for what the Secret of `cluster` holds.
     #[cfg(test)]
     pub(super) fn know(&self, cluster: &ClusterKey, config: ClientConfig) {
-        self.known().insert(cluster.clone(), Arc::new(OnceCell::new_with(Some(Arc::new(config)))));
+        self.known().insert(cluster.clone(), Arc::new(OnceCell::new_with(Some(Arc::new(Keys::new(config))))));
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterKey, Arc<OnceCell<Arc<ClientConfig>>>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<ClusterKey, Arc<OnceCell<Arc<Keys>>>>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, cluster: &ClusterKey) -> Result<Arc<ClientConfig>, AgentError> {
+    async fn read(&self, cluster: &ClusterKey) -> Result<Arc<Keys>, AgentError> {
         let name = Names::new(&cluster.namespace, &cluster.name).operator_tls_secret();
         let secrets: Api<Secret> = Api::namespaced(self.0.client.clone(), &cluster.namespace);
         let no_answer = |what: &str| AgentError::Trust(format!("reading Secret {name}: {what}"));
@@ -78,7 +108,7 @@ impl Trust {
         let data = secret.data.unwrap_or_default();
         let part = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
         client_config(self.0.provider.clone(), part("ca.crt"), part("tls.crt"), part("tls.key"))
-            .map(Arc::new)
+            .map(|config| Arc::new(Keys::new(config)))
             .map_err(|error| AgentError::Trust(format!("Secret {name}: {error}")))
     }
 }
@@ -116,7 +146,7 @@ pub(crate) fn client_config(
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
-    // A session resumed is an identity not checked again, and each cluster's cache of them would cost memory.
+    // Each cluster's cache of sessions would cost memory.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

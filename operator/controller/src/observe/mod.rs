@@ -4,6 +4,7 @@ mod surroundings;
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -162,9 +163,11 @@ fn instances(
             let pod = find(&stores.pods, &names.namespace, &names.pod(ordinal));
             let claim = find(&stores.claims, &names.namespace, &names.claim(ordinal));
             let agent = pod.as_ref().map_or(Agent::Unheard, |pod| heard(pod, agents));
-            let earlier = pod.as_ref().and_then(|pod| agents.earlier(pod.metadata.uid.as_deref()?, now));
+            let uid = pod.as_ref().and_then(|pod| pod.metadata.uid.clone());
+            let earlier = uid.as_ref().and_then(|uid| agents.earlier(uid, now));
+            let dispatched = uid.as_ref().and_then(|uid| agents.dispatched(uid, Instant::now()));
             let (pod, claim) = (pod.as_deref().map(of_pod), claim.as_deref().map(of_claim));
-            let instance = Instance { pod, claim, agent, earlier };
+            let instance = Instance { pod, claim, agent, earlier, dispatched };
             let exists = instance.pod.is_some() || instance.claim.is_some();
             (exists || ordinal < wanted).then_some((ordinal, instance))
         })
@@ -172,7 +175,7 @@ fn instances(
 }
 
 fn heard(pod: &watch::Pod, agents: &Agents) -> Agent {
-    agents.heard(pod.metadata.uid.as_deref().unwrap_or_default()).0
+    agents.heard(pod.metadata.uid.as_deref().unwrap_or_default())
 }
 
 fn of_pod(pod: &watch::Pod) -> Pod {

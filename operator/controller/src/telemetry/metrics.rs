@@ -83,6 +83,8 @@ pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     /// Streams that ended, by why.
     pub(crate) stream_ends: Family<Kind, Counter>,
+    /// TLS handshakes with agents, by whether a session was resumed.
+    pub(crate) handshakes: Family<Kind, Counter>,
     /// Steps that were carried out, by kind.
     pub(crate) steps: Family<Kind, Counter>,
     /// Writes to the API server, by what was written.
@@ -110,6 +112,7 @@ impl Metrics {
             clones: Clones::default(),
             streams: Gauge::default(),
             stream_ends: Family::default(),
+            handshakes: Family::default(),
             steps: Family::default(),
             writes: Family::default(),
             events_lost: Counter::default(),
@@ -140,6 +143,7 @@ impl Metrics {
         self.clones.register(to);
         to.register("agent_streams", "Open streams of agents", self.streams.clone());
         to.register("agent_stream_ends", "Streams of agents that ended, by why", self.stream_ends.clone());
+        to.register("agent_handshakes", "TLS handshakes with agents", self.handshakes.clone());
         to.register("steps", "Steps that were carried out, by kind", self.steps.clone());
         to.register("api_writes", "Writes to the API server, by what was written", self.writes.clone());
         to.register("events_lost", "Events that could not be published", self.events_lost.clone());

@@ -7,4 +7,6 @@ mod metrics;
 
 pub(crate) use http::{Health, serve};
 pub(crate) use logs::start_logs;
+#[cfg(test)]
+pub(crate) use metrics::Kind;
 pub(crate) use metrics::Metrics;

@@ -3,7 +3,9 @@
 
 mod api;
 mod fields;
+mod net;
 mod rig;
 
 pub(crate) use api::{Api, Request};
+pub(crate) use net::{FakeAgent, Manner, Net};
 pub(crate) use rig::{CLUSTER, Rig};

@@ -111,6 +111,7 @@ impl Back {
             claim: Some(claim),
             agent: Agent::Live { report: Box::new(report) },
             earlier: None,
+            dispatched: None,
         };
         Observation {
             seen_for: Default::default(),

@@ -46,8 +46,8 @@ use mainstay_crd::{
 use mainstay_proto::{Action, Order, Report};
 use serde::Serialize;
 
-use crate::Observation;
 use crate::children::{self, Blueprint};
+use crate::{Dispatched, Observation};
 pub use deletion::protected;
 pub use divergence::EARLIER;
 pub use guards::{Safe, may_take_pod};
@@ -551,21 +551,34 @@ fn record(view: &View<'_>, record: ReplicationRecord, reason: Reason, message: S
     Decision::Do(Step::Record { cluster_id, record, reason, message })
 }
 
-/// A step that sends an order to the instance that `report` came from, under the record's epoch and revision.
+/// A step that sends an order to the instance that `report` came from, under the record's epoch and revision. One that is
+/// on its way already is waited for, and keeps nothing else back.
 fn send(view: &View<'_>, report: &Report, action: Action, message: String) -> Decision {
-    let fence = view.fence();
-    Decision::Do(Step::Order {
-        ordinal: report.identity.ordinal,
-        order: Order {
-            proto: mainstay_proto::VERSION,
-            cluster_id: view.cluster_id.unwrap_or_default().into(),
-            disabled_events: scheduled::disabled(view, report.identity.ordinal, &action),
-            pod_uid: report.identity.pod_uid.clone(),
-            ordinal: report.identity.ordinal,
-            epoch: fence.epoch,
-            revision: fence.revision,
-            action,
-        },
-        message,
-    })
+    let (fence, ordinal) = (view.fence(), report.identity.ordinal);
+    let order = Order {
+        proto: mainstay_proto::VERSION,
+        cluster_id: view.cluster_id.unwrap_or_default().into(),
+        disabled_events: scheduled::disabled(view, ordinal, &action),
+        pod_uid: report.identity.pod_uid.clone(),
+        ordinal,
+        epoch: fence.epoch,
+        revision: fence.revision,
+        action,
+    };
+    let given = view.instance(ordinal).and_then(|instance| instance.dispatched.as_ref());
+    match given.filter(|given| given.holds_back(&order)) {
+        Some(given) => on_its_way(view, given, &order),
+        None => Decision::Do(Step::Order { ordinal, order, message }),
+    }
+}
+
+fn on_its_way(view: &View<'_>, given: &Dispatched, order: &Order) -> Decision {
+    let (reason, message) = match given.trouble() {
+        Some(why) => {
+            let pod = view.names.pod(order.ordinal);
+            (Reason::OrderFailed, format!("ordering {pod} to {}: {why}", order.action.kind()))
+        }
+        None => outlook::ordering(view, order.ordinal, &order.action),
+    };
+    Decision::Wait(reason, message)
 }

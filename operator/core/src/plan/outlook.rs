@@ -176,22 +176,7 @@ fn conditions(
 fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
     Some(match step {
         Step::Record { reason, message, .. } => (*reason, message.clone()),
-        Step::Order { ordinal, order, .. } => {
-            let name = view.names.pod(*ordinal);
-            match &order.action {
-                Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
-                Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
-                    let donor = donor.host.split('.').next().unwrap_or_default();
-                    (Reason::Cloning, format!("{name} is being cloned from {donor}"))
-                }
-                Action::Follow { .. } => threads::telling(view, *ordinal),
-                Action::Lead { .. } => (Reason::NoPrimary, format!("{name} is being made to lead")),
-                Action::StandDown if view.quarantined(*ordinal) => {
-                    (Reason::Quarantined, format!("{name} is kept out"))
-                }
-                Action::StandDown => (Reason::SwitchingOver, format!("{name} stands down")),
-            }
-        }
+        Step::Order { ordinal, order, .. } => ordering(view, *ordinal, &order.action),
         Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
         Step::Storage { step, message } => (step.reason(), message.clone()),
         Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
@@ -206,6 +191,24 @@ fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
         }
         Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. } => return None,
     })
+}
+
+/// What an order is part of, from when it is given until its agent reports.
+pub(super) fn ordering(view: &View<'_>, ordinal: u32, action: &Action) -> (Reason, String) {
+    let name = view.names.pod(ordinal);
+    match action {
+        Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
+        Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
+            let donor = donor.host.split('.').next().unwrap_or_default();
+            (Reason::Cloning, format!("{name} is being cloned from {donor}"))
+        }
+        Action::Follow { .. } => threads::telling(view, ordinal),
+        Action::Lead { .. } => (Reason::NoPrimary, format!("{name} is being made to lead")),
+        Action::StandDown if view.quarantined(ordinal) => {
+            (Reason::Quarantined, format!("{name} is kept out"))
+        }
+        Action::StandDown => (Reason::SwitchingOver, format!("{name} stands down")),
+    }
 }
 
 fn ready_condition(
@@ -258,7 +261,7 @@ fn progressing(view: &View<'_>, decision: Option<&Decision>, told: Option<&(Reas
         return Wanted { type_, status: Some(false), reason: Reason::Paused, message: PAUSED.into() };
     }
     let stands = match decision {
-        None | Some(Decision::Blocked(..)) => true,
+        None | Some(Decision::Blocked(..) | Decision::Wait(Reason::OrderFailed, _)) => true,
         Some(Decision::Do(_) | Decision::Wait(..)) => false,
     };
     let (reason, message) = told.cloned().unwrap_or((Reason::Idle, "nothing is to be done".into()));

@@ -13,6 +13,7 @@ mod last_copy;
 mod life;
 mod lost;
 mod nodes;
+mod on_its_way;
 mod paused;
 mod pending;
 mod refused;

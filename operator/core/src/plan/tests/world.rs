@@ -258,7 +258,7 @@ impl World {
             gtid_executed: held.to_string(),
             gtid_received: String::new(),
         });
-        Instance { pod: Some(pod), claim, agent, earlier }
+        Instance { pod: Some(pod), claim, agent, earlier, dispatched: None }
     }
 
     fn report(&self, ordinal: u32, process: &Process) -> Report {
