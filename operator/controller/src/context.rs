@@ -10,7 +10,7 @@ use crate::report::Events;
 use crate::settings::Settings;
 use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::Metrics;
-use crate::watch::{ClusterKey, Stores};
+use crate::watch::{ClusterKey, Stores, Trigger};
 
 /// What the process has once.
 pub(crate) struct Context {
@@ -41,4 +41,6 @@ impl Context {
 pub(crate) struct Scope {
     pub(crate) context: Arc<Context>,
     pub(crate) stores: Stores,
+    /// Calls for a look at one of its clusters.
+    pub(crate) trigger: Trigger,
 }

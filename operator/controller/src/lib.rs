@@ -25,7 +25,11 @@ mod run;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod scenarios_asked;
+#[cfg(test)]
 mod scenarios_foreign;
+#[cfg(test)]
+mod scenarios_orders;
 mod secrets;
 mod settings;
 mod survey;

@@ -86,7 +86,7 @@ async fn go_round(
     let context = &scope.context;
     let names = Names::new(&key.namespace, &key.name);
     let cluster = kept.newest(watched);
-    let mut observed = observe(&cluster, &names, &scope.stores, context);
+    let mut observed = observe(&cluster, &names, scope);
     observed.surroundings.refused = kept.refused.words(begun);
     let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
     let observation = Observation { seen_for, ..observed };

@@ -180,10 +180,10 @@ fn scope(
     let (to, calls) = futures::channel::mpsc::unbounded();
     let trigger = Trigger::new(to);
     let (watches, stores) = Watches::new(context.clone(), namespace, trigger.clone());
-    context.survey.join(stores.clone(), trigger);
+    context.survey.join(stores.clone(), trigger.clone());
     let (filled, survey) = (stores.clone(), context.survey.clone());
     let config = Config::default().concurrency(context.settings.concurrency.get());
-    let scope = Arc::new(Scope { context, stores });
+    let scope = Arc::new(Scope { context, stores, trigger });
     let controller = async move {
         scope.stores.filled().await?;
         // What can't be read even now is unknown, and said to be: databases do not wait for it.

@@ -54,6 +54,7 @@ impl Rig {
         (says.identity.namespace, says.identity.cluster) = (cluster.namespace.clone(), cluster.name.clone());
         let keys = self.keys.server(&[&format!("*.{}.db.svc", cluster.name)]);
         let agent = self.net.host(ip, keys, says);
+        agent.will(Manner::Accepts);
         let pod = format!("{}-{ordinal}", cluster.name);
         let target = Target { cluster: cluster.clone(), ordinal, pod, uid, ip };
         self.agents.follow(target, self.trigger.clone());

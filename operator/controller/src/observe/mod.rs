@@ -1,4 +1,5 @@
-//! From stores and agents to one observation. Reads only, and waits for nobody.
+//! From stores and agents to one observation. Reads only, and waits for nobody: what must be asked for calls for another
+//! look once it is known.
 
 mod surroundings;
 mod trouble;
@@ -19,23 +20,20 @@ use mainstay_crd::{MySQLCluster, quantity};
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
 use crate::agents::Agents;
-use crate::context::Context;
+use crate::context::{Context, Scope};
 use crate::survey::Words;
-use crate::watch::{self, Stores, find};
+use crate::watch::{self, Caller, ClusterKey, Stores, find};
 
 /// Everything that is known about `cluster` now.
-pub(crate) fn observe(
-    cluster: &MySQLCluster,
-    names: &Names,
-    stores: &Stores,
-    context: &Context,
-) -> Observation {
+pub(crate) fn observe(cluster: &MySQLCluster, names: &Names, scope: &Scope) -> Observation {
+    let Scope { context, stores, trigger } = scope;
+    let caller = Caller::new(ClusterKey::named(&names.namespace, &names.cluster), trigger.clone());
     let now = Timestamp::now();
     let mut instances = instances(cluster, names, stores, &context.agents, now);
-    listen(&context.words, names, stores, &mut instances, now);
+    listen(&context.words, &caller, names, stores, &mut instances, now);
     let secrets_cluster_id = secrets_cluster_id(names, stores);
     let surroundings =
-        surroundings::of(context, cluster, names, &instances, secrets_cluster_id.as_deref(), now);
+        surroundings::of(context, &caller, cluster, names, &instances, secrets_cluster_id.as_deref(), now);
     Observation {
         now,
         // Of what is remembered, which is not here.
@@ -59,7 +57,7 @@ pub(crate) fn observe(
             let annotation = set.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH));
             StatefulSetSeen { template_hash: annotation.cloned() }
         }),
-        pods_refused: pods_refused(context, cluster, names, stores),
+        pods_refused: pods_refused(context, &caller, cluster, names, stores),
         aside: aside(names, stores),
         rivals: rivals(cluster, names, stores),
         surroundings,
@@ -67,18 +65,25 @@ pub(crate) fn observe(
 }
 
 /// Why pods that should be there can't be made, as far as that is known already.
-fn pods_refused(context: &Context, cluster: &MySQLCluster, names: &Names, stores: &Stores) -> Option<String> {
+fn pods_refused(
+    context: &Context,
+    caller: &Caller,
+    cluster: &MySQLCluster,
+    names: &Names,
+    stores: &Stores,
+) -> Option<String> {
     let set = find(&stores.stateful_sets, &names.namespace, &names.base())?;
     let wanted = u32::try_from(cluster.spec.replicas).unwrap_or(0);
     let missing = |ordinal: u32| find(&stores.pods, &names.namespace, &names.pod(ordinal)).is_none();
     let made = set.metadata.creation_timestamp.as_ref().map(|at| at.0);
     let asked = asking::is_old(made, Timestamp::now()) && (0..wanted).any(missing);
-    asked.then(|| context.words.about_stateful_set(&names.namespace, set.metadata.uid.as_deref()?)).flatten()
+    asked.then(|| context.words.about_stateful_set(caller, set.metadata.uid.as_deref()?)).flatten()
 }
 
 /// Adds what Kubernetes says of claims and pods that are in trouble, as far as that is known already.
 fn listen(
     words: &Words,
+    caller: &Caller,
     names: &Names,
     stores: &Stores,
     instances: &mut BTreeMap<u32, Instance>,
@@ -86,13 +91,13 @@ fn listen(
 ) {
     for (&ordinal, instance) in instances {
         if let Some(claim) = instance.claim.as_mut().filter(|claim| asking::events_of_claim(claim, now)) {
-            claim.warning = words.about_claim(&names.namespace, &claim.uid);
+            claim.warning = words.about_claim(caller, &claim.uid);
         }
         let Some(pod) = find(&stores.pods, &names.namespace, &names.pod(ordinal)) else { continue };
         let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
         let asked = |seen: &&mut Pod| asking::events_of_pod(seen, made, has_begun(&pod), now);
         if let Some(seen) = instance.pod.as_mut().filter(asked) {
-            seen.warning = words.about_pod(&names.namespace, &seen.uid);
+            seen.warning = words.about_pod(caller, &seen.uid);
         }
     }
 }

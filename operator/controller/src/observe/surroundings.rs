@@ -9,6 +9,7 @@ use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, Names};
 use mainstay_crd::{MySQLCluster, WhenProven};
 
 use crate::context::Context;
+use crate::watch::Caller;
 
 /// Free volumes that are looked at when a claim waits for one.
 const FREE: usize = 20;
@@ -16,6 +17,7 @@ const FREE: usize = 20;
 /// What concerns `cluster`.
 pub(super) fn of(
     context: &Context,
+    caller: &Caller,
     cluster: &MySQLCluster,
     names: &Names,
     instances: &BTreeMap<u32, Instance>,
@@ -26,10 +28,10 @@ pub(super) fn of(
     let unseen = survey.unseen();
     let volumes = volumes(context, cluster, names, instances, secrets_id);
     let classes = classes(context, cluster, instances, &volumes);
-    let mut nodes = nodes(context, cluster, instances, &volumes);
+    let mut nodes = nodes(context, caller, cluster, instances, &volumes);
     for name in instances.values().filter_map(asking::silent_on) {
         if let Some(node) = nodes.get_mut(name).filter(|node| asking::lease(node)) {
-            node.lease_unrenewed_since = context.leases.unrenewed_since(name, now);
+            node.lease_unrenewed_since = context.leases.unrenewed_since(caller, name, now);
         }
     }
     let refused = BTreeMap::new();
@@ -104,6 +106,7 @@ fn classes(
 
 fn nodes(
     context: &Context,
+    caller: &Caller,
     cluster: &MySQLCluster,
     instances: &BTreeMap<u32, Instance>,
     volumes: &BTreeMap<String, Volume>,
@@ -124,7 +127,7 @@ fn nodes(
     let proof = cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
     if let Some((annotation, _)) = proof.and_then(WhenProven::annotation) {
         for (name, node) in found.iter_mut().filter(|(_, node)| node.ready.as_deref() != Some("True")) {
-            node.proof = context.words.of_node(name, annotation);
+            node.proof = context.words.of_node(caller, name, annotation);
         }
     }
     found

@@ -1,6 +1,6 @@
 //! When nodes renewed their Leases, by our own clock: what another machine's clock says is not compared with ours, only
 //! whether it has changed. Asked only of nodes on which an instance is silent, one request for each and time, and never
-//! waited for: what is not known yet is known at the next look.
+//! waited for: an answer that says something new calls for a look at whoever asked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use tracing::debug;
+
+use crate::watch::Caller;
 
 /// The namespace of the nodes' Leases, each of which has its node's name. Source: Kubernetes, "Leases", "Node heartbeats".
 const NAMESPACE: &str = "kube-node-lease";
@@ -35,19 +37,25 @@ struct Seen {
     renewed: Option<Timestamp>,
     /// By ours.
     since: Timestamp,
+    /// Who is told of the answer.
+    waiting: Vec<Caller>,
 }
 
 impl Seen {
     fn nothing(asked: Timestamp) -> Self {
-        Seen { asked, answered: None, renewed: None, since: asked }
+        Seen { asked, answered: None, renewed: None, since: asked, waiting: Vec::new() }
     }
 
+    /// Notes an answer, and calls who waits for it if it says something new.
     fn answer(&mut self, renewed: Option<Timestamp>, now: Timestamp) {
+        let before = self.unrenewed_since(now);
         let followed = self.answered.is_some_and(|at| now.duration_since(at) <= GAP);
         if !followed || self.renewed != renewed {
             self.since = now;
         }
         (self.answered, self.renewed) = (Some(now), renewed);
+        let new = self.unrenewed_since(now) != before;
+        self.waiting.drain(..).filter(|_| new).for_each(|caller| caller.call());
     }
 
     /// Since when it is as it is, as far as that is known now.
@@ -64,16 +72,18 @@ impl Leases {
     }
 
     /// Since when `node` has not renewed its Lease; asks anew if that is old.
-    pub(crate) fn unrenewed_since(&self, node: &str, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn unrenewed_since(&self, caller: &Caller, node: &str, now: Timestamp) -> Option<Timestamp> {
         let mut all = lock(&self.seen);
-        if let Some(seen) = all.get(node)
+        if let Some(seen) = all.get_mut(node)
             && now.duration_since(seen.asked) < FRESH
         {
+            caller.join(&mut seen.waiting);
             return seen.unrenewed_since(now);
         }
         all.retain(|_, seen| now.duration_since(seen.asked) <= GAP);
         let seen = all.entry(node.to_owned()).or_insert_with(|| Seen::nothing(now));
         seen.asked = now;
+        caller.join(&mut seen.waiting);
         let known = seen.unrenewed_since(now);
         drop(all);
         self.ask(node.to_owned());

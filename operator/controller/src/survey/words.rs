@@ -1,5 +1,5 @@
 //! What Kubernetes says in events about a claim or a pod in trouble. Asked only then, one request for each object
-//! and time, and never waited for: what is not known yet is known at the next look.
+//! and time, and never waited for: an answer that says something new calls for a look at whoever asked.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::{Event, Node};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use tracing::debug;
+
+use crate::watch::Caller;
 
 /// How long an answer is good for.
 const FRESH: Duration = Duration::from_secs(30);
@@ -76,6 +78,17 @@ impl Budget {
 struct Said {
     text: Option<String>,
     asked: Instant,
+    /// Who is told of the answer.
+    waiting: Vec<Caller>,
+}
+
+impl Said {
+    /// Notes an answer, and calls who waits for it if it says something new.
+    fn answer(&mut self, text: Option<String>) {
+        let new = self.text != text;
+        self.text = text;
+        self.waiting.drain(..).filter(|_| new).for_each(|caller| caller.call());
+    }
 }
 
 impl Words {
@@ -85,34 +98,34 @@ impl Words {
     }
 
     /// The latest event that says why this claim is not bound.
-    pub(crate) fn about_claim(&self, namespace: &str, uid: &str) -> Option<String> {
-        self.about(namespace, uid, &OF_CLAIMS)
+    pub(crate) fn about_claim(&self, caller: &Caller, uid: &str) -> Option<String> {
+        self.about(caller, uid, &OF_CLAIMS)
     }
 
     /// The latest event that says why this pod's volumes are not there.
-    pub(crate) fn about_pod(&self, namespace: &str, uid: &str) -> Option<String> {
-        self.about(namespace, uid, &OF_PODS)
+    pub(crate) fn about_pod(&self, caller: &Caller, uid: &str) -> Option<String> {
+        self.about(caller, uid, &OF_PODS)
     }
 
     /// The latest event that says why this StatefulSet makes no pod.
-    pub(crate) fn about_stateful_set(&self, namespace: &str, uid: &str) -> Option<String> {
-        self.about(namespace, uid, &OF_STATEFUL_SETS)
+    pub(crate) fn about_stateful_set(&self, caller: &Caller, uid: &str) -> Option<String> {
+        self.about(caller, uid, &OF_STATEFUL_SETS)
     }
 
     /// The value of an annotation of a node.
-    pub(crate) fn of_node(&self, node: &str, annotation: &str) -> Option<String> {
+    pub(crate) fn of_node(&self, caller: &Caller, node: &str, annotation: &str) -> Option<String> {
         let (api, name): (Api<Node>, _) = (Api::all(self.client.clone()), node.to_owned());
         let annotation = annotation.to_owned();
-        self.ask(format!("{node} {annotation}"), None, async move {
+        self.ask(caller, format!("{node} {annotation}"), None, async move {
             let metadata = api.get_metadata_opt(&name).await?.map(|node| node.metadata);
             Ok(metadata.and_then(|metadata| metadata.annotations?.remove(&annotation)))
         })
     }
 
-    fn about(&self, namespace: &str, uid: &str, reasons: &'static [&'static str]) -> Option<String> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+    fn about(&self, caller: &Caller, uid: &str, reasons: &'static [&'static str]) -> Option<String> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &caller.cluster.namespace);
         let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MOST);
-        self.ask(uid.to_owned(), Some(&self.budget), async move {
+        self.ask(caller, uid.to_owned(), Some(&self.budget), async move {
             Ok(latest(api.list(&parameters).await?.items, reasons))
         })
     }
@@ -120,29 +133,31 @@ impl Words {
     /// What is known under `key`; `question` is put if that is old, and if `budget` allows it.
     fn ask(
         &self,
+        caller: &Caller,
         key: String,
         budget: Option<&Mutex<Budget>>,
         question: impl Future<Output = kube::Result<Option<String>>> + Send + 'static,
     ) -> Option<String> {
         let now = Instant::now();
         let mut said = lock(&self.said);
-        let known = said.get(&key);
-        let text = known.and_then(|known| known.text.clone());
-        if known.is_some_and(|known| now.duration_since(known.asked) < FRESH) {
+        let known = said.get_mut(&key);
+        let text = known.as_ref().and_then(|known| known.text.clone());
+        if let Some(known) = known.filter(|known| now.duration_since(known.asked) < FRESH) {
+            caller.join(&mut known.waiting);
             return text;
         }
         if budget.is_some_and(|budget| !budget.lock().unwrap_or_else(PoisonError::into_inner).take(now)) {
             return text;
         }
         said.retain(|_, said| now.duration_since(said.asked) < FORGET);
-        said.insert(key.clone(), Said { text: text.clone(), asked: now });
+        said.insert(key.clone(), Said { text: text.clone(), asked: now, waiting: vec![caller.clone()] });
         drop(said);
         let all = self.said.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(BOUND, question).await {
                 Ok(Ok(answer)) => {
                     if let Some(said) = lock(&all).get_mut(&key) {
-                        said.text = answer;
+                        said.answer(answer);
                     }
                 }
                 Ok(Err(error)) => debug!(%error, "the trouble of an object can't be read"),

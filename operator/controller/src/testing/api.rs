@@ -172,7 +172,7 @@ fn answer_at_once(api: &Api, method: Method, uri: &Uri, headers: &HeaderMap, bod
     }
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     match method {
-        Method::GET if path.ends_with("/controllerrevisions") => {
+        Method::GET if path.ends_with("/controllerrevisions") || path.ends_with("/events") => {
             let within = format!("{path}/");
             let items: Vec<&Value> =
                 world.objects.iter().filter(|(at, _)| at.starts_with(&within)).map(|(_, o)| o).collect();

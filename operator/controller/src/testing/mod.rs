@@ -3,7 +3,9 @@
 
 mod api;
 mod fields;
+mod instances;
 mod net;
+mod obedient;
 mod rig;
 
 pub(crate) use api::{Api, Request};

@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::obedient;
+
 /// Who listens where.
 #[derive(Clone, Default)]
 pub(crate) struct Net(Arc<Mutex<HashMap<IpAddr, mpsc::UnboundedSender<DuplexStream>>>>);
@@ -52,7 +54,7 @@ impl Net {
         let agent = FakeAgent(Arc::new(Inner {
             report: watch::Sender::new(report),
             orders: Mutex::default(),
-            manner: Mutex::new(Manner::Accepts),
+            manner: Mutex::new(Manner::Obeys),
         }));
         let (mut calls, acceptor) = (self.listen(ip), TlsAcceptor::from(Arc::new(keys)));
         let host = agent.clone();
@@ -74,6 +76,8 @@ impl Net {
 /// What an agent does with orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
+    /// It takes them, and carries them out at once.
+    Obeys,
     /// It takes them.
     Accepts,
     /// It says so.
@@ -98,6 +102,11 @@ impl FakeAgent {
     /// Changes its report, and says so to who listens.
     pub(crate) fn says(&self, change: impl FnOnce(&mut Report)) {
         self.0.report.send_modify(change);
+    }
+
+    /// What it says.
+    pub(crate) fn report(&self) -> Report {
+        self.0.report.borrow().clone()
     }
 
     /// From now on it does this with orders.
@@ -134,10 +143,15 @@ impl FakeAgent {
 
     async fn take(&self, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        self.0.orders.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        let order: Order = serde_json::from_slice(&body).unwrap();
+        self.0.orders.lock().unwrap().push(order.clone());
         let manner = self.0.manner.lock().unwrap().clone();
         let (answer, closes) = match manner {
             Manner::Hangs => return std::future::pending().await,
+            Manner::Obeys => {
+                self.says(|report| obedient::obey(report, &order));
+                (Answer::Accepted, false)
+            }
             Manner::Accepts => (Answer::Accepted, false),
             Manner::Closes => (Answer::Accepted, true),
             Manner::Answers(answer) => (answer, false),

@@ -1,8 +1,10 @@
 //! The operator, all of it but for its watches, on an API server in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Parser;
+use futures::channel::mpsc::UnboundedReceiver;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
@@ -11,7 +13,7 @@ use mainstay_crd::names::LABEL_CLUSTER;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Api;
+use super::{Api, FakeAgent, Net};
 use crate::agents::{Agents, Dialer, Trust};
 use crate::context::{Context, Scope};
 use crate::memory::Memory;
@@ -20,7 +22,7 @@ use crate::report::Events;
 use crate::settings::Settings;
 use crate::survey::{Leases, Words};
 use crate::telemetry::Metrics;
-use crate::watch::{Keep, Stores, prune};
+use crate::watch::{ClusterRef, Keep, Stores, Trigger, prune};
 
 /// The cluster `shop` in `db`.
 pub(crate) const CLUSTER: &str = "/apis/mysql.mainstay.dev/v1alpha1/namespaces/db/mysqlclusters/shop";
@@ -30,6 +32,12 @@ pub(crate) struct Rig {
     pub(crate) api: Api,
     pub(crate) context: Arc<Context>,
     stores: Option<Stores>,
+    pub(crate) trigger: Trigger,
+    /// Looks at a cluster that were asked for.
+    pub(crate) calls: UnboundedReceiver<ClusterRef>,
+    /// The pods' network, and the agents by ordinal.
+    pub(super) net: Net,
+    pub(super) instances: BTreeMap<u32, FakeAgent>,
 }
 
 impl Rig {
@@ -51,9 +59,9 @@ impl Rig {
     pub(crate) fn started(api: Api) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let args = ["mainstay-controller", "--namespace", "db", "--agent-image", "mainstay:1"];
-        let (client, metrics) = (api.client(), Arc::new(Metrics::new()));
+        let (client, metrics, net) = (api.client(), Arc::new(Metrics::new()), Net::default());
         let context = Context {
-            agents: Agents::new(Dialer::Direct { port: 1 }, Trust::new(client.clone()), metrics.clone()),
+            agents: Agents::new(Dialer::Memory(net.clone()), Trust::new(client.clone()), metrics.clone()),
             events: Events::start(client.clone(), "test", metrics.events_lost.clone()),
             memory: Memory::default(),
             survey: Arc::default(),
@@ -63,7 +71,17 @@ impl Rig {
             client,
             metrics,
         };
-        Rig { api, context: Arc::new(context), stores: None }
+        let instances = BTreeMap::new();
+        let (to, calls) = futures::channel::mpsc::unbounded();
+        Rig {
+            api,
+            context: Arc::new(context),
+            stores: None,
+            trigger: Trigger::new(to),
+            calls,
+            net,
+            instances,
+        }
     }
 
     /// Lets the watches bring everything.
@@ -92,7 +110,11 @@ impl Rig {
     pub(crate) async fn reconcile_stale(&mut self) -> Result<Action, Error> {
         let stores = self.stores.clone().unwrap();
         let object = stores.clusters.state().into_iter().find(|c| c.name_any() == "shop").unwrap();
-        reconcile(object, Arc::new(Scope { context: self.context.clone(), stores })).await
+        reconcile(
+            object,
+            Arc::new(Scope { context: self.context.clone(), stores, trigger: self.trigger.clone() }),
+        )
+        .await
     }
 
     /// One reconciliation of what there is.

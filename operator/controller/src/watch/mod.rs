@@ -54,6 +54,30 @@ impl std::fmt::Display for ClusterKey {
     }
 }
 
+/// A cluster that is to be looked at once something is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) cluster: ClusterKey,
+    trigger: Trigger,
+}
+
+impl Caller {
+    /// `cluster`, which is called by `trigger`.
+    pub(crate) fn new(cluster: ClusterKey, trigger: Trigger) -> Self {
+        Caller { cluster, trigger }
+    }
+    /// Asks for a look at it.
+    pub(crate) fn call(&self) {
+        self.trigger.pull(&self.cluster);
+    }
+    /// Notes it among those that wait for the same answer.
+    pub(crate) fn join(&self, waiting: &mut Vec<Caller>) {
+        if waiting.iter().all(|other| other.cluster != self.cluster) {
+            waiting.push(self.clone());
+        }
+    }
+}
+
 /// Asks for a cluster to be reconciled. Asking twice before it was is asking once.
 #[derive(Clone, Debug)]
 pub(crate) struct Trigger(UnboundedSender<ClusterRef>);
