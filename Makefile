@@ -19,7 +19,8 @@ FUZZ_TARGETS := frame information marker
 # The tests without a cluster that are programs of their own: of the rules, of agents on a real mysqld, of streams.
 UNIT_TESTS := rules examples real streams
 # The cluster tests that `make test` runs; `make e2e` runs all.
-CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection
+CI_TESTS := smoke switchover config_change scaling recreate restarts operator_killed api bad_image paused single protection \
+  last_copy bad_option
 export PATH := $(CACHE)/bin:$(PATH)
 export MAINSTAY_MYSQL_ROOT ?= $(CACHE)/mysql-root
 export MAINSTAY_MARIADB_ROOT ?= $(CACHE)/mariadb-root
