@@ -14,8 +14,8 @@ const CONNECTIONS: usize = 15;
 /// The server's error for one too many.
 const TOO_MANY: u16 = 1040;
 
-/// Importance 1: an application takes every connection there is: root gets in, twice a minute is looked, the cluster goes
-/// on to be judged Healthy, and it hands over.
+/// Importance 1: an application takes every connection there is: root gets in, again and again, the cluster is
+/// judged Healthy all the same, and it hands over.
 #[tokio::test]
 async fn full_server() -> Result<(), Failed> {
     scope::run("full_server", wait::LONG * 3, async |scope| {
@@ -40,15 +40,16 @@ async fn full_server() -> Result<(), Failed> {
         };
         ensure!(error_code(&refusal) == Some(TOO_MANY), "{refusal:#}");
         note!("{} connections are taken", taken.len());
-        ensure!(
-            taken.len() >= CONNECTIONS - 1,
-            "the operator takes the application's connections: {}",
-            taken.len()
-        );
+        // One is the replica's, and what the agent has counts too, though it is never refused.
+        ensure!(taken.len() >= CONNECTIONS - 3, "the operator takes the application's connections");
 
         let ask = ["mysql", "-NBe", "SELECT 'in'"];
-        let said = in_pod(&scope.api::<Pod>(), &pod, CONTAINER_MYSQL, &ask).await.context("root's way in")?;
-        ensure!(said.trim() == "in", "{said}");
+        // Over several looks of the agent's.
+        for _ in 0..20 {
+            let said =
+                in_pod(&scope.api::<Pod>(), &pod, CONTAINER_MYSQL, &ask).await.context("root's way in")?;
+            ensure!(said.trim() == "in", "{said}");
+        }
         database.hand_over_to(1 - primary).await?;
         Ok(())
     })
