@@ -108,13 +108,17 @@ fn claims(view: &View<'_>) -> Vec<Evidence> {
 
 /// Volumes that were of a claim of this cluster's, and are not of one that is there.
 fn on_volumes(view: &View<'_>) -> Vec<Evidence> {
-    view.o
-        .surroundings
-        .volumes
-        .values()
-        .filter(|volume| is_left(view, volume))
-        .map(|v| of_volume(view, v))
-        .collect()
+    let mut found: Vec<Evidence> = left(view).map(|volume| of_volume(view, volume)).collect();
+    let several = found.len() > 1;
+    if let Some(first) = found.first_mut().filter(|_| several) {
+        first.way_out += ". Begin with the volume of the instance that led last, if you know which that is";
+    }
+    found
+}
+
+/// See [`on_volumes`].
+pub(super) fn left<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Volume> {
+    view.o.surroundings.volumes.values().filter(|volume| is_left(view, volume))
 }
 
 /// It is nobody's now, and was of an instance of this name or id. One that is only reserved, and was never bound, is

@@ -2,12 +2,13 @@
 
 use mainstay_crd::ReplicationRecord;
 use mainstay_crd::conditions::Reason;
+use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL};
 use mainstay_proto::{Fence, GrantedRole, Report};
 
 use super::bootstrap::signed;
 use super::leaving::noted;
 use super::view::{Seen, View};
-use super::{Decision, advice, divergence, quarantine, record};
+use super::{Decision, advice, divergence, evidence, quarantine, record};
 use crate::{Claim, GtidSet};
 
 /// An instance whose data may lead: its report, and all that it has executed and received.
@@ -42,7 +43,8 @@ pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
             )
         });
     };
-    if let Some(blocked) = set_back(view, &kept, elected).or_else(|| missing(view, &kept, elected)) {
+    let blocked = set_back(view, &kept, elected).or_else(|| missing(view, &kept, elected));
+    if let Some(blocked) = blocked.or_else(|| left_behind(view, &kept)) {
         return blocked;
     }
     let highest = complete.iter().map(|(_, report)| report.highest).max().unwrap_or_default();
@@ -143,6 +145,24 @@ fn missing(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Dec
             let name = view.names.pod(i);
             let message =
                 format!("the last primary was, or may have been, {name}, whose claim is kept but {why}");
+            Decision::Blocked(Reason::DataWithoutRecord, message)
+        })
+    })
+}
+
+/// A volume that no claim has is of an instance that may have led last.
+fn left_behind(view: &View<'_>, kept: &[Kept<'_>]) -> Option<Decision> {
+    evidence::left(view).find_map(|volume| {
+        let ours = volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == view.cluster_id;
+        let ordinal = volume.labels.get(LABEL_ORDINAL)?.parse().ok()?;
+        let here = kept.iter().any(|k| k.ordinal == ordinal);
+        (ours && !here && may_have_led(view, kept, ordinal)).then(|| {
+            let (pod, name) = (view.names.pod(ordinal), &volume.name);
+            let message = format!(
+                "the last primary was, or may have been, {pod}, and no claim has its volume {name}: {}. If its data is not \
+                 wanted, take claimRef and the labels {LABEL_CLUSTER_ID} and {LABEL_ORDINAL} off {name}",
+                advice::give_back(view, name)
+            );
             Decision::Blocked(Reason::DataWithoutRecord, message)
         })
     })

@@ -8,7 +8,7 @@ use mainstay_crd::{CloneCompression, CloneMethod, Operation, OperationKind, Repl
 use mainstay_proto::pod::ports;
 use mainstay_proto::{Action, Channel, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
-use super::view::{Seen, View};
+use super::view::{Seen, View, gtids};
 use super::{Decision, Step, aside, divergence, record, send, threads};
 use crate::moments;
 
@@ -251,8 +251,14 @@ fn donors<'v>(view: &'v View<'_>) -> impl Iterator<Item = u32> + 'v {
     replicas.chain(view.primary()).filter(|&donor| can_give(view, donor))
 }
 
+/// It serves, and lacks nothing that the primary keeps no binary logs of: a copy of one that does, as after a dump with
+/// `gtid_purged` was read into the primary, could never follow.
 fn can_give(view: &View<'_>, donor: u32) -> bool {
-    view.in_time(donor) || view.leads(donor)
+    let serving = |ordinal| view.live(ordinal).and_then(Seen::serving);
+    let purged = view.primary().and_then(serving).and_then(|leader| gtids(&leader.gtid_purged));
+    let held = serving(donor).and_then(divergence::held);
+    let holds = purged.is_none_or(|purged| held.is_some_and(|held| held.contains(&purged)));
+    view.leads(donor) || (view.in_time(donor) && holds)
 }
 
 /// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has.

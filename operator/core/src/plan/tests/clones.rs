@@ -130,3 +130,21 @@ fn with_the_copy_tool_replicas_receive_and_a_pod_without_its_container_is_cloned
     assert_eq!(world.initialized, 1, "an order for the next container reaches it");
     assert_eq!((received, cloned), (vec![1], vec![2]));
 }
+
+/// A dump was read into the primary with the GTIDs of where it comes from: the replicas never get those transactions.
+#[test]
+fn who_lacks_what_the_primary_no_longer_logs_gives_no_copy() {
+    let mut world = World::new(3);
+    world.settle();
+    world.stalled.extend([1, 2]);
+    let elsewhere = format!("{}:1-997", super::world::uuid(99)).parse().unwrap();
+    let primary = world.volumes.get_mut(&0).unwrap();
+    primary.gtids = primary.gtids.union(&elsewhere);
+    primary.purged = primary.purged.union(&elsewhere);
+    world.spec.replicas = 4;
+    let donor = (0..20).find_map(|_| match world.turn().step {
+        Some(Step::Record { record, .. }) => record.operations.first().and_then(|copy| copy.donor),
+        _ => None,
+    });
+    assert_eq!(donor, Some(0));
+}

@@ -100,6 +100,24 @@ fn a_volume_that_is_still_to_be_given_back_is_waited_for() {
     assert_eq!((world.settle().phase, world.initialized), (ClusterPhase::Healthy, 1));
 }
 
+/// One that followed is given back first: it says whom it followed, and that one's volume is there.
+#[test]
+fn a_replicas_volume_leads_not_while_the_last_primarys_is_there() {
+    let (mut world, id) = released(3);
+    world.spec.adopt = Some(id);
+    let pv = |world: &World, i: &str| {
+        let volume = world.released.iter().find(|volume| volume.labels[LABEL_ORDINAL] == i);
+        volume.map(|volume| volume.pv.clone()).unwrap()
+    };
+    let (of_primary, of_replica) = (pv(&world, "0"), pv(&world, "1"));
+    world.annotations.insert(ANNOTATION_GIVE_BACK.into(), of_replica);
+    let plan = world.settle();
+    assert_eq!(blocked(&plan), Some(Reason::DataWithoutRecord));
+    let message = said(&plan);
+    assert!(message.contains("shop-0") && message.contains(&of_primary), "{message}");
+    assert_eq!((world.initialized, plan.primary), (1, None));
+}
+
 #[test]
 fn secrets_without_any_claim_are_asked_about_and_the_way_out_works() {
     let mut world = World::new(3);
