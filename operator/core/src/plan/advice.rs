@@ -170,6 +170,9 @@ fn vacate(view: &View<'_>, ordinal: u32) -> String {
     if empty { format!("delete {claim} and {pod}") } else { delete(view, ordinal, &claim, &pod) }
 }
 
+/// The statement after which a server counts its transactions from 1 again (MySQL manual, "RESET BINARY LOGS AND GTIDS").
+pub(super) const RESET: &str = "RESET BINARY LOGS AND GTIDS";
+
 /// What is done, or can be, about a replica that can't follow with what it has.
 pub(super) fn divergence(
     view: &View<'_>,
@@ -180,8 +183,10 @@ pub(super) fn divergence(
 ) -> String {
     match (divergence, lost_by) {
         (Divergence::Errant(_), Some(primary)) => format!(
-            ", though it was the first to commit them: the volume of {primary} was set back, and this is what it lost. \
-             It stays out; keep its claim"
+            ", though it was the first to commit them: the volume of {primary} was set back, and this is what it lost; or \
+             {RESET} was run there, and GTIDs say nothing since. It stays out; keep its claim. Only if it was the latter, \
+             and {primary} has all rows: {}",
+            clone_anew(view, ordinal)
         ),
         (Divergence::Errant(_), None) => {
             format!("; it stays out. Only this volume may hold them: {}", clone_anew(view, ordinal))

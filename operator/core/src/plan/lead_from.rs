@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::bootstrap::signed;
 use super::primary::{self, Broken};
 use super::view::{Seen, View, gtids};
-use super::{Decision, aside, nodes, record, send};
+use super::{Decision, advice, aside, nodes, record, send};
 use crate::{Agent, GtidSet, ledger};
 
 /// What a request would bring about.
@@ -247,6 +247,12 @@ pub(super) fn loss(view: &View<'_>, offer: &Offer) -> String {
         }
         None => format!("What is given up by it is not known: it was never noted what {from} held"),
     };
+    if view.primary().and_then(|p| view.live(p)).is_some_and(|report| report.marker().is_some()) {
+        text.push_str(&format!(
+            ". If {} was run on {from}, the sets say nothing, and it may hold rows that no other has: look there first",
+            advice::RESET
+        ));
+    }
     if let Some(at) = &offer.seen_at {
         text.push_str(&format!(". What {from} committed after {} and no other received goes too", at.0));
     }
