@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Whose transactions: a server's UUID and, since 8.3, an optional tag. Both in lower case.
+/// Whose transactions: a server's UUID, read as a number, and, since 8.3, an optional tag in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Origin {
-    uuid: String,
+    uuid: u128,
     tag: String,
 }
 
@@ -44,14 +44,18 @@ impl GtidSet {
 
     /// All of `other` is in it.
     pub fn contains(&self, other: &GtidSet) -> bool {
-        other.subtract(self).is_empty()
+        let covered = |intervals: &Intervals, own: &Intervals| {
+            intervals.iter().all(|(from, to)| own.iter().any(|(start, end)| start <= from && to <= end))
+        };
+        let has = |(origin, intervals)| self.origins.get(origin).is_some_and(|own| covered(intervals, own));
+        other.origins.iter().all(has)
     }
 
     /// What is in it but was not first committed by the server with this UUID.
     #[must_use]
     pub fn foreign_to(&self, server_uuid: &str) -> GtidSet {
-        let others =
-            self.origins.iter().filter(|(origin, _)| origin.uuid != server_uuid.to_ascii_lowercase());
+        let uuid = parse_uuid(server_uuid);
+        let others = self.origins.iter().filter(|(origin, _)| Some(origin.uuid) != uuid);
         GtidSet { origins: others.map(|(origin, intervals)| (origin.clone(), intervals.clone())).collect() }
     }
 
@@ -137,8 +141,7 @@ impl FromStr for GtidSet {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let error = |what| GtidError { what, part: part.chars().take(80).collect() };
             let mut fields = part.split(':').map(str::trim);
-            let uuid = fields.next().map(str::to_ascii_lowercase).filter(|uuid| is_uuid(uuid));
-            let uuid = uuid.ok_or_else(|| error("no UUID"))?;
+            let uuid = fields.next().and_then(parse_uuid).ok_or_else(|| error("no UUID"))?;
             let mut tag = String::new();
             let mut intervals = 0;
             for field in fields {
@@ -147,7 +150,7 @@ impl FromStr for GtidSet {
                     continue;
                 }
                 let interval = parse_interval(field).ok_or_else(|| error("a malformed interval"))?;
-                let origin = Origin { uuid: uuid.clone(), tag: tag.clone() };
+                let origin = Origin { uuid, tag: tag.clone() };
                 set.origins.entry(origin).or_default().push(interval);
                 intervals += 1;
             }
@@ -160,12 +163,23 @@ impl FromStr for GtidSet {
     }
 }
 
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+/// In the usual form: 8, 4, 4, 4 and 12 hexadecimal digits.
+fn parse_uuid(text: &str) -> Option<u128> {
+    let bytes = <&[u8; 36]>::try_from(text.as_bytes()).ok()?;
+    bytes.iter().enumerate().try_fold(0, |number: u128, (at, &byte)| match at {
+        8 | 13 | 18 | 23 => (byte == b'-').then_some(number),
+        _ => Some(number << 4 | u128::from(char::from(byte).to_digit(16)?)),
+    })
+}
+
+struct Uuid(u128);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = |low: u32, bits: u32| self.0 >> low & ((1 << bits) - 1);
+        let (a, b, c, d, e) = (digits(96, 32), digits(80, 16), digits(64, 16), digits(48, 16), digits(0, 48));
+        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
 }
 
 /// At most 32 characters: a letter or underscore, then letters, digits and underscores.
@@ -196,12 +210,12 @@ impl fmt::Display for GtidSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut uuid = None;
         for (origin, intervals) in &self.origins {
-            if uuid != Some(&origin.uuid) {
+            if uuid != Some(origin.uuid) {
                 if uuid.is_some() {
                     write!(f, ",")?;
                 }
-                write!(f, "{}", origin.uuid)?;
-                uuid = Some(&origin.uuid);
+                write!(f, "{}", Uuid(origin.uuid))?;
+                uuid = Some(origin.uuid);
             }
             if !origin.tag.is_empty() {
                 write!(f, ":{}", origin.tag)?;

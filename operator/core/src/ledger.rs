@@ -6,38 +6,44 @@
 
 mod words;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::names::{ANNOTATION_LEDGER, Names};
-use mainstay_crd::{
-    InstanceStatus, Judgement, LedgerEntry, Operation, OperationKind, ReplicationRecord, Verdict,
-};
+use mainstay_crd::{InstanceStatus, Judgement, LedgerEntry, OperationKind, Verdict};
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
 pub(crate) use words::short;
 use words::{named, said, volume_of};
 
-use crate::{Claim, GtidSet, Instance, Observation, Pod, Volume};
+use crate::{Claim, GtidSet, Instance, Observation, Operation, Pod, Record, Volume};
 
 /// One instance with all that a judgement rests on.
-struct Case<'a> {
+pub(crate) struct Case<'a> {
     o: &'a Observation,
     names: &'a Names,
-    record: &'a ReplicationRecord,
+    record: &'a Record,
     ordinal: u32,
-    before: Option<&'a InstanceStatus>,
-    instance: &'a Instance,
+    /// What status said of it last.
+    pub(crate) before: Option<&'a InstanceStatus>,
+    pub(crate) instance: &'a Instance,
     /// What left: as status says, or the claim.
-    entry: Option<LedgerEntry>,
+    entry: Option<Cow<'a, LedgerEntry>>,
 }
 
 impl<'a> Case<'a> {
-    fn of(o: &'a Observation, names: &'a Names, record: &'a ReplicationRecord, ordinal: u32) -> Option<Self> {
+    pub(crate) fn of(o: &'a Observation, names: &'a Names, record: &'a Record, ordinal: u32) -> Option<Self> {
         let name = names.pod(ordinal);
         let before = o.cluster.status.instances.iter().find(|i| i.name == name);
         let instance = o.instances.get(&ordinal)?;
-        let told = before.and_then(|before| before.ledger.clone());
-        let entry = told.or_else(|| left_on(instance.claim.as_ref()?));
+        let told = before.and_then(|before| before.ledger.as_ref()).map(Cow::Borrowed);
+        let entry = told.or_else(|| left_on(instance.claim.as_ref()?).map(Cow::Owned));
         Some(Case { o, names, record, ordinal, before, instance, entry })
+    }
+
+    /// What it was last known to be.
+    pub(crate) fn entry(&self) -> Option<&LedgerEntry> {
+        self.entry.as_deref()
     }
 
     fn volume(&self) -> Option<&'a Volume> {
@@ -46,19 +52,19 @@ impl<'a> Case<'a> {
 
     /// The record announces the operation of this id for this instance.
     fn announced(&self, operation: &str) -> bool {
-        self.record.operations.iter().any(|o| o.id == operation && o.ordinal.unsigned_abs() == self.ordinal)
+        self.record.operations().iter().any(|o| o.id == operation && o.ordinal == self.ordinal)
     }
 
     /// The record announces that the volume that it is on is given back.
     fn given_back(&self) -> bool {
         let volume = self.instance.claim.as_ref().and_then(|claim| claim.volume.as_deref());
         volume.is_some_and(|volume| {
-            let ours = |o: &&Operation| o.ordinal.unsigned_abs() == self.ordinal && o.id == volume;
-            self.record.operations.iter().filter(ours).any(|o| o.kind == OperationKind::GiveBack)
+            let ours = |o: &&Operation| o.ordinal == self.ordinal && o.id == volume;
+            self.record.operations().iter().filter(ours).any(|o| o.kind == OperationKind::GiveBack)
         })
     }
 
-    fn may_serve(&self, verdict: Option<&Verdict>) -> bool {
+    fn is_what_left(&self, verdict: Option<&Verdict>) -> bool {
         let pod = self.instance.pod.as_ref();
         let of_this_pod = |verdict: &&Verdict| pod.is_some_and(|pod| pod.uid == verdict.pod_uid);
         verdict.filter(of_this_pod).is_some_and(|v| v.judgement == Judgement::SameVolume)
@@ -75,14 +81,8 @@ pub(crate) fn left_on(claim: &Claim) -> Option<LedgerEntry> {
 /// What is to be said of the data that an instance has come back with. `None`: nothing was seen yet. What has no
 /// entry is taken for what its marker says; that this was said of this start is kept, because from then on the entry
 /// moves on, and this start is not to be held against what came after it.
-pub(crate) fn judge(
-    o: &Observation,
-    names: &Names,
-    record: &ReplicationRecord,
-    ordinal: u32,
-) -> Option<Verdict> {
-    let case = Case::of(o, names, record, ordinal)?;
-    let kept = case.before.and_then(|before| before.verdict.clone());
+pub(crate) fn judge<'a>(case: &Case<'a>) -> Option<Cow<'a, Verdict>> {
+    let kept = case.before.and_then(|before| before.verdict.as_ref()).map(Cow::Borrowed);
     let (Some(pod), Some(report)) = (&case.instance.pod, case.instance.agent.live()) else { return kept };
     let started_at = serving(report).and_then(|state| state.started_at).and_then(whole_seconds);
     let same_start = |verdict: &Verdict| {
@@ -93,18 +93,19 @@ pub(crate) fn judge(
         !matches!(verdict.judgement, Judgement::NewVolumeEmpty | Judgement::Wiped | Judgement::Partial)
     };
     let final_word = |verdict: &Verdict| same_start(verdict) && serving(report).is_some() && of_data(verdict);
-    if let Some(kept) = kept.as_ref().filter(|verdict| final_word(verdict)) {
-        return Some(kept.clone());
+    if kept.as_deref().is_some_and(final_word) {
+        return kept;
     }
     let found = match &case.entry {
-        Some(entry) => find(&case, entry, pod, report),
-        None => first_sight(&case, report),
+        Some(entry) => find(case, entry, pod, report),
+        None => first_sight(case, report),
     };
     let Some((judgement, message)) = found else { return kept };
     if let Some(kept) = kept.filter(|kept| same_start(kept) && kept.judgement == judgement) {
         return Some(kept);
     }
-    Some(Verdict { judgement, message, at: Time(o.now), pod_uid: pod.uid.clone(), started_at })
+    let (at, pod_uid) = (Time(case.o.now), pod.uid.clone());
+    Some(Cow::Owned(Verdict { judgement, message, at, pod_uid, started_at }))
 }
 
 /// Times in an object have no finer parts: what is read back must be what was written.
@@ -114,43 +115,29 @@ fn whole_seconds(at: Timestamp) -> Option<Time> {
 }
 
 /// Whether an instance may serve and lead: it is the one that left, or it was never seen before.
-pub(crate) fn trusted(
-    o: &Observation,
-    names: &Names,
-    record: &ReplicationRecord,
-    ordinal: u32,
-    verdict: Option<&Verdict>,
-) -> bool {
-    let case = Case::of(o, names, record, ordinal);
-    case.is_none_or(|case| case.entry.is_none() || case.may_serve(verdict))
+pub(crate) fn may_serve(case: &Case<'_>, verdict: Option<&Verdict>) -> bool {
+    case.entry.is_none() || case.is_what_left(verdict)
 }
 
 /// The entry as it is to be. It moves on only while the instance serves in its role, or came out of an announced
 /// operation.
-pub(crate) fn note(
-    o: &Observation,
-    names: &Names,
-    record: &ReplicationRecord,
-    ordinal: u32,
-    well: bool,
-) -> Option<LedgerEntry> {
-    let case = Case::of(o, names, record, ordinal)?;
-    let kept = case.entry.clone();
+pub(crate) fn note(case: &Case<'_>, verdict: Option<&Verdict>, well: bool) -> Option<LedgerEntry> {
+    let kept = || case.entry().cloned();
     let Some((marker, state)) = case.instance.agent.live().and_then(|r| Some((marker(r)?, serving(r)?)))
     else {
-        return kept;
+        return kept();
     };
     // Until it knows that it was judged, it may come back with what it first had.
     if state.unconfirmed {
-        return kept;
+        return kept();
     }
-    let trusted = kept.is_none() || case.may_serve(judge(o, names, record, ordinal).as_ref());
+    let trusted = may_serve(case, verdict);
     let (Some(claim), true) =
         (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))
     else {
-        return kept;
+        return kept();
     };
-    Some(entry(&case, claim, marker, state, kept.as_ref()))
+    Some(entry(case, claim, marker, state, case.entry()))
 }
 
 fn entry(

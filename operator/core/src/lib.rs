@@ -6,13 +6,22 @@
 pub mod asking;
 pub mod children;
 mod dispatched;
+mod facts;
 mod gtid;
+mod guards;
 mod ledger;
 pub mod moments;
 mod observation;
 mod plan;
+mod record;
+mod state;
+mod step;
 
 pub use dispatched::{Dispatch, Dispatched};
+pub use facts::EARLIER;
 pub use gtid::{GtidError, GtidSet};
+pub use guards::{ClaimsFate, Object, Safe, claims_to_adopt, is_kept, may_take_pod};
 pub use observation::*;
 pub use plan::*;
+pub use record::{Ending, Operation, Record, Term};
+pub use step::*;

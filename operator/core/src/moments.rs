@@ -4,17 +4,19 @@
 //! against this machine's, a bound would be over at once, or never. So an operator measures from its own first sight of
 //! what was written; one that takes over begins anew. Nothing is kept that must not be lost.
 
-use mainstay_crd::{MySQLClusterStatus, Operation, Switchover, TryingTemplate};
+use mainstay_crd::{MySQLClusterStatus, Switchover, TryingTemplate};
+
+use crate::{Operation, Record};
 
 /// Everything in the record that time alone will change: each is measured from when it was seen first.
 pub fn of(status: &MySQLClusterStatus) -> Vec<String> {
     let trying = status.template.iter().filter_map(|template| template.trying.as_ref()).map(trying);
     let away = status.instances.iter().filter(|i| !i.ready).map(|i| not_ready(&i.name));
     let others: Vec<String> = trying.chain(away).collect();
-    let Some(record) = &status.replication else { return others };
-    let switchover = record.switchover.as_ref();
+    let record = Record::of(status.replication.as_ref());
+    let switchover = record.switchover();
     let switchovers = switchover.into_iter().flat_map(|s| [Some(announced(s)), ended(s)]).flatten();
-    switchovers.chain(record.operations.iter().filter_map(rest)).chain(others).collect()
+    switchovers.chain(record.operations().iter().filter_map(rest)).chain(others).collect()
 }
 
 /// A template is being tried.

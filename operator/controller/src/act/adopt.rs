@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use mainstay_core::Observation;
+use mainstay_core::{Observation, claims_to_adopt};
 use mainstay_crd::names::{LABEL_CLUSTER, MANAGER_CLUSTER, Names};
 use serde_json::json;
 use tracing::{debug, info};
@@ -29,9 +29,7 @@ pub(crate) struct Missed(HashMap<String, Instant>);
 impl Missed {
     /// The ordinals whose claims are to be asked for.
     fn due(&mut self, observation: &Observation, now: Instant) -> Vec<u32> {
-        let instances = observation.instances.iter().filter(|(_, instance)| instance.claim.is_none());
-        let missing: HashMap<&str, u32> =
-            instances.filter_map(|(&i, instance)| Some((instance.pod.as_ref()?.uid.as_str(), i))).collect();
+        let missing: HashMap<&str, u32> = claims_to_adopt(observation).collect();
         self.0.retain(|uid, _| missing.contains_key(uid.as_str()));
         let mut due = Vec::new();
         for (uid, ordinal) in missing {

@@ -1,30 +1,35 @@
 //! Steps on claims: what is written on them, and their end.
 
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, ResourceExt};
-use mainstay_core::Note;
+use kube::{Api, Resource};
+use mainstay_core::{LeaveNote, Object, Unneeded, is_kept};
+use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{
     ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT, LABEL_CLUSTER_ID,
     LABEL_ORDINAL, MANAGER_CLUSTER, Names,
 };
-use mainstay_crd::{MySQLCluster, RetentionPolicy};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::api_error::is_gone;
 use super::step::{Outcome, StepError};
+use super::{deletion, volumes};
 use crate::context::Context;
 
-/// The claim that a step is about.
-pub(super) struct Subject<'a> {
+/// The claim that a step is done to.
+pub(super) struct ClaimHand<'a> {
     pub(super) context: &'a Context,
     pub(super) names: &'a Names,
     pub(super) claim: &'a str,
     pub(super) uid: &'a str,
-    pub(super) ordinal: u32,
 }
 
-impl Subject<'_> {
+impl ClaimHand<'_> {
     pub(super) fn api(&self) -> Api<PersistentVolumeClaim> {
         Api::namespaced(self.context.client.clone(), &self.names.namespace)
     }
@@ -35,14 +40,19 @@ impl Subject<'_> {
     }
 
     /// Says on it that its directory holds this cluster's data.
-    pub(super) async fn label(&self, cluster_id: &str) -> Result<Outcome, StepError> {
-        let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: self.ordinal.to_string()});
+    pub(super) async fn label(&self, ordinal: u32, cluster_id: &str) -> Result<Outcome, StepError> {
+        let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: ordinal.to_string()});
         self.patch(json!({"labels": labels})).await
     }
 
     /// Says on it what it holds, or takes that back.
-    pub(super) async fn note(&self, cluster_id: &str, note: Option<&Note>) -> Result<Outcome, StepError> {
-        let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: self.ordinal.to_string()});
+    pub(super) async fn note(
+        &self,
+        ordinal: u32,
+        cluster_id: &str,
+        note: Option<&LeaveNote>,
+    ) -> Result<Outcome, StepError> {
+        let labels = json!({LABEL_CLUSTER_ID: cluster_id, LABEL_ORDINAL: ordinal.to_string()});
         let ledger = note.and_then(|note| note.ledger.as_ref()).map(serde_json::to_string).transpose()?;
         let annotations = json!({
             ANNOTATION_GTID_SET: note.map(|note| &note.gtid_set),
@@ -57,36 +67,67 @@ impl Subject<'_> {
     /// The UID makes it a precondition: another claim of this name is left alone.
     pub(super) async fn patch(&self, mut metadata: Value) -> Result<Outcome, StepError> {
         metadata["uid"] = json!(self.uid);
+        self.apply(json!({"metadata": metadata})).await
+    }
+
+    async fn apply(&self, change: Value) -> Result<Outcome, StepError> {
         let params = PatchParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({"metadata": metadata}));
-        match self.api().patch_metadata(self.claim, &params, &patch).await {
+        match self.api().patch_metadata(self.claim, &params, &Patch::Merge(change)).await {
             Ok(_) => Ok(Outcome::Told),
             Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
             Err(error) => Err(self.failed()(error)),
         }
     }
 
-    /// Deletes it, if everything is still as it was when that was decided: what the watches have brought may be old.
-    pub(super) async fn delete_unused(
+    /// Asks for more room.
+    pub(super) async fn grow(&self, size: &str) -> Result<Outcome, StepError> {
+        let room = json!({"resources": {"requests": {"storage": size}}});
+        self.apply(json!({"metadata": {"uid": self.uid}, "spec": room})).await
+    }
+
+    /// Deletes it, if what lets it go is still so: what the watches have brought may be old.
+    pub(super) async fn delete_unneeded(
         &self,
         cluster: &MySQLCluster,
-        version: &str,
+        unneeded: &Unneeded,
+        version: Option<&str>,
     ) -> Result<Outcome, StepError> {
-        let (client, namespace) = (self.context.client.clone(), &self.names.namespace);
-        let clusters: Api<MySQLCluster> = Api::namespaced(client.clone(), namespace);
-        let now = clusters.get_opt(&self.names.cluster).await.map_err(self.failed())?;
-        if !now.is_some_and(|now| now.uid() == cluster.uid() && may_go(&now, self.ordinal)) {
-            return Ok(Outcome::Outdated);
-        }
-        let pods: Api<Pod> = Api::namespaced(client, namespace);
-        if pods.get_metadata_opt(&self.names.pod(self.ordinal)).await.map_err(self.failed())?.is_some() {
-            return Ok(Outcome::Outdated);
-        }
-        self.delete(Some(version)).await
+        let may_go = match unneeded {
+            Unneeded::Unused { ordinal } => {
+                self.object_lets(cluster, |now| now.may_delete_unused(*ordinal)).await?
+                    && !self.is_there::<Pod>(&self.names.pod(*ordinal)).await?
+            }
+            Unneeded::VolumeKept { volume } => {
+                let seen = volumes::look(self.context, volume).await?;
+                seen.is_some_and(|volume| is_kept(&volume.seen, self.uid))
+            }
+            Unneeded::WithCluster => {
+                self.object_lets(cluster, |now| now.takes_its_claims()).await?
+                    && !self.is_there::<StatefulSet>(&self.names.base()).await?
+            }
+        };
+        if may_go { self.delete(version).await } else { Ok(Outcome::Outdated) }
+    }
+
+    async fn object_lets(
+        &self,
+        cluster: &MySQLCluster,
+        lets: impl FnOnce(&Object<'_>) -> bool,
+    ) -> Result<bool, StepError> {
+        let now = deletion::fresh(self.context, self.names, cluster).await.map_err(self.failed())?;
+        Ok(now.is_some_and(|now| lets(&Object::from(&now))))
+    }
+
+    async fn is_there<K>(&self, name: &str) -> Result<bool, StepError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), &self.names.namespace);
+        Ok(api.get_metadata_opt(name).await.map_err(self.failed())?.is_some())
     }
 
     /// Deletes it, with its UID and, if given, its version as preconditions.
-    pub(super) async fn delete(&self, version: Option<&str>) -> Result<Outcome, StepError> {
+    async fn delete(&self, version: Option<&str>) -> Result<Outcome, StepError> {
         let preconditions =
             Preconditions { uid: Some(self.uid.into()), resource_version: version.map(String::from) };
         let params = DeleteParams::default().preconditions(preconditions);
@@ -96,17 +137,4 @@ impl Subject<'_> {
             Err(error) => Err(self.failed()(error)),
         }
     }
-}
-
-/// Whether the object, as it is now, has no use for the ordinal and lets its claim go.
-fn may_go(cluster: &MySQLCluster, ordinal: u32) -> bool {
-    let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
-    let retention = cluster.spec.storage.retention.clone().unwrap_or_default();
-    let record = cluster.status.as_ref().and_then(|status| status.replication.as_ref());
-    let leads = record.is_none_or(|r| r.primary == Some(ordinal) || r.target == Some(ordinal));
-    cluster.metadata.deletion_timestamp.is_none()
-        && !cluster.spec.paused
-        && cluster.spec.replicas <= ordinal
-        && retention.scaled().policy != RetentionPolicy::Retain
-        && !leads
 }

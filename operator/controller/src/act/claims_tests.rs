@@ -1,6 +1,7 @@
 //! Claims on an API server in memory.
 
-use mainstay_core::{Note, Step, StorageStep};
+use mainstay_core::{ClaimStep, LeaveNote, Step, Unneeded, VolumeStep};
+use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::Names;
 use mainstay_crd::{LedgerEntry, MySQLCluster};
 use serde_json::{Value, json};
@@ -34,13 +35,13 @@ async fn take(rig: &Rig, cluster: Value, step: &Step) -> Result<Outcome, StepErr
 
 fn delete(rig: &Rig) -> Step {
     let version = rig.api.get(CLAIM).unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    Step::DeleteClaim {
-        claim: "data-shop-2".into(),
-        uid: "u".into(),
-        resource_version: version,
-        ordinal: 2,
-        message: String::new(),
-    }
+    let unneeded = Unneeded::Unused { ordinal: 2 };
+    on_claim(ClaimStep::Delete { unneeded, resource_version: Some(version) })
+}
+
+fn on_claim(step: ClaimStep) -> Step {
+    let (claim, uid, reason) = ("data-shop-2".into(), "u".into(), Reason::ClaimKept);
+    Step::Claim { claim, uid, step, reason, message: String::new() }
 }
 
 #[tokio::test]
@@ -82,11 +83,9 @@ async fn what_an_instance_left_is_on_its_claim_and_is_taken_back() {
     let cluster = || rig.api.get(CLUSTER).unwrap();
     let ledger = LedgerEntry { claim_uid: "u".into(), server_uuid: "s".into(), ..LedgerEntry::default() };
     let since = "2026-01-01T00:00:00Z".parse().unwrap();
-    let kept = Note { gtid_set: String::new(), since, ledger: Some(Box::new(ledger.clone())) };
-    let note = |note: Option<Note>| {
-        let (claim, uid, cluster_id) = ("data-shop-2".into(), "u".into(), "id".into());
-        Step::NoteClaim { claim, uid, ordinal: 2, cluster_id, note }
-    };
+    let kept = LeaveNote { gtid_set: String::new(), since, ledger: Some(Box::new(ledger.clone())) };
+    let note =
+        |note: Option<LeaveNote>| on_claim(ClaimStep::Note { ordinal: 2, cluster_id: "id".into(), note });
     take(&rig, cluster(), &note(Some(kept))).await.unwrap();
     let annotation =
         || rig.api.get(CLAIM).unwrap()["metadata"]["annotations"]["mysql.mainstay.dev/ledger"].clone();
@@ -97,13 +96,8 @@ async fn what_an_instance_left_is_on_its_claim_and_is_taken_back() {
 }
 
 fn snapshot() -> Step {
-    Step::SnapshotClaim {
-        claim: "data-shop-2".into(),
-        uid: "u".into(),
-        snapshot: "data-shop-2-u".into(),
-        ordinal: 2,
-        cluster_id: "id".into(),
-    }
+    let (snapshot, cluster_id) = ("data-shop-2-u".into(), "id".into());
+    on_claim(ClaimStep::Snapshot { ordinal: 2, cluster_id, snapshot })
 }
 
 #[tokio::test]
@@ -161,30 +155,72 @@ const VOLUME: &str = "/api/v1/persistentvolumes/pv";
 
 #[tokio::test]
 async fn a_volume_is_reserved_unless_its_next_claim_is_being_bound_to_it() {
-    let step = || Step::Storage {
-        step: StorageStep::ReserveVolume {
-            volume: "pv".into(),
-            uid: "v".into(),
-            namespace: "db".into(),
-            claim: "data-shop-2".into(),
-        },
+    let step = |seen: &str| Step::Volume {
+        volume: "pv".into(),
+        uid: "v".into(),
+        step: VolumeStep::Reserve { claim_uid: Some(seen.into()), claim: "data-shop-2".into() },
+        reason: Reason::GivingBack,
         message: String::new(),
     };
-    let of = |rig: &Rig, claim: &str| {
-        let reference = json!({"namespace": "db", "name": "data-shop-2", "uid": claim});
-        rig.api.put(
-            VOLUME,
-            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv", "uid": "v"},
-                "spec": {"claimRef": reference}}),
-        );
-    };
+    let of = |rig: &Rig, claim: &str| rig.api.put(VOLUME, volume("Retain", claim));
     let rig = rig();
     let cluster = || rig.api.get(CLUSTER).unwrap();
     let uid = || rig.api.get(VOLUME).unwrap()["spec"]["claimRef"]["uid"].clone();
     of(&rig, "u");
-    assert!(matches!(take(&rig, cluster(), &step()).await, Ok(Outcome::Outdated)));
+    assert!(matches!(take(&rig, cluster(), &step("u")).await, Ok(Outcome::Outdated)));
     assert_eq!(uid(), json!("u"));
     of(&rig, "an earlier one");
-    assert!(matches!(take(&rig, cluster(), &step()).await, Ok(Outcome::Told)));
+    let of_another = take(&rig, cluster(), &step("one before that")).await;
+    assert!(matches!(of_another, Ok(Outcome::Outdated)), "another has it by now");
+    assert!(matches!(take(&rig, cluster(), &step("an earlier one")).await, Ok(Outcome::Told)));
     assert_eq!(uid(), json!(null));
+}
+
+fn volume(policy: &str, claim: &str) -> Value {
+    let reference = json!({"namespace": "db", "name": "data-shop-2", "uid": claim});
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv", "uid": "v"},
+        "spec": {"claimRef": reference, "persistentVolumeReclaimPolicy": policy}})
+}
+
+#[tokio::test]
+async fn a_claim_whose_volume_is_to_stay_goes_only_if_that_is_still_so() {
+    let unneeded = Unneeded::VolumeKept { volume: "pv".into() };
+    let step = on_claim(ClaimStep::Delete { unneeded, resource_version: None });
+    let stays = [("its policy", volume("Delete", "u")), ("its claim", volume("Retain", "another"))];
+    for (name, volume) in stays {
+        let rig = rig();
+        rig.api.put(VOLUME, volume);
+        let outcome = take(&rig, rig.api.get(CLUSTER).unwrap(), &step).await;
+        assert!(matches!(outcome, Ok(Outcome::Outdated)), "{name}");
+        assert!(rig.api.get(CLAIM).is_some(), "{name}");
+    }
+    let rig = rig();
+    assert!(matches!(take(&rig, rig.api.get(CLUSTER).unwrap(), &step).await, Ok(Outcome::Outdated)), "gone");
+    rig.api.put(VOLUME, volume("Retain", "u"));
+    assert!(matches!(take(&rig, rig.api.get(CLUSTER).unwrap(), &step).await, Ok(Outcome::Told)));
+    assert_eq!(rig.api.get(CLAIM), None);
+}
+
+#[tokio::test]
+async fn a_volume_is_kept_for_the_claim_that_has_it_and_no_other() {
+    let rig = rig();
+    let keep = |claim_uid: &str| Step::Volume {
+        volume: "pv".into(),
+        uid: "v".into(),
+        step: VolumeStep::Keep {
+            claim_uid: claim_uid.into(),
+            labels: [("x".to_owned(), "y".to_owned())].into(),
+            annotations: Default::default(),
+        },
+        reason: Reason::SettingAside,
+        message: String::new(),
+    };
+    rig.api.put(VOLUME, volume("Delete", "u"));
+    let policy = || rig.api.get(VOLUME).unwrap()["spec"]["persistentVolumeReclaimPolicy"].clone();
+    let cluster = || rig.api.get(CLUSTER).unwrap();
+    assert!(matches!(take(&rig, cluster(), &keep("another")).await, Ok(Outcome::Outdated)));
+    assert_eq!(policy(), json!("Delete"));
+    assert!(matches!(take(&rig, cluster(), &keep("u")).await, Ok(Outcome::Told)));
+    assert_eq!(policy(), json!("Retain"));
+    assert_eq!(rig.api.get(VOLUME).unwrap()["metadata"]["labels"]["x"], "y");
 }

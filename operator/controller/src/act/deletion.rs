@@ -3,34 +3,23 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use mainstay_core::Object;
+use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{GROUP, MANAGER_CLUSTER, Names};
-use mainstay_crd::{MySQLCluster, RetentionPolicy};
 use serde_json::json;
 
 use super::api_error::is_gone;
-use super::claims::Subject;
 use super::step::{Outcome, StepError};
 use crate::context::Context;
 
 /// The object as it is now, if it is still the same.
-async fn fresh(
+pub(super) async fn fresh(
     context: &Context,
     names: &Names,
     cluster: &MySQLCluster,
 ) -> Result<Option<MySQLCluster>, kube::Error> {
     let api: Api<MySQLCluster> = Api::namespaced(context.client.clone(), &names.namespace);
     Ok(api.get_opt(&names.cluster).await?.filter(|now| now.uid() == cluster.uid()))
-}
-
-/// Whether its claims are to go with it.
-fn takes_its_claims(cluster: &MySQLCluster) -> bool {
-    let retention = cluster.spec.storage.retention.clone().unwrap_or_default();
-    let goes = matches!(retention.deleted().policy, RetentionPolicy::Delete | RetentionPolicy::Snapshot);
-    // Decided while its instances could still be asked, and written down: they may hold the last copy.
-    let record = cluster.status.as_ref().and_then(|status| status.replication.as_ref());
-    let decided =
-        record.and_then(|record| record.ending.as_ref()).is_some_and(|ending| ending.kept.is_none());
-    cluster.metadata.deletion_timestamp.is_some() && !cluster.spec.deletion_protection && goes && decided
 }
 
 /// Sets Mainstay's finalizers and leaves those of others, as they are now.
@@ -69,7 +58,11 @@ pub(super) async fn delete_stateful_set(
     name: &str,
 ) -> Result<Outcome, StepError> {
     let failed = |error| StepError::StatefulSet(name.into(), error);
-    if !fresh(context, names, cluster).await.map_err(failed)?.is_some_and(|now| takes_its_claims(&now)) {
+    if !fresh(context, names, cluster)
+        .await
+        .map_err(failed)?
+        .is_some_and(|now| Object::from(&now).takes_its_claims())
+    {
         return Ok(Outcome::Outdated);
     }
     let api: Api<StatefulSet> = Api::namespaced(context.client.clone(), &names.namespace);
@@ -78,24 +71,4 @@ pub(super) async fn delete_stateful_set(
         Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
         Err(error) => Err(failed(error)),
     }
-}
-
-/// Deletes a claim, if the object still wants that and nothing makes pods any more.
-pub(super) async fn drop_claim(
-    context: &Context,
-    names: &Names,
-    cluster: &MySQLCluster,
-    claim: &str,
-    uid: &str,
-    version: &str,
-) -> Result<Outcome, StepError> {
-    let failed = |error| StepError::Claim(claim.into(), error);
-    if !fresh(context, names, cluster).await.map_err(failed)?.is_some_and(|now| takes_its_claims(&now)) {
-        return Ok(Outcome::Outdated);
-    }
-    let sets: Api<StatefulSet> = Api::namespaced(context.client.clone(), &names.namespace);
-    if sets.get_metadata_opt(&names.base()).await.map_err(failed)?.is_some() {
-        return Ok(Outcome::Outdated);
-    }
-    Subject { context, names, claim, uid, ordinal: 0 }.delete(Some(version)).await
 }

@@ -3,7 +3,6 @@
 mod adopt;
 mod api_error;
 mod applied;
-mod aside;
 mod children;
 mod claims;
 #[cfg(test)]
@@ -14,15 +13,16 @@ mod deletion;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod nodes;
 mod ownership;
 mod revisions;
 mod roles;
 mod snapshots;
 mod step;
-mod storage;
 mod trial;
 #[cfg(test)]
 mod trial_tests;
+mod volumes;
 
 use std::time::Instant;
 
@@ -78,7 +78,7 @@ impl ActError {
             ActError::Step(
                 StepError::NoSnapshotApi(_) | StepError::SnapshotApi(..) | StepError::Snapshot(..),
             ) => "Snapshot",
-            ActError::Step(StepError::Storage(..)) => "Storage",
+            ActError::Step(StepError::Node(..)) => "Node",
             ActError::Step(StepError::Pod(..)) => "Pod",
         }
     }
@@ -144,7 +144,7 @@ impl ActError {
                 | StepError::Claim(_, error)
                 | StepError::Volume(_, error)
                 | StepError::SnapshotApi(_, error)
-                | StepError::Storage(_, _, error)
+                | StepError::Node(_, error)
                 | StepError::Pod(_, error),
             ) => Some(error),
             _ => None,
@@ -162,18 +162,11 @@ pub(crate) async fn act(
     plan: &Plan,
     kept: &mut Kept,
 ) -> (Outcome, Option<ActError>) {
-    let ends = observation.cluster.deleting && !mainstay_core::protected(observation);
-    let paused = observation.cluster.spec.paused;
     let made = match &plan.cluster_id {
-        // What is being torn down is not made anew, and of what is paused only the step and the labels by which clients
-        // find who serves are for now.
-        _ if ends || paused => Ok(()),
         Some(id) => make(scope, observation, plan, id, kept).await,
         None => Ok(()),
     };
-    if ends || !paused {
-        adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
-    }
+    adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
     match take_step(scope, names, cluster, observation, plan, kept).await {
         Ok(outcome) => (outcome, made.err()),
         // What a person must change is said before what may pass.
@@ -209,7 +202,7 @@ async fn take_step(
         return Ok(Outcome::Outdated);
     }
     let carried_out = step::carry_out(&scope.context, names, cluster, step).await;
-    if let (Err(StepError::Storage(_, _, error)), Some(volume)) = (&carried_out, step.keeps_volume())
+    if let (Err(StepError::Volume(_, error)), Some(volume)) = (&carried_out, step.keeps_volume())
         && is_final(error)
     {
         kept.refused.note(volume, said(error), Instant::now());
@@ -237,7 +230,7 @@ pub(crate) mod tests {
         };
         let errors: [ActError; 5] = [
             StepError::Claim("data-shop-0".into(), refused()).into(),
-            StepError::Storage("claim", "data-shop-0".into(), refused()).into(),
+            StepError::Volume("pv-0".into(), refused()).into(),
             StepError::SnapshotApi("data-shop-0".into(), refused()).into(),
             StepError::Record(refused()).into(),
             SecretError::Api("shop-ca".into(), refused()).into(),

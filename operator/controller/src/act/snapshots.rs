@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::api_error::is_conflict;
-use super::claims::Subject;
+use super::claims::ClaimHand;
 use super::step::{Outcome, StepError};
 
 /// Time between two looks at a snapshot that is being taken.
@@ -17,9 +17,14 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Annotation on a VolumeSnapshot: UID of the claim that it was taken of.
 const ANNOTATION_OF: &str = "mysql.mainstay.dev/claim-uid";
 
-impl Subject<'_> {
+impl ClaimHand<'_> {
     /// Has a snapshot taken, and once it is ready to use, says so on the claim.
-    pub(super) async fn snapshot(&self, name: &str, cluster_id: &str) -> Result<Outcome, StepError> {
+    pub(super) async fn snapshot(
+        &self,
+        name: &str,
+        ordinal: u32,
+        cluster_id: &str,
+    ) -> Result<Outcome, StepError> {
         let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshot");
         let resource = ApiResource::from_gvk(&kind);
         let client = self.context.client.clone();
@@ -32,7 +37,7 @@ impl Subject<'_> {
         };
         let Some(snapshot) = api.get_opt(name).await.map_err(failed)? else {
             let params = PostParams { field_manager: Some(MANAGER_CLUSTER.into()), ..PostParams::default() };
-            return match api.create(&params, &self.wanted(name, cluster_id, &resource)).await {
+            return match api.create(&params, &self.wanted(name, ordinal, cluster_id, &resource)).await {
                 Ok(_) => Ok(Outcome::Later(LOOK)),
                 Err(error) if is_conflict(&error) => Ok(Outcome::Outdated),
                 Err(error) => Err(failed(error)),
@@ -53,14 +58,14 @@ impl Subject<'_> {
     }
 
     /// It has no owner: it outlives the cluster.
-    fn wanted(&self, name: &str, cluster_id: &str, resource: &ApiResource) -> DynamicObject {
+    fn wanted(&self, name: &str, ordinal: u32, cluster_id: &str, resource: &ApiResource) -> DynamicObject {
         let mut snapshot = DynamicObject::new(name, resource)
             .within(&self.names.namespace)
             .data(json!({"spec": {"source": {"persistentVolumeClaimName": self.claim}}}));
         let labels = [
             (LABEL_CLUSTER, self.names.cluster.clone()),
             (LABEL_CLUSTER_ID, cluster_id.to_owned()),
-            (LABEL_ORDINAL, self.ordinal.to_string()),
+            (LABEL_ORDINAL, ordinal.to_string()),
         ];
         snapshot.metadata.labels = Some(labels.map(|(key, value)| (key.into(), value)).into());
         snapshot.metadata.annotations = Some([(ANNOTATION_OF.into(), self.uid.into())].into());

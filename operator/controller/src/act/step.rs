@@ -5,18 +5,17 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
-use mainstay_core::Step;
+use mainstay_core::{ClaimStep, NodeStep, ObjectStep, PodStep, Record, Step};
 use mainstay_crd::names::{MANAGER_STATUS, Names};
-use mainstay_crd::{MySQLCluster, MySQLClusterStatus, ReplicationRecord};
+use mainstay_crd::{MySQLCluster, MySQLClusterStatus};
 use mainstay_proto::Order;
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::api_error::{is_conflict, is_gone};
-use super::aside::Keeper;
-use super::claims::Subject;
-use super::deletion;
-use super::storage;
+use super::claims::ClaimHand;
+use super::volumes::VolumeHand;
+use super::{deletion, nodes};
 use crate::context::Context;
 use crate::patch::merge_patch;
 use crate::telemetry::Metrics;
@@ -31,7 +30,7 @@ pub(crate) enum StepError {
     /// The record was not written.
     #[error("writing the record: {0}")]
     Record(kube::Error),
-    /// A claim was not labelled or deleted.
+    /// Something was not done to a claim.
     #[error("claim {0}: {1}")]
     Claim(String, kube::Error),
     /// Finalizers were not set.
@@ -40,7 +39,7 @@ pub(crate) enum StepError {
     /// The StatefulSet was not deleted.
     #[error("deleting StatefulSet {0}: {1}")]
     StatefulSet(String, kube::Error),
-    /// A volume was not kept.
+    /// Something was not done to a volume.
     #[error("volume {0}: {1}")]
     Volume(String, kube::Error),
     /// There is no such API here.
@@ -55,9 +54,9 @@ pub(crate) enum StepError {
     /// A snapshot failed.
     #[error("claim {0} is kept, since its VolumeSnapshot was not taken: {1}")]
     Snapshot(String, String),
-    /// Something was not done to a volume, or for one.
-    #[error("{0} {1}: {2}")]
-    Storage(&'static str, String, kube::Error),
+    /// A node was not tainted.
+    #[error("node {0}: {1}")]
+    Node(String, kube::Error),
     /// A pod was not deleted.
     #[error("deleting pod {0}: {1}")]
     Pod(String, kube::Error),
@@ -103,56 +102,56 @@ async fn dispatch(
 ) -> Result<Outcome, StepError> {
     match step {
         Step::Record { cluster_id, record, message, .. } => {
-            info!(cluster = %key(names), revision = record.revision, why = message, "record");
+            info!(cluster = %key(names), revision = record.term().revision, why = message, "record");
             write_record(context, names, cluster, cluster_id, record).await
         }
         Step::Order { ordinal, order, message } => Ok(hand_over(context, names, *ordinal, order, message)),
-        Step::LabelClaim { claim, uid, ordinal, cluster_id } => {
-            Subject { context, names, claim, uid, ordinal: *ordinal }.label(cluster_id).await
+        Step::Pod { pod, uid, step, message } => {
+            info!(cluster = %key(names), pod, why = message, ?step, "pod taken");
+            delete_pod(context, names, pod, uid, *step).await
         }
-        Step::NoteClaim { claim, uid, ordinal, cluster_id, note } => {
-            Subject { context, names, claim, uid, ordinal: *ordinal }.note(cluster_id, note.as_ref()).await
+        Step::Claim { claim, uid, step, message, .. } => {
+            let hand = ClaimHand { context, names, claim, uid };
+            do_to_claim(&hand, cluster, step, message).await
         }
-        Step::SnapshotClaim { claim, uid, snapshot, ordinal, cluster_id } => {
-            let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
-            subject.snapshot(snapshot, cluster_id).await
+        Step::Volume { volume, uid, step: change, message, .. } => {
+            info!(cluster = %key(names), volume, step = step.kind(), why = message, "volume");
+            VolumeHand { context, names, volume, uid }.carry_out(change).await
         }
-        Step::DeleteClaim { claim, uid, resource_version, ordinal, message } => {
-            info!(cluster = %key(names), claim, why = message, "claim to be deleted");
-            let subject = Subject { context, names, claim, uid, ordinal: *ordinal };
-            subject.delete_unused(cluster, resource_version).await
+        Step::Node { node, uid, step: NodeStep::TaintOutOfService, message } => {
+            info!(cluster = %key(names), node, why = message, "node tainted");
+            nodes::taint_out_of_service(context, node, uid).await
         }
-        Step::SetFinalizers { finalizers } => {
+        Step::Object(ObjectStep::SetFinalizers { finalizers }) => {
             info!(cluster = %key(names), ?finalizers, "finalizers");
             deletion::set_finalizers(context, names, cluster, finalizers).await
         }
-        Step::DeleteStatefulSet { name } => {
+        Step::Object(ObjectStep::DeleteStatefulSet { name }) => {
             info!(cluster = %key(names), "the cluster is torn down, as spec.storage.retention says");
             deletion::delete_stateful_set(context, names, cluster, name).await
         }
-        Step::DropClaim { claim, uid, resource_version } => {
-            info!(cluster = %key(names), claim, "claim deleted with its cluster");
-            deletion::drop_claim(context, names, cluster, claim, uid, resource_version).await
+    }
+}
+
+async fn do_to_claim(
+    hand: &ClaimHand<'_>,
+    cluster: &MySQLCluster,
+    step: &ClaimStep,
+    message: &str,
+) -> Result<Outcome, StepError> {
+    match step {
+        ClaimStep::Label { ordinal, cluster_id } => hand.label(*ordinal, cluster_id).await,
+        ClaimStep::Note { ordinal, cluster_id, note } => hand.note(*ordinal, cluster_id, note.as_ref()).await,
+        ClaimStep::Snapshot { ordinal, cluster_id, snapshot } => {
+            hand.snapshot(snapshot, *ordinal, cluster_id).await
         }
-        Step::KeepVolume { aside, ordinal, cluster_id, former_policy } => {
-            Keeper { context, names, aside }.keep(*ordinal, cluster_id, former_policy.as_deref()).await
+        ClaimStep::Grow { size } => {
+            info!(cluster = %key(hand.names), claim = hand.claim, why = message, "claim grows");
+            hand.grow(size).await
         }
-        Step::ReleaseClaim { aside, claim } => {
-            info!(cluster = %key(names), claim, volume = aside.volume, kept_as = aside.claim, "claim released");
-            Keeper { context, names, aside }.release(claim).await
-        }
-        Step::ReserveVolume { aside } => Keeper { context, names, aside }.reserve().await,
-        Step::CreateAsideClaim { aside, ordinal, cluster_id, class, capacity, access_modes } => {
-            let keeper = Keeper { context, names, aside };
-            keeper.claim(*ordinal, cluster_id, class.as_deref(), *capacity, access_modes).await
-        }
-        Step::Storage { step, message } => {
-            info!(cluster = %key(names), step = step.kind(), why = message, "storage");
-            storage::carry_out(context, names, step).await
-        }
-        Step::ReplacePod { pod, uid, message } => {
-            info!(cluster = %key(names), pod, why = message, "pod replaced");
-            delete_pod(context, names, pod, uid).await
+        ClaimStep::Delete { unneeded, resource_version } => {
+            info!(cluster = %key(hand.names), claim = hand.claim, why = message, "claim to be deleted");
+            hand.delete_unneeded(cluster, unneeded, resource_version.as_deref()).await
         }
     }
 }
@@ -167,7 +166,7 @@ async fn write_record(
     names: &Names,
     cluster: &MySQLCluster,
     cluster_id: &str,
-    record: &ReplicationRecord,
+    record: &Record,
 ) -> Result<Outcome, StepError> {
     let api: Api<MySQLCluster> = Api::namespaced(context.client.clone(), &names.namespace);
     let patch = json!({
@@ -189,11 +188,11 @@ async fn write_record(
 fn record_patch(
     before: &MySQLClusterStatus,
     cluster_id: &str,
-    record: &ReplicationRecord,
+    record: &Record,
 ) -> Result<Value, serde_json::Error> {
     let after = MySQLClusterStatus {
         cluster_id: Some(cluster_id.into()),
-        replication: Some(record.clone()),
+        replication: Some(record.clone().into()),
         ..before.clone()
     };
     merge_patch(before, &after)
@@ -209,10 +208,19 @@ fn hand_over(context: &Context, names: &Names, ordinal: u32, order: &Order, why:
     Outcome::Submitted
 }
 
-async fn delete_pod(context: &Context, names: &Names, pod: &str, uid: &str) -> Result<Outcome, StepError> {
+async fn delete_pod(
+    context: &Context,
+    names: &Names,
+    pod: &str,
+    uid: &str,
+    step: PodStep,
+) -> Result<Outcome, StepError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &names.namespace);
-    let params = DeleteParams::default()
-        .preconditions(Preconditions { uid: Some(uid.into()), resource_version: None });
+    let params = match step {
+        PodStep::Replace => DeleteParams::default(),
+        PodStep::ForceDelete => DeleteParams::default().grace_period(0),
+    };
+    let params = params.preconditions(Preconditions { uid: Some(uid.into()), resource_version: None });
     match api.delete(pod, &params).await {
         Ok(_) => Ok(Outcome::Told),
         Err(error) if is_gone(&error) => Ok(Outcome::Outdated),
@@ -223,33 +231,21 @@ async fn delete_pod(context: &Context, names: &Names, pod: &str, uid: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_crd::{Operation, OperationKind};
+    use mainstay_core::Operation;
+    use mainstay_crd::OperationKind;
 
     #[test]
     fn a_record_replaces_the_one_before_and_nothing_else() {
+        let announced =
+            Record::default().initialize(Operation::new("o".into(), OperationKind::Initialize, 0));
         let before = MySQLClusterStatus {
             ready_replicas: 2,
-            replication: Some(ReplicationRecord {
-                revision: 4,
-                target: Some(1),
-                operations: vec![Operation {
-                    id: "o".into(),
-                    kind: OperationKind::Initialize,
-                    ordinal: 0,
-                    donor: None,
-                    revision: 4,
-                    failures: 0,
-                    not_before: None,
-                    aside: None,
-                    claim_uid: None,
-                }],
-                ..ReplicationRecord::default()
-            }),
+            replication: Some(announced.clone().into()),
             ..MySQLClusterStatus::default()
         };
-        let record = ReplicationRecord { revision: 5, primary: Some(0), ..ReplicationRecord::default() };
+        let record = announced.initialized(0);
         let patch = record_patch(&before, "id", &record).unwrap();
-        let replication = json!({"revision": 5, "primary": 0, "target": null, "operations": null});
+        let replication = json!({"epoch": 1, "revision": 2, "primary": 0, "operations": null});
         assert_eq!(patch, json!({"clusterId": "id", "replication": replication}));
     }
 }

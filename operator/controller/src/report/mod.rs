@@ -7,7 +7,7 @@ mod status;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
-use mainstay_core::{Observation, Plan, Step};
+use mainstay_core::{ClaimStep, Observation, Plan, PodStep, Step};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{MANAGER_STATUS, Names};
@@ -76,18 +76,22 @@ pub(crate) fn tell_step(context: &Context, cluster: &MySQLCluster, step: &Step, 
         (Step::Record { reason, message, .. }, Outcome::Recorded(_)) => {
             Event::normal(reason.as_str(), message)
         }
-        (Step::ReplacePod { pod, message, .. }, Outcome::Told) => {
+        (Step::Pod { pod, step: PodStep::Replace, message, .. }, Outcome::Told) => {
             Event::normal(Reason::Rolling.as_str(), &format!("{pod} is replaced: {message}"))
         }
-        (Step::NoteClaim { claim, note: None, .. }, Outcome::Told) => {
-            Event::normal(Reason::ClaimReused.as_str(), &format!("claim {claim} is in use again"))
+        (Step::Claim { step: ClaimStep::Note { note: None, .. }, message, .. }, Outcome::Told) => {
+            Event::normal(Reason::ClaimReused.as_str(), message)
         }
-        (Step::DeleteClaim { message, .. }, Outcome::Told) => {
+        (Step::Claim { step: ClaimStep::Delete { .. }, message, .. }, Outcome::Told) => {
             Event::normal(Reason::ClaimDeleted.as_str(), message)
         }
-        (Step::Storage { step, message }, Outcome::Told) if !step.is_note() => {
-            Event::normal(step.kind(), message)
-        }
+        (
+            Step::Pod { message, .. }
+            | Step::Claim { step: ClaimStep::Grow { .. }, message, .. }
+            | Step::Volume { message, .. }
+            | Step::Node { message, .. },
+            Outcome::Told,
+        ) if !step.is_bookkeeping() => Event::normal(step.kind(), message),
         _ => return,
     };
     context.events.publish(&cluster.object_ref(&()), event);

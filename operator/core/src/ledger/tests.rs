@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_crd::{Operation, OperationKind};
+use mainstay_crd::OperationKind;
 use mainstay_proto::{Fence, Identity};
 use serde_json::json;
 
@@ -23,6 +23,12 @@ struct Back {
     known: bool,
     verdict: Option<Verdict>,
     ordinal: u32,
+}
+
+fn judged(observation: &Observation, record: &Record, ordinal: u32) -> Option<Verdict> {
+    let names = Names::new("db", "shop");
+    let case = Case::of(observation, &names, record, ordinal)?;
+    judge(&case).map(Cow::into_owned)
 }
 
 fn complete(operation: &str) -> Directory {
@@ -141,12 +147,9 @@ impl Back {
     }
 
     fn verdict(&self) -> Option<Verdict> {
-        let record = ReplicationRecord {
-            primary: Some(0),
-            operations: self.operations.clone(),
-            ..ReplicationRecord::default()
-        };
-        judge(&self.observation(), &Names::new("db", "shop"), &record, self.ordinal)
+        let announced = |record: Record, operation: &Operation| record.announce(operation.clone());
+        let record = self.operations.iter().fold(Record::default().initialized(0), announced);
+        judged(&self.observation(), &record, self.ordinal)
     }
 
     fn judgement(&self) -> Judgement {
@@ -155,18 +158,7 @@ impl Back {
 }
 
 fn operation(id: &str) -> Operation {
-    let kind = OperationKind::Clone;
-    Operation {
-        id: id.into(),
-        kind,
-        ordinal: 1,
-        donor: Some(0),
-        revision: 1,
-        failures: 0,
-        not_before: None,
-        aside: None,
-        claim_uid: None,
-    }
+    Operation { donor: Some(0), ..Operation::new(id.into(), OperationKind::Clone, 1) }
 }
 
 #[test]
@@ -238,7 +230,7 @@ fn a_path_of_another_node_is_the_same_volume_if_the_nodes_share_it() {
             Back { handle: "hostPath:/disk", node: "n2", directory, ..back() }.observation();
         let entry = observation.cluster.status.instances[0].ledger.as_mut().unwrap();
         entry.handle = Some("hostPath:/disk".into());
-        judge(&observation, &Names::new("db", "shop"), &ReplicationRecord::default(), 1).unwrap()
+        super::tests::judged(&observation, &Record::default(), 1).unwrap()
     };
     assert_eq!(judged(complete("op-1")).judgement, Judgement::SameVolume);
     assert_eq!(judged(complete("op-0")).judgement, Judgement::NewVolumeForeign);
@@ -270,12 +262,12 @@ fn a_verdict_holds_until_the_next_start() {
 fn what_is_seen_first_is_not_held_against_what_it_does_afterwards() {
     let mut observation = back().observation();
     let ledger = observation.cluster.status.instances[0].ledger.take();
-    let (names, record) = (Names::new("db", "shop"), ReplicationRecord::default());
-    let first = judge(&observation, &names, &record, 1);
+    let record = Record::default();
+    let first = judged(&observation, &record, 1);
     let status = &mut observation.cluster.status.instances[0];
     status.verdict.clone_from(&first);
     status.ledger = ledger.map(|l| LedgerEntry { gtid_executed: format!("{UUID}:1-99"), ..l });
-    assert_eq!(judge(&observation, &names, &record, 1), first);
+    assert_eq!(judged(&observation, &record, 1), first);
     assert_eq!(first.unwrap().judgement, Judgement::SameVolume);
 }
 
@@ -292,8 +284,12 @@ fn the_message_has_the_evidence() {
 #[test]
 fn the_entry_stands_still_while_the_verdict_is_bad() {
     let names = Names::new("db", "shop");
-    let record = ReplicationRecord::default();
-    let noted = |back: &Back| note(&back.observation(), &names, &record, 1, true).unwrap();
+    let record = Record::default();
+    let noted = |back: &Back| {
+        let observation = back.observation();
+        let case = Case::of(&observation, &names, &record, 1).unwrap();
+        note(&case, judge(&case).as_deref(), true).unwrap()
+    };
     let bad = Back { at_start: Some(format!("{UUID}:1-8")), ..back() };
     assert_eq!(noted(&bad).gtid_executed, format!("{UUID}:1-9"));
     let good = noted(&Back { node: "n2", ..back() });

@@ -8,12 +8,12 @@ use mainstay_crd::names::{
 };
 use mainstay_proto::Directory;
 
+use super::deletion;
 use super::divergence::Divergence;
 use super::lead_from;
-use super::primary::{self, Broken};
-use super::view::{Seen, View};
-use super::{deletion, rebuild};
 use crate::Volume;
+use crate::facts::Facts;
+use crate::state::{self, Broken};
 
 /// How operators before this one began what they advised, within what they said of data that came back.
 const FORMER: [&str; 2] = [" It neither serves nor leads. ", " It stays out. "];
@@ -25,7 +25,7 @@ pub(super) fn evidence(message: &str) -> &str {
 }
 
 /// What to do about a primary that can't lead.
-pub(super) fn primary(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> String {
+pub(super) fn primary(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> String {
     let pod = view.names.pod(primary);
     let back = match broken {
         Broken::Directory(_) | Broken::Gone => {
@@ -41,7 +41,7 @@ pub(super) fn primary(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Str
 }
 
 /// How a volume that is there is given back, if one is.
-fn given_back(view: &View<'_>, primary: u32) -> String {
+fn given_back(view: &Facts<'_>, primary: u32) -> String {
     let claim = (view.o.cluster.namespace.clone(), view.names.claim(primary));
     let present = view.instance(primary).and_then(|i| i.claim.as_ref()).map(|claim| claim.uid.as_str());
     let free = |volume: &&Volume| {
@@ -56,7 +56,7 @@ fn given_back(view: &View<'_>, primary: u32) -> String {
 }
 
 /// The request to lead from another, with what it costs.
-fn lead_from(view: &View<'_>) -> String {
+fn lead_from(view: &Facts<'_>) -> String {
     let Some(offer) = lead_from::offer(view) else {
         return "to lead with what another instance holds: none with data that may be used is heard at the moment".into();
     };
@@ -69,21 +69,21 @@ fn lead_from(view: &View<'_>) -> String {
 }
 
 /// A new object takes what volumes hold for what it is; where another holds more, it would only say the same again.
-fn as_it_is(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Option<String> {
+fn as_it_is(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Option<String> {
     let Broken::Distrusted(_) = broken else { return None };
-    let report = view.live(primary).filter(|report| report.marker().is_some())?;
-    rebuild::ahead_of(view, primary, report)
+    view.marker(primary)?;
+    view.ahead_of(primary)
         .is_none()
         .then(|| format!("to go on with what is on this volume, {}", recreate(view)))
 }
 
 /// What to do about a record that is older than what the instances know.
-pub(super) fn record_set_back(view: &View<'_>) -> String {
+pub(super) fn record_set_back(view: &Facts<'_>) -> String {
     format!("Put back the newer status; or {}: the record is then rebuilt from the instances", recreate(view))
 }
 
 /// To delete the object and make it again: only where that keeps all claims, and what is to be set before.
-fn recreate(view: &View<'_>) -> String {
+fn recreate(view: &Facts<'_>) -> String {
     let protected = view.o.cluster.spec.deletion_protection;
     let first = if protected { "set spec.deletionProtection to false, " } else { "" };
     match deletion::keeps(view) {
@@ -95,7 +95,7 @@ fn recreate(view: &View<'_>) -> String {
     }
 }
 
-fn annotate(view: &View<'_>, annotation: &str, value: &str) -> String {
+fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
     let cluster = &view.o.cluster;
     format!(
         "kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",
@@ -104,7 +104,7 @@ fn annotate(view: &View<'_>, annotation: &str, value: &str) -> String {
 }
 
 /// What to do about an instance that is not the primary and whose data may not be used.
-pub(super) fn stays_out(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn stays_out(view: &Facts<'_>, ordinal: u32) -> String {
     let pod = view.names.pod(ordinal);
     format!(
         "It stays out. Put back the volume that left and delete the pod {pod}; or {}",
@@ -113,7 +113,7 @@ pub(super) fn stays_out(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// How an instance gets new data: by deleting its claim, unless what is on it may be the last copy.
-pub(super) fn clone_anew(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn clone_anew(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     if !view.primary().is_some_and(|p| p != ordinal && view.leads(p)) {
         return format!("keep the claim {claim}: no other instance leads, and it may hold the last copy");
@@ -122,7 +122,7 @@ pub(super) fn clone_anew(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// To delete a claim with its pod, without losing the volume.
-fn delete(view: &View<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
+fn delete(view: &Facts<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
     let volume = view.instance(ordinal).and_then(|i| i.claim.as_ref()?.volume.as_ref());
     let known = volume.and_then(|name| view.o.surroundings.volumes.get(name));
     let volume = volume.filter(|_| known.is_some() || !view.o.surroundings.known);
@@ -139,7 +139,7 @@ fn delete(view: &View<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
 }
 
 /// What to do about an instance whose claim has no volume that could be mounted, while that volume may still be found.
-pub(super) fn without_volume(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn without_volume(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     if view.primary() == Some(ordinal) {
         return format!(
@@ -152,7 +152,7 @@ pub(super) fn without_volume(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// What is to be free before a volume can be given back to an instance that has another.
-pub(super) fn make_room(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn make_room(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     if view.leads(ordinal) {
         let over = annotate(view, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY);
@@ -162,7 +162,7 @@ pub(super) fn make_room(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// To delete a claim whose volume is to be replaced by another.
-fn vacate(view: &View<'_>, ordinal: u32) -> String {
+fn vacate(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     let empty = view
         .live(ordinal)
@@ -175,7 +175,7 @@ pub(super) const RESET: &str = "RESET BINARY LOGS AND GTIDS";
 
 /// What is done, or can be, about a replica that can't follow with what it has.
 pub(super) fn divergence(
-    view: &View<'_>,
+    view: &Facts<'_>,
     ordinal: u32,
     divergence: &Divergence,
     kept_back: &str,
@@ -196,12 +196,12 @@ pub(super) fn divergence(
 }
 
 /// How a volume that was kept is given back.
-pub(super) fn give_back(view: &View<'_>, volume: &str) -> String {
+pub(super) fn give_back(view: &Facts<'_>, volume: &str) -> String {
     format!("have it given back: {}", annotate(view, ANNOTATION_GIVE_BACK, volume))
 }
 
 /// What was being initialised is not there any more.
-pub(super) fn initialized_elsewhere(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn initialized_elsewhere(view: &Facts<'_>, ordinal: u32) -> String {
     format!(
         "Nothing was committed yet. Put back the volume of {}; or, to begin anew, {}",
         view.names.claim(ordinal),
@@ -216,7 +216,7 @@ pub(super) fn diverged() -> &'static str {
 }
 
 /// Before there is a record: the last primary was set back, and another holds what it lacks.
-pub(super) fn last_was_set_back(view: &View<'_>, ordinal: u32, other: u32) -> String {
+pub(super) fn last_was_set_back(view: &Facts<'_>, ordinal: u32, other: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     format!(
         "Put back the volume that left and delete the pod {pod}; or, to go on with what {} holds, {}",
@@ -226,7 +226,7 @@ pub(super) fn last_was_set_back(view: &View<'_>, ordinal: u32, other: u32) -> St
 }
 
 /// Before there is a record: what came back is not what left.
-pub(super) fn before_a_record(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn before_a_record(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     format!(
         "It neither serves nor leads. Put back the volume that left and delete the pod {pod}; or, to go on without it, {}",
@@ -235,7 +235,7 @@ pub(super) fn before_a_record(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// Before there is a record: a claim that held data has none to show.
-pub(super) fn restore(view: &View<'_>, ordinal: u32) -> String {
+pub(super) fn restore(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     if ordinal >= view.wanted() {
         return format!("set spec.replicas to at least {}, so that it gets an instance", ordinal + 1);
@@ -244,6 +244,6 @@ pub(super) fn restore(view: &View<'_>, ordinal: u32) -> String {
 }
 
 /// Whether the record's primary is known to have no data to lead with, or the record itself was set back.
-pub(super) fn is_lost(view: &View<'_>) -> bool {
-    primary::broken(view).is_some() || primary::newer_than_the_record(view).is_some()
+pub(super) fn is_lost(view: &Facts<'_>) -> bool {
+    state::broken(view).is_some() || state::newer_than_the_record(view).is_some()
 }

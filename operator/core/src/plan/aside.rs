@@ -7,30 +7,34 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::names::ANNOTATION_GTID_SET;
-use mainstay_crd::{Aside, Operation, OperationKind, ReplicationRecord};
+use mainstay_crd::names::{
+    ANNOTATION_FORMER_POLICY, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER,
+};
+use mainstay_crd::{Aside, OperationKind};
 
-use super::divergence::{self, Divergence};
-use super::leaving::noted;
-use super::view::{Seen, View};
-use super::{Decision, Step, guards, record};
-use crate::Volume;
+use super::divergence::Divergence;
+use super::leaving::gtids_on_claim;
+use super::{Decision, record, volumes};
+use crate::facts::{Facts, Seen};
+use crate::{ClaimStep, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
+
+const RETAIN: &str = "Retain";
 
 /// The announced operation on an ordinal.
-pub(super) fn operation<'v>(view: &'v View<'_>, ordinal: u32) -> Option<&'v Operation> {
-    let aside = |o: &&Operation| o.kind == OperationKind::SetAside && o.ordinal.unsigned_abs() == ordinal;
-    view.record.operations.iter().find(aside)
+pub(super) fn operation<'v>(view: &'v Facts<'_>, ordinal: u32) -> Option<&'v Operation> {
+    let aside = |o: &&Operation| o.kind == OperationKind::SetAside && o.ordinal == ordinal;
+    view.record.operations().iter().find(aside)
 }
 
 /// The instance's volume, if it may be set aside: it holds nothing that a person did not agree to lose from view.
 /// Errant transactions of an instance that was not scaled down are for a person to judge.
 pub(super) fn allowed<'v>(
-    view: &View<'v>,
+    view: &Facts<'v>,
     ordinal: u32,
     divergence: &Divergence,
 ) -> Result<&'v Volume, &'static str> {
     let claim = view.instance(ordinal).and_then(|i| i.claim.as_ref()).ok_or("it has no claim")?;
-    if matches!(divergence, Divergence::Errant(_)) && noted(claim).is_none() {
+    if matches!(divergence, Divergence::Errant(_)) && gtids_on_claim(claim).is_none() {
         return Err("it was not scaled down");
     }
     if !view.o.surroundings.known {
@@ -43,39 +47,25 @@ pub(super) fn allowed<'v>(
 }
 
 /// Announces that an instance's volume is set aside.
-pub(super) fn announce(view: &View<'_>, ordinal: u32, divergence: &Divergence) -> Option<Decision> {
+pub(super) fn announce(view: &Facts<'_>, ordinal: u32, divergence: &Divergence) -> Option<Decision> {
     let volume = allowed(view, ordinal, divergence).ok()?;
-    let report = view.live(ordinal).filter(|report| !report.busy())?;
-    let state = report.serving()?;
-    let revision = view.record.revision + 1;
+    view.live(ordinal).filter(|report| !report.busy())?;
     let aside = Aside {
         claim_uid: volume.claim_uid.clone()?,
         volume: volume.name.clone(),
         claim: free_name(view, ordinal)?,
-        gtid_set: divergence::held(state)?.to_string(),
+        gtid_set: view.received_or_executed(ordinal)?.to_string(),
         since: Time(view.o.now),
     };
     let message =
         format!("{}: {}, as {}", view.names.pod(ordinal), divergence.says(view, ordinal), aside.claim);
-    let mut operations: Vec<Operation> = view.record.operations.clone();
-    operations.retain(|o| o.ordinal.unsigned_abs() != ordinal);
-    operations.push(Operation {
-        id: view.o.fresh_id.clone(),
-        kind: OperationKind::SetAside,
-        ordinal: i32::try_from(ordinal).ok()?,
-        donor: None,
-        revision,
-        failures: 0,
-        not_before: None,
-        aside: Some(aside),
-        claim_uid: None,
-    });
-    let next = ReplicationRecord { revision, operations, ..view.record.clone() };
+    let operation = Operation::new(view.o.fresh_id.clone(), OperationKind::SetAside, ordinal);
+    let next = view.record.announce_instead(Operation { aside: Some(aside), ..operation });
     Some(record(view, next, Reason::SettingAside, message))
 }
 
 /// The first name that neither a claim has nor a volume is reserved for.
-fn free_name(view: &View<'_>, ordinal: u32) -> Option<String> {
+fn free_name(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     let volumes = &view.o.surroundings.volumes;
     let reserved = |name: &str| volumes.values().any(|v| v.claim.as_ref().is_some_and(|(_, of)| of == name));
     let names = (0..u32::MAX).map(|n| view.names.aside_claim(ordinal, n));
@@ -84,10 +74,10 @@ fn free_name(view: &View<'_>, ordinal: u32) -> Option<String> {
 }
 
 /// The next step of what is announced.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
-    let operation = view.record.operations.iter().find(|o| o.kind == OperationKind::SetAside)?;
-    let Some(aside) = &operation.aside else { return Some(end(view, operation, "nothing is named".into())) };
-    let ordinal = operation.ordinal.unsigned_abs();
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
+    let operation = view.record.announced(OperationKind::SetAside)?;
+    let Some(aside) = &operation.aside else { return end(view, operation, "nothing is named".into()) };
+    let ordinal = operation.ordinal;
     let waits = || {
         let (reason, message) = telling(aside);
         Some(Decision::Wait(reason, message))
@@ -96,32 +86,26 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
         return waits();
     }
     let Some(volume) = view.o.surroundings.volumes.get(&aside.volume) else {
-        return Some(end(view, operation, format!("volume {} is gone", aside.volume)));
+        return end(view, operation, format!("volume {} is gone", aside.volume));
     };
     if view.o.aside.contains_key(&aside.claim) {
         let message = format!("volume {} is kept as claim {}", aside.volume, aside.claim);
-        return Some(end(view, operation, message));
+        return end(view, operation, message);
     }
     let cluster_id = view.cluster_id?.to_owned();
     let told = volume.annotations.get(ANNOTATION_GTID_SET) == Some(&aside.gtid_set);
-    if volume.reclaim_policy.as_deref() != Some("Retain") || !told {
-        let former_policy = volume.reclaim_policy.clone();
-        return Some(Decision::Do(Step::KeepVolume {
-            aside: aside.clone(),
-            ordinal,
-            cluster_id,
-            former_policy,
-        }));
+    if volume.reclaim_policy.as_deref() != Some(RETAIN) || !told {
+        return Some(step_on(volume, aside, keep(view, ordinal, &cluster_id, aside, volume)));
     }
     if let Some(decision) = release(view, ordinal, aside) {
         return Some(decision);
     }
     let reserved = volume.claim.as_ref().is_some_and(|(_, name)| *name == aside.claim);
     if !reserved && volume.claim_uid.as_ref() != Some(&aside.claim_uid) {
-        return Some(end(view, operation, format!("volume {} has become another's", aside.volume)));
+        return end(view, operation, format!("volume {} has become another's", aside.volume));
     }
-    Some(Decision::Do(if reserved {
-        Step::CreateAsideClaim {
+    let step = if reserved {
+        VolumeStep::ClaimAside {
             aside: aside.clone(),
             ordinal,
             cluster_id,
@@ -130,25 +114,46 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
             access_modes: volume.access_modes.clone(),
         }
     } else {
-        Step::ReserveVolume { aside: aside.clone() }
-    }))
+        VolumeStep::Reserve { claim_uid: Some(aside.claim_uid.clone()), claim: aside.claim.clone() }
+    };
+    Some(step_on(volume, aside, step))
+}
+
+fn step_on(volume: &Volume, aside: &Aside, step: VolumeStep) -> Decision {
+    let (reason, message) = telling(aside);
+    let (volume, uid) = (volume.name.clone(), volume.uid.clone());
+    Decision::Do(Step::Volume { volume, uid, step, reason, message })
+}
+
+/// Sets it to `Retain` and says on it what it is.
+fn keep(view: &Facts<'_>, ordinal: u32, cluster_id: &str, aside: &Aside, volume: &Volume) -> VolumeStep {
+    let mut labels = volumes::labels(cluster_id, ordinal);
+    labels.insert(LABEL_CLUSTER.into(), view.o.cluster.name.clone());
+    let former = volume.reclaim_policy.clone().filter(|policy| policy != RETAIN);
+    let annotations = [
+        (ANNOTATION_GTID_SET, Some(aside.gtid_set.clone())),
+        (ANNOTATION_KEPT_SINCE, Some(aside.since.0.to_string())),
+        (ANNOTATION_FORMER_POLICY, former),
+    ];
+    let annotations = annotations.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    VolumeStep::Keep { claim_uid: aside.claim_uid.clone(), labels, annotations: annotations.collect() }
 }
 
 /// The claim goes, and then the pod that still holds it. `None`: it is gone.
-fn release(view: &View<'_>, ordinal: u32, aside: &Aside) -> Option<Decision> {
+fn release(view: &Facts<'_>, ordinal: u32, aside: &Aside) -> Option<Decision> {
     let instance = view.instance(ordinal)?;
     let claim = instance.claim.as_ref().filter(|claim| claim.uid == aside.claim_uid)?;
-    if !claim.deleting {
-        return Some(Decision::Do(Step::ReleaseClaim { aside: aside.clone(), claim: claim.name.clone() }));
-    }
     let (reason, message) = telling(aside);
+    if !claim.deleting {
+        let unneeded = Unneeded::VolumeKept { volume: aside.volume.clone() };
+        let step = ClaimStep::Delete { unneeded, resource_version: None };
+        let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+        return Some(Decision::Do(Step::Claim { claim, uid, step, reason, message }));
+    }
     match &instance.pod {
         Some(pod) if !pod.deleting && guards::may_take(view, ordinal).is_ok() => {
-            Some(Decision::Do(Step::ReplacePod {
-                pod: view.names.pod(ordinal),
-                uid: pod.uid.clone(),
-                message,
-            }))
+            let (uid, step) = (pod.uid.clone(), PodStep::Replace);
+            Some(Decision::Do(Step::Pod { pod: view.names.pod(ordinal), uid, step, message }))
         }
         _ => Some(Decision::Wait(reason, message)),
     }
@@ -160,9 +165,7 @@ pub(super) fn telling(aside: &Aside) -> (Reason, String) {
     (Reason::SettingAside, message)
 }
 
-fn end(view: &View<'_>, operation: &Operation, message: String) -> Decision {
-    let mut operations = view.record.operations.clone();
-    operations.retain(|o| o.id != operation.id);
-    let next = ReplicationRecord { revision: view.record.revision + 1, operations, ..view.record.clone() };
-    record(view, next, Reason::SettingAside, message)
+fn end(view: &Facts<'_>, operation: &Operation, message: String) -> Option<Decision> {
+    let (next, _) = view.record.end(|o| o.id == operation.id)?;
+    Some(record(view, next, Reason::SettingAside, message))
 }

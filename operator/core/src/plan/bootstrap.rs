@@ -3,28 +3,24 @@
 //! I4: an empty directory is initialised only in a cluster of which nothing says that it ever was: see [`evidence`]. So
 //! every instance is heard before anything is decided.
 
+use mainstay_crd::OperationKind;
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::{Operation, OperationKind, ReplicationRecord};
 use mainstay_proto::{Action, Directory, Report, TaskState};
 
-use super::view::{Seen, View};
 use super::{Decision, advice, evidence, rebuild, record, send};
-use crate::Claim;
+use crate::facts::{Facts, Seen};
+use crate::{Claim, Operation};
 
-/// `None`: the record names a primary.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
-    if view.primary().is_some() {
-        return None;
-    }
-    let initialize = view.record.operations.iter().find(|o| o.kind == OperationKind::Initialize);
-    Some(match initialize {
+/// The record names no primary.
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
+    Some(match view.record.announced(OperationKind::Initialize) {
         Some(operation) => carry_out(view, operation),
         None => first_look(view),
     })
 }
 
 /// Nothing was announced: look at every instance, then announce.
-fn first_look(view: &View<'_>) -> Decision {
+fn first_look(view: &Facts<'_>) -> Decision {
     let mut reports = Vec::new();
     for ordinal in view.ordinals() {
         match view.live(ordinal) {
@@ -50,7 +46,7 @@ fn first_look(view: &View<'_>) -> Decision {
 /// No data can be where no volume ever was: no node takes the pod, or none can be made, and its claim was never bound,
 /// carries nothing of an instance, and has no volume reserved for it. Such an instance need not be heard before the others
 /// can start. A claim that is missing while there is a pod may have been deleted; without a pod, it could not be made.
-fn was_never_anywhere(view: &View<'_>, ordinal: u32) -> bool {
+fn was_never_anywhere(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
     let refused = match &instance.pod {
         Some(pod) => pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable")),
@@ -68,10 +64,10 @@ fn was_never_anywhere(view: &View<'_>, ordinal: u32) -> bool {
         .values()
         .any(|volume| volume.claim.as_ref().is_some_and(|(of, claim)| of == namespace && *claim == name));
     let claim = instance.claim.as_ref().map_or(instance.pod.is_none(), bare);
-    refused && claim && view.noted(ordinal).is_none() && !reserved
+    refused && claim && view.ledger_entry(ordinal).is_none() && !reserved
 }
 
-fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {
+fn wait_for(view: &Facts<'_>, ordinal: u32) -> Decision {
     let missing = view.instance(ordinal).is_none_or(|instance| instance.pod.is_none());
     let reason = if missing { Reason::PodRefused } else { Reason::WaitingForPods };
     match view.pod_trouble(ordinal) {
@@ -84,7 +80,7 @@ fn wait_for(view: &View<'_>, ordinal: u32) -> Decision {
 }
 
 /// What keeps everybody waiting, because the directory could hold what the others lack.
-fn unusable(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+fn unusable(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let name = view.names.pod(ordinal);
     match &report.directory {
         Directory::Foreign { message, .. } => {
@@ -102,7 +98,7 @@ fn unusable(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> 
 }
 
 /// Every directory is empty: announce who is initialised. One that an earlier try left partial keeps its operation.
-fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
+fn announce(view: &Facts<'_>, reports: &[(u32, &Report)]) -> Decision {
     let empty = reports.iter().find(|(_, r)| r.directory == Directory::Empty);
     let Some((ordinal, report)) = empty.or(reports.first()) else {
         return Decision::Wait(Reason::WaitingForPods, "there is no instance yet".into());
@@ -111,23 +107,8 @@ fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
         Directory::Partial { operation, .. } => operation.clone(),
         _ => view.o.fresh_id.clone(),
     };
-    let revision = view.record.revision + 1;
-    let next = ReplicationRecord {
-        initialized: true,
-        revision,
-        operations: vec![Operation {
-            id,
-            kind: OperationKind::Initialize,
-            ordinal: signed(*ordinal),
-            donor: None,
-            revision,
-            failures: 0,
-            not_before: None,
-            aside: None,
-            claim_uid: claim_uid(view, *ordinal),
-        }],
-        ..view.record.clone()
-    };
+    let operation = Operation::new(id, OperationKind::Initialize, *ordinal);
+    let next = view.record.initialize(Operation { claim_uid: claim_uid(view, *ordinal), ..operation });
     let message = format!(
         "all data directories are empty: {} is initialised{}",
         view.names.pod(*ordinal),
@@ -136,14 +117,14 @@ fn announce(view: &View<'_>, reports: &[(u32, &Report)]) -> Decision {
     record(view, next, Reason::Initializing, message)
 }
 
-fn claim_uid(view: &View<'_>, ordinal: u32) -> Option<String> {
+fn claim_uid(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     let claim = view.instance(ordinal)?.claim.as_ref()?;
     Some(claim.uid.clone()).filter(|uid| !uid.is_empty())
 }
 
 /// It was done, or begun, on something else than what is there now: what was made may be elsewhere.
-fn another(view: &View<'_>, operation: &Operation, report: &Report) -> Option<Decision> {
-    let ordinal = operation.ordinal.unsigned_abs();
+fn another(view: &Facts<'_>, operation: &Operation, report: &Report) -> Option<Decision> {
+    let ordinal = operation.ordinal;
     let name = view.names.pod(ordinal);
     let present = claim_uid(view, ordinal);
     let replaced = operation.claim_uid.is_some() && present.is_some() && operation.claim_uid != present;
@@ -163,20 +144,13 @@ const INITIALIZE: &str = "Initialize";
 
 /// The announced initialisation is ordered, and its outcome written down. Nobody was told of a commit before that,
 /// so a try that was interrupted may be repeated, on the same volume.
-fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
-    let ordinal = operation.ordinal.unsigned_abs();
+fn carry_out(view: &Facts<'_>, operation: &Operation) -> Decision {
+    let ordinal = operation.ordinal;
     let Some(report) = view.live(ordinal) else { return wait_for(view, ordinal) };
     match &report.directory {
         Directory::Complete { marker } if marker.operation == operation.id => {
-            let next = ReplicationRecord {
-                epoch: view.record.epoch + 1,
-                revision: view.record.revision + 1,
-                primary: Some(signed(ordinal)),
-                operations: Vec::new(),
-                ..view.record.clone()
-            };
             let message = format!("{} was initialised and is to lead", view.names.pod(ordinal));
-            record(view, next, Reason::PrimaryConfirmed, message)
+            record(view, view.record.initialized(ordinal), Reason::PrimaryConfirmed, message)
         }
         Directory::Empty | Directory::Partial { .. } if report.vacant() => {
             if let Some(blocked) = another(view, operation, report) {
@@ -196,8 +170,4 @@ fn carry_out(view: &View<'_>, operation: &Operation) -> Decision {
         ),
         _ => unusable(view, ordinal, report).unwrap_or_else(|| wait_for(view, ordinal)),
     }
-}
-
-pub(super) fn signed(ordinal: u32) -> i32 {
-    i32::try_from(ordinal).unwrap_or(i32::MAX)
 }

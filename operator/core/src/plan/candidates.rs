@@ -1,43 +1,39 @@
 //! Who could take over, and what asks for it.
 
+use mainstay_crd::SwitchoverReason;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
-use mainstay_crd::{ReplicationRecord, SwitchoverReason};
 
-use super::view::{Seen, View, gtids};
-use super::{Decision, divergence, record, switchover};
+use super::{Decision, record, switchover};
+use crate::facts::{Facts, Seen};
 use crate::{Agent, GtidSet};
 
 /// A replica further behind than this, in seconds, would keep clients waiting for too long.
 const NEAR: u64 = 10;
 
 /// What asks for a switchover, if anything does.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let primary = view.primary().filter(|&p| view.leads(p))?;
     requested(view, primary).or_else(|| unasked(view, primary))
 }
 
 /// A replica that could lead now: near, not about to end, holding nothing that the primary lacks, and not on a node
 /// that is being drained. Of several, the one that the others can follow, and that lacks least.
-pub(super) fn best(view: &View<'_>) -> Option<u32> {
+pub(super) fn best(view: &Facts<'_>) -> Option<u32> {
     let could = (0..view.wanted()).filter(|&i| refusal(view, i).is_none() && !on_drained_node(view, i));
     could.min_by_key(|&i| (cut_off(view, i), missing(view, i), i))
 }
 
 /// Replicas that could not follow this one, because it no longer has the binary logs of what they lack.
-fn cut_off(view: &View<'_>, ordinal: u32) -> usize {
-    let state = |i: u32| view.live(i)?.serving();
-    let Some(purged) = state(ordinal).and_then(|s| gtids(&s.gtid_purged)) else { return 0 };
-    let lacks = |i: u32| {
-        let own = state(i).and_then(|s| gtids(&s.gtid_executed));
-        own.is_some_and(|own| !own.contains(&purged))
-    };
+fn cut_off(view: &Facts<'_>, ordinal: u32) -> usize {
+    let Some(purged) = view.purged(ordinal) else { return 0 };
+    let lacks = |i: u32| view.executed(i).is_some_and(|own| !own.contains(purged));
     (0..view.wanted()).filter(|&i| i != ordinal && Some(i) != view.primary() && lacks(i)).count()
 }
 
 /// A replica to which the primary hands over before its pod is replaced; `None` if there is nobody to wait for.
 /// `Some(Err)` says why not yet.
-pub(super) fn before_replacing(view: &View<'_>) -> Option<Decision> {
+pub(super) fn before_replacing(view: &Facts<'_>) -> Option<Decision> {
     let others = (0..view.wanted()).any(|i| Some(i) != view.primary());
     if !others {
         return None;
@@ -57,8 +53,8 @@ pub(super) fn before_replacing(view: &View<'_>) -> Option<Decision> {
 }
 
 /// After one that was given up.
-fn paused(view: &View<'_>) -> Option<Decision> {
-    let last = view.record.switchover.as_ref()?.given_up.as_ref().filter(|_| !switchover::rested(view))?;
+fn paused(view: &Facts<'_>) -> Option<Decision> {
+    let last = view.record.switchover()?.given_up.as_ref().filter(|_| !switchover::rested(view))?;
     Some(Decision::Wait(
         Reason::SwitchoverGivenUp,
         format!("the last switchover was given up: {last}. Another is tried later"),
@@ -66,7 +62,7 @@ fn paused(view: &View<'_>) -> Option<Decision> {
 }
 
 /// Why an instance that is to take over no longer can. An agent that has not been heard of yet is no reason.
-pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> {
+pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     let instance = view.instance(ordinal);
     let Some(pod) = instance.and_then(|i| i.pod.as_ref()) else { return Some("it has no pod".into()) };
     if pod.deleting {
@@ -75,7 +71,7 @@ pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> 
     if let Some(trouble) = &pod.trouble {
         return Some(trouble.clone());
     }
-    if let Some(verdict) = view.distrusted(ordinal) {
+    if let Some(verdict) = view.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
     if let Some(errant) = view.errant(ordinal) {
@@ -98,7 +94,7 @@ pub(super) fn cannot_take_over(view: &View<'_>, ordinal: u32) -> Option<String> 
 }
 
 /// Why an instance can't be begun with.
-fn refusal(view: &View<'_>, ordinal: u32) -> Option<String> {
+fn refusal(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     if Some(ordinal) == view.primary() {
         return Some("it leads already".into());
     }
@@ -108,10 +104,10 @@ fn refusal(view: &View<'_>, ordinal: u32) -> Option<String> {
     if !view.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
     }
-    if let Some(suspected) = divergence::suspected(view, ordinal) {
+    if let Some(suspected) = view.suspected(ordinal) {
         return Some(format!("it holds transactions that the primary has not reported yet ({suspected})"));
     }
-    let lag = view.live(ordinal)?.serving()?.channel.as_ref()?.lag_seconds;
+    let lag = view.serving(ordinal)?.channel.as_ref()?.lag_seconds;
     lag.is_none_or(|lag| lag > NEAR).then(|| format!("it is more than {NEAR} s behind"))
 }
 
@@ -119,22 +115,21 @@ fn errant_says(errant: &GtidSet) -> String {
     format!("it holds transactions that the primary does not have ({errant})")
 }
 
-fn missing(view: &View<'_>, ordinal: u32) -> u64 {
-    let executed = |i: u32| gtids(&view.live(i)?.serving()?.gtid_executed);
-    let sets = view.primary().and_then(executed).zip(executed(ordinal));
-    sets.map_or(u64::MAX, |(leader, own)| leader.subtract(&own).count())
+fn missing(view: &Facts<'_>, ordinal: u32) -> u64 {
+    let sets = view.primary().and_then(|p| view.executed(p)).zip(view.executed(ordinal));
+    sets.map_or(u64::MAX, |(leader, own)| leader.subtract(own).count())
 }
 
-fn on_drained_node(view: &View<'_>, ordinal: u32) -> bool {
+fn on_drained_node(view: &Facts<'_>, ordinal: u32) -> bool {
     let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
     node.and_then(|name| view.o.surroundings.nodes.get(name))
         .is_some_and(|node| node.cordoned || node.draining.is_some())
 }
 
 /// What a person asks for with the annotation: each value is answered once.
-fn requested(view: &View<'_>, primary: u32) -> Option<Decision> {
+fn requested(view: &Facts<'_>, primary: u32) -> Option<Decision> {
     let asked = view.o.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
-    let answered = view.record.answered_request.as_ref();
+    let answered = view.record.answered_request();
     let asked = match (asked, answered) {
         (None, None) => return None,
         (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
@@ -171,18 +166,17 @@ fn waits(message: String) -> Decision {
     Decision::Wait(Reason::SwitchoverWaiting, message)
 }
 
-fn begin_requested(view: &View<'_>, target: u32, asked: &str) -> Option<Decision> {
+fn begin_requested(view: &Facts<'_>, target: u32, asked: &str) -> Option<Decision> {
     switchover::announce(view, target, SwitchoverReason::Requested, Some(asked.into()))
 }
 
 /// Writes down that a request was answered.
-fn answer(view: &View<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
-    let next = ReplicationRecord { answered_request: asked.map(String::from), ..view.record.clone() };
-    record(view, next, reason, message)
+fn answer(view: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    record(view, view.record.answer(asked), reason, message)
 }
 
 /// The primary's pod is ending, its ordinal is to go, or its node is being drained.
-fn unasked(view: &View<'_>, primary: u32) -> Option<Decision> {
+fn unasked(view: &Facts<'_>, primary: u32) -> Option<Decision> {
     let reason = if ending(view, primary) {
         SwitchoverReason::PodEnding
     } else if primary >= view.wanted() {
@@ -195,7 +189,7 @@ fn unasked(view: &View<'_>, primary: u32) -> Option<Decision> {
     let rests = || match reason {
         // It ends anyway: that another was given up before is no reason to let clients wait, unless it was for this.
         SwitchoverReason::PodEnding => {
-            let last = view.record.switchover.as_ref();
+            let last = view.record.switchover();
             last.filter(|last| last.reason == reason).and_then(|_| paused(view))
         }
         _ => paused(view),
@@ -212,7 +206,7 @@ fn unasked(view: &View<'_>, primary: u32) -> Option<Decision> {
 }
 
 /// The instance was told to end: its pod is being deleted, or its agent says so before that is known here.
-fn ending(view: &View<'_>, ordinal: u32) -> bool {
+fn ending(view: &Facts<'_>, ordinal: u32) -> bool {
     let deleting = view.instance(ordinal).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.deleting);
     deleting || view.live(ordinal).is_some_and(|report| report.ending)
 }

@@ -11,20 +11,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_SNAPSHOT, FINALIZER_PROTECTION, FINALIZER_RETENTION};
-use mainstay_crd::{ClusterPhase, Ending, Judgement, OperationKind, ReplicationRecord, RetentionPolicy};
+use mainstay_crd::{ClusterPhase, Judgement, OperationKind, RetentionPolicy};
 
-use super::bootstrap::signed;
-use super::leaving::noted;
-use super::view::{Seen, View, gtids};
-use super::{Decision, Step, advice, record};
-use crate::{Claim, GtidSet, Observation};
+use super::leaving::gtids_on_claim;
+use super::{Decision, advice, record};
+use crate::facts::{Facts, Seen, gtids};
+use crate::{Claim, ClaimStep, ClaimsFate, Ending, GtidSet, Object, ObjectStep, Step, Unneeded};
 
-/// It is being deleted, but `spec.deletionProtection` keeps it: everything goes on as if it were not.
-pub fn protected(observation: &Observation) -> bool {
-    observation.cluster.deleting && observation.cluster.spec.deletion_protection
-}
-
-/// What is said of [`protected`].
+/// What is said of an object that [`Object::is_protected`].
 pub(super) fn protection() -> (Reason, String) {
     (
         Reason::DeletionProtected,
@@ -36,7 +30,7 @@ pub(super) fn protection() -> (Reason, String) {
 }
 
 /// Keeps the finalizers as the spec needs them. `None`: they are.
-pub(super) fn finalizers(view: &View<'_>) -> Option<Decision> {
+pub(super) fn finalizers(view: &Facts<'_>) -> Option<Decision> {
     let cluster = &view.o.cluster;
     let retains = policy(view) == RetentionPolicy::Retain;
     let wanted = [
@@ -49,35 +43,35 @@ pub(super) fn finalizers(view: &View<'_>) -> Option<Decision> {
     set(view, allowed.collect())
 }
 
-fn set(view: &View<'_>, wanted: Vec<String>) -> Option<Decision> {
+fn set(view: &Facts<'_>, wanted: Vec<String>) -> Option<Decision> {
     let mut present = view.o.cluster.finalizers.clone();
     let mut sorted = wanted.clone();
     present.sort();
     sorted.sort();
-    (present != sorted).then_some(Decision::Do(Step::SetFinalizers { finalizers: wanted }))
+    (present != sorted)
+        .then_some(Decision::Do(Step::Object(ObjectStep::SetFinalizers { finalizers: wanted })))
 }
 
 /// The next step towards the end of an object that is being deleted and not protected.
-pub(super) fn tear_down(view: &View<'_>) -> Decision {
+pub(super) fn tear_down(view: &Facts<'_>) -> Decision {
     let waits =
         |what: &str| Decision::Wait(Reason::Deleting, format!("the cluster is being deleted; {what}"));
-    if policy(view) == RetentionPolicy::Retain {
-        return set(view, Vec::new()).unwrap_or_else(|| waits("its claims are kept"));
+    let over = |why: &str| set(view, Vec::new()).unwrap_or_else(|| waits(why));
+    let fate = Object::from(&view.o.cluster).claims_fate();
+    if let ClaimsFate::Stay(why) = &fate {
+        return over(why);
     }
     if !view.o.cluster.finalizers.iter().any(|f| f == FINALIZER_RETENTION) {
         // The policy was changed too late, or it is all done.
-        return set(view, Vec::new()).unwrap_or_else(|| waits("nothing is left to do"));
+        return over("nothing is left to do");
     }
     if view.cluster_id.is_none() {
         // Nothing here was made by this object, or it is not known whose it is.
-        return set(view, Vec::new()).unwrap_or_else(|| waits("its claims are kept"));
+        return over("its claims are kept");
     }
-    let Some(ending) = &view.record.ending else { return decide_end(view) };
-    if let Some(why) = &ending.kept {
-        return set(view, Vec::new()).unwrap_or_else(|| waits(why));
-    }
+    let (ClaimsFate::Go, Some(ending)) = (fate, view.record.ending()) else { return decide_end(view) };
     if view.o.stateful_set.is_some() {
-        return Decision::Do(Step::DeleteStatefulSet { name: view.names.base() });
+        return Decision::Do(Step::Object(ObjectStep::DeleteStatefulSet { name: view.names.base() }));
     }
     if let Some((ordinal, _)) = view.o.instances.iter().find(|(_, instance)| instance.pod.is_some()) {
         return waits(&format!("{} is ending", view.names.pod(*ordinal)));
@@ -87,22 +81,22 @@ pub(super) fn tear_down(view: &View<'_>) -> Decision {
     }
     let mut left = claims(view).peekable();
     if left.peek().is_none() {
-        return set(view, Vec::new()).unwrap_or_else(|| waits("its claims are gone"));
+        return over("its claims are gone");
     }
     let next = left.find(|(_, claim)| !claim.deleting);
     next.and_then(|(_, claim)| drop_claim(claim)).unwrap_or_else(|| waits("its claims are going"))
 }
 
 fn drop_claim(claim: &Claim) -> Option<Decision> {
-    Some(Decision::Do(Step::DropClaim {
-        claim: claim.name.clone(),
-        uid: claim.uid.clone(),
-        resource_version: claim.resource_version.clone()?,
-    }))
+    let resource_version = Some(claim.resource_version.clone()?);
+    let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+    let message = format!("claim {claim} is deleted with its cluster");
+    let step = ClaimStep::Delete { unneeded: Unneeded::WithCluster, resource_version };
+    Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::Deleting, message }))
 }
 
 /// Decides what becomes of the claims, and writes that down.
-fn decide_end(view: &View<'_>) -> Decision {
+fn decide_end(view: &Facts<'_>) -> Decision {
     let kept = why_kept(view).map(|why| {
         format!("every claim and Secret is kept, whatever spec.storage.retention.whenDeleted says: {why}")
     });
@@ -111,17 +105,16 @@ fn decide_end(view: &View<'_>) -> Decision {
         None => (Reason::Deleting, "the cluster is being deleted, with its claims".into()),
     };
     let ending = Ending { since: Time(view.o.now), copies: copies(view), kept };
-    let next = ReplicationRecord { ending: Some(ending), ..view.record.clone() };
-    record(view, next, reason, message)
+    record(view, view.record.ends(ending), reason, message)
 }
 
 /// Whether deleting the object now would keep every claim and Secret: what [`tear_down`] would do.
-pub(super) fn keeps(view: &View<'_>) -> bool {
+pub(super) fn keeps(view: &Facts<'_>) -> bool {
     policy(view) == RetentionPolicy::Retain || why_kept(view).is_some()
 }
 
 /// Why claims may not go with the object: the data is not where it is to be, and any of them may hold the last of it.
-fn why_kept(view: &View<'_>) -> Option<String> {
+fn why_kept(view: &Facts<'_>) -> Option<String> {
     if advice::is_lost(view) {
         return Some("the primary's data is lost or was set back".into());
     }
@@ -136,23 +129,24 @@ fn why_kept(view: &View<'_>) -> Option<String> {
         return Some(format!("{} has other data than it left with", view.names.pod(ordinal)));
     }
     let Some(primary) = view.primary() else {
-        let initializing = view.record.operations.iter().any(|o| o.kind == OperationKind::Initialize);
+        let initializing = view.record.announced(OperationKind::Initialize).is_some();
         let holds = |claim: &Claim| claim.cluster_id.is_some();
         let any = claims(view).any(|(_, claim)| holds(claim));
-        return (any || (view.record.initialized && !initializing)).then(|| "no primary is known".into());
+        return (any || (view.record.is_initialized() && !initializing))
+            .then(|| "no primary is known".into());
     };
     has_its_data(view, primary).err()
 }
 
 /// The primary's data is on its claim, as far as can be told: by its agent, or by what was written down of it.
-fn has_its_data(view: &View<'_>, primary: u32) -> Result<(), String> {
+fn has_its_data(view: &Facts<'_>, primary: u32) -> Result<(), String> {
     let name = view.names.pod(primary);
     let claim = view.instance(primary).and_then(|instance| instance.claim.as_ref());
     let claim = claim.ok_or_else(|| format!("{name} is the primary and has no claim"))?;
     if view.live(primary).is_some_and(|report| report.marker().is_some()) {
         return Ok(());
     }
-    let renewed = view.noted(primary).is_some_and(|entry| entry.claim_uid != claim.uid);
+    let renewed = view.ledger_entry(primary).is_some_and(|entry| entry.claim_uid != claim.uid);
     let labelled = claim.cluster_id.as_deref() == view.cluster_id;
     match labelled && !renewed && claim.phase.as_deref() != Some("Lost") {
         true => Ok(()),
@@ -162,7 +156,7 @@ fn has_its_data(view: &View<'_>, primary: u32) -> Result<(), String> {
 
 /// The instances whose claims hold, together, all that is known of: the one with most, and whoever holds anything
 /// besides, or of whom it is not known.
-fn copies(view: &View<'_>) -> Vec<i32> {
+fn copies(view: &Facts<'_>) -> Vec<u32> {
     let of = |(&i, instance): (&u32, &crate::Instance)| {
         let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
         Some((i, held(view, i, claim)))
@@ -172,27 +166,26 @@ fn copies(view: &View<'_>) -> Vec<i32> {
         (set.as_ref().map(GtidSet::count), view.primary() == Some(*i), std::cmp::Reverse(*i))
     };
     let Some((most, Some(has))) = all.iter().max_by_key(rank) else {
-        return all.iter().map(|(i, _)| signed(*i)).collect();
+        return all.iter().map(|(i, _)| *i).collect();
     };
     let adds = |set: &Option<GtidSet>| set.as_ref().is_none_or(|set| !has.contains(set));
-    all.iter().filter(|(i, set)| i == most || adds(set)).map(|(i, _)| signed(*i)).collect()
+    all.iter().filter(|(i, set)| i == most || adds(set)).map(|(i, _)| *i).collect()
 }
 
 /// What is on an instance's claim: as it says itself, or as was noted when it left, or last written down.
-fn held(view: &View<'_>, ordinal: u32, claim: &Claim) -> Option<GtidSet> {
-    if let Some(state) = view.live(ordinal).and_then(Seen::serving) {
-        let received = state.channel.as_ref().and_then(|channel| gtids(&channel.gtid_received));
-        return Some(gtids(&state.gtid_executed)?.union(&received.unwrap_or_default()));
+fn held(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<GtidSet> {
+    if view.serving(ordinal).is_some() {
+        return view.received_or_executed(ordinal).cloned();
     }
-    noted(claim).or_else(|| gtids(&view.noted(ordinal)?.gtid_executed))
+    gtids_on_claim(claim).or_else(|| gtids(&view.ledger_entry(ordinal)?.gtid_executed))
 }
 
 /// With the policy `Snapshot`: a copy of each claim that was chosen, and of what was set aside, before any goes.
-fn copy(view: &View<'_>, ending: &Ending) -> Option<Decision> {
+fn copy(view: &Facts<'_>, ending: &Ending) -> Option<Decision> {
     if policy(view) != RetentionPolicy::Snapshot {
         return None;
     }
-    let chosen = |ordinal: Option<u32>| ordinal.is_none_or(|i| ending.copies.contains(&signed(i)));
+    let chosen = |ordinal: Option<u32>| ordinal.is_none_or(|i| ending.copies.contains(&i));
     let mut wanted = claims(view).filter(|(ordinal, claim)| chosen(*ordinal) && claim.cluster_id.is_some());
     let (ordinal, claim, snapshot) = wanted.find_map(|(ordinal, claim)| {
         let snapshot = snapshot_of(claim, ending.since.0);
@@ -200,13 +193,15 @@ fn copy(view: &View<'_>, ending: &Ending) -> Option<Decision> {
         let copied = claim.annotations.get(ANNOTATION_SNAPSHOT) == Some(&snapshot);
         (!claim.deleting && !copied).then_some((ordinal, claim, snapshot))
     })?;
-    Some(Decision::Do(Step::SnapshotClaim {
-        snapshot,
-        claim: claim.name.clone(),
-        uid: claim.uid.clone(),
-        ordinal: ordinal.unwrap_or_default(),
-        cluster_id: view.cluster_id.unwrap_or_default().into(),
-    }))
+    Some(snapshot_step(claim, ordinal.unwrap_or_default(), view.cluster_id.unwrap_or_default(), snapshot))
+}
+
+/// Has a VolumeSnapshot of a claim taken.
+pub(super) fn snapshot_step(claim: &Claim, ordinal: u32, cluster_id: &str, snapshot: String) -> Decision {
+    let step = ClaimStep::Snapshot { ordinal, cluster_id: cluster_id.to_owned(), snapshot };
+    let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+    let message = format!("a snapshot of claim {claim} is taken before it goes");
+    Decision::Do(Step::Claim { claim, uid, step, reason: Reason::ClaimKept, message })
 }
 
 /// The name of the VolumeSnapshot of a claim that is taken for a stop at that time.
@@ -217,7 +212,7 @@ pub(super) fn snapshot_of(claim: &Claim, stopped: Timestamp) -> String {
 
 /// All claims of the cluster: its instances', and those that keep what was set aside. The primary's comes last. One that
 /// says that it holds another cluster's data is not this one's to delete.
-fn claims<'v>(view: &'v View<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
+fn claims<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
     let aside = view.o.aside.values().map(|claim| (None, claim));
     let of = |(&i, instance): (&u32, &'v crate::Instance)| Some((Some(i), instance.claim.as_ref()?));
     let others = view.o.instances.iter().filter(|(i, _)| view.primary() != Some(**i)).filter_map(of);
@@ -226,6 +221,6 @@ fn claims<'v>(view: &'v View<'_>) -> impl Iterator<Item = (Option<u32>, &'v Clai
     aside.chain(others).chain(primary).filter(move |(_, claim)| ours(claim))
 }
 
-fn policy(view: &View<'_>) -> RetentionPolicy {
+fn policy(view: &Facts<'_>) -> RetentionPolicy {
     view.o.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
 }

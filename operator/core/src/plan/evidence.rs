@@ -5,9 +5,9 @@ use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, LABEL_ORDINAL}
 use mainstay_crd::{OperationKind, conditions::Reason};
 use mainstay_proto::Directory;
 
-use super::view::View;
 use super::{Decision, advice, volumes};
 use crate::Volume;
+use crate::facts::Facts;
 
 /// Items that a message names; more are counted.
 const NAMED: usize = 4;
@@ -22,7 +22,7 @@ pub(super) struct Evidence {
 }
 
 /// Everything that says that there was data, of which no instance that was heard has any. The gravest first.
-pub(super) fn evidence(view: &View<'_>) -> Vec<Evidence> {
+pub(super) fn evidence(view: &Facts<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = giving_back(view).into_iter().collect();
     found.extend(record(view));
     found.extend(claims(view));
@@ -33,7 +33,7 @@ pub(super) fn evidence(view: &View<'_>) -> Vec<Evidence> {
 }
 
 /// Stops what would begin with an empty directory. `None`: nothing says that there was data.
-pub(super) fn blocks(view: &View<'_>) -> Option<Decision> {
+pub(super) fn blocks(view: &Facts<'_>) -> Option<Decision> {
     said(&evidence(view))
 }
 
@@ -53,7 +53,7 @@ fn said(found: &[Evidence]) -> Option<Decision> {
 /// What stops a cluster before it has an id, and so before anything of it is made: its name was another's, whose data is
 /// on no claim that is there. With `spec.adopt` and a volume to be given back, a person has said what is to be used: it
 /// must be bound before a claim is made, which would get another.
-pub(super) fn before_an_id(view: &View<'_>) -> Option<Decision> {
+pub(super) fn before_an_id(view: &Facts<'_>) -> Option<Decision> {
     let labelled = view.o.instances.values().filter_map(|i| i.claim.as_ref()).chain(view.o.aside.values());
     let adopts = view.o.cluster.spec.adopt.is_some();
     let asked = view.o.cluster.annotations.contains_key(ANNOTATION_GIVE_BACK);
@@ -66,7 +66,7 @@ pub(super) fn before_an_id(view: &View<'_>) -> Option<Decision> {
 }
 
 /// A volume is to be given back, and its data is not there yet.
-fn giving_back(view: &View<'_>) -> Option<Evidence> {
+fn giving_back(view: &Facts<'_>) -> Option<Evidence> {
     let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
     let why = volumes::refused(view).map(|(_, why)| why);
     let unseen =
@@ -80,16 +80,16 @@ fn giving_back(view: &View<'_>) -> Option<Evidence> {
 }
 
 /// It was initialised before, and who led is not known any more.
-fn record(view: &View<'_>) -> Option<Evidence> {
-    let initializing = view.record.operations.iter().any(|o| o.kind == OperationKind::Initialize);
-    (view.record.initialized && !initializing).then(|| Evidence {
+fn record(view: &Facts<'_>) -> Option<Evidence> {
+    let initializing = view.record.announced(OperationKind::Initialize).is_some();
+    (view.record.is_initialized() && !initializing).then(|| Evidence {
         what: "status.replication says that it was initialised".into(),
         way_out: "Put back the claims or volumes of its instances".into(),
     })
 }
 
 /// Claims that were labelled because their directory was complete once, and those that keep what was set aside.
-fn claims(view: &View<'_>) -> Vec<Evidence> {
+fn claims(view: &Facts<'_>) -> Vec<Evidence> {
     let instances = view.o.instances.iter().filter_map(|(&i, instance)| {
         let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
         Some(Evidence {
@@ -107,7 +107,7 @@ fn claims(view: &View<'_>) -> Vec<Evidence> {
 }
 
 /// Volumes that were of a claim of this cluster's, and are not of one that is there.
-fn on_volumes(view: &View<'_>) -> Vec<Evidence> {
+fn on_volumes(view: &Facts<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = left(view).map(|volume| of_volume(view, volume)).collect();
     let several = found.len() > 1;
     if let Some(first) = found.first_mut().filter(|_| several) {
@@ -117,13 +117,13 @@ fn on_volumes(view: &View<'_>) -> Vec<Evidence> {
 }
 
 /// See [`on_volumes`].
-pub(super) fn left<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Volume> {
+pub(super) fn left<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = &'v Volume> {
     view.o.surroundings.volumes.values().filter(|volume| is_left(view, volume))
 }
 
 /// It is nobody's now, and was of an instance of this name or id. One that is only reserved, and was never bound, is
 /// made for a new cluster as often as kept of an old one: what tells them apart is the label.
-fn is_left(view: &View<'_>, volume: &Volume) -> bool {
+fn is_left(view: &Facts<'_>, volume: &Volume) -> bool {
     let present = view.o.instances.values().filter_map(|i| i.claim.as_ref()).chain(view.o.aside.values());
     let bound = present.clone().any(|claim| volume.claim_uid.as_deref() == Some(claim.uid.as_str()));
     let named = present.filter(|claim| claim.volume.as_deref() == Some(volume.name.as_str())).count() > 0;
@@ -146,7 +146,7 @@ fn is_left(view: &View<'_>, volume: &Volume) -> bool {
     !used && ((ours && was_bound) || labelled)
 }
 
-fn of_volume(view: &View<'_>, volume: &Volume) -> Evidence {
+fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
     let name = &volume.name;
     let phase = volume.phase.as_deref().unwrap_or("there");
     let claim = volume.claim.as_ref().map(|(_, claim)| format!(" of claim {claim}")).unwrap_or_default();
@@ -175,7 +175,7 @@ fn of_volume(view: &View<'_>, volume: &Volume) -> Evidence {
 }
 
 /// A person said that there is data.
-fn adopt(view: &View<'_>) -> Option<Evidence> {
+fn adopt(view: &Facts<'_>) -> Option<Evidence> {
     let id = view.o.cluster.spec.adopt.as_deref()?;
     let unseen =
         if view.o.surroundings.known { "" } else { ". Volumes were not looked at: the operator may not" };
@@ -189,7 +189,7 @@ fn adopt(view: &View<'_>) -> Option<Evidence> {
 }
 
 /// What an earlier object began to copy: there was somebody to copy from.
-fn copies(view: &View<'_>) -> Vec<Evidence> {
+fn copies(view: &Facts<'_>) -> Vec<Evidence> {
     let copy = |i: u32| {
         let report = view.live(i)?;
         matches!(&report.directory, Directory::Partial { copied: true, .. }).then(|| Evidence {
@@ -204,7 +204,7 @@ fn copies(view: &View<'_>) -> Vec<Evidence> {
 }
 
 /// Secrets were kept or put back, and no claim: those of a cluster that never held data go with it.
-fn secrets(view: &View<'_>) -> Option<Evidence> {
+fn secrets(view: &Facts<'_>) -> Option<Evidence> {
     let id = view.o.secrets_cluster_id.as_deref()?;
     let any = view.o.instances.values().any(|instance| instance.claim.is_some());
     (!any).then(|| Evidence {
@@ -222,7 +222,7 @@ fn secrets(view: &View<'_>) -> Option<Evidence> {
 }
 
 /// What was looked at before an initialisation, for people.
-pub(super) fn looked_at(view: &View<'_>) -> &'static str {
+pub(super) fn looked_at(view: &Facts<'_>) -> &'static str {
     if view.o.surroundings.unseen.iter().any(|kind| kind == "persistentvolumes") {
         "; volumes without a claim were not looked at, because the operator may not read them"
     } else {

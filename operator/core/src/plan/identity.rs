@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::Directory;
 
-use super::view::View;
-use super::{Decision, Step, evidence};
+use super::{Decision, evidence};
+use crate::Step;
+use crate::facts::Facts;
 
 /// Finds the cluster id before anything else is done. `None`: it is known and nothing contradicts it.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     match view.cluster_id {
         None => Some(find(view)),
-        Some(known) if !view.record.initialized => adopt(view, known),
+        Some(known) if !view.record.is_initialized() => adopt(view, known),
         Some(_) => None,
     }
 }
 
 /// Kept claims and Secrets of the same name say who they were; if they agree, it is the same cluster.
-fn find(view: &View<'_>) -> Decision {
+fn find(view: &Facts<'_>) -> Decision {
     if let Some(blocked) = evidence::before_an_id(view) {
         return blocked;
     }
@@ -46,13 +47,13 @@ fn find(view: &View<'_>) -> Decision {
     Decision::Do(Step::Record { cluster_id: id.into(), record, reason: Reason::Accepted, message })
 }
 
-fn labelled<'a>(view: &View<'a>) -> impl Iterator<Item = &'a str> {
+fn labelled<'a>(view: &Facts<'a>) -> impl Iterator<Item = &'a str> {
     let instances = view.o.instances.values().filter_map(|i| i.claim.as_ref());
     instances.chain(view.o.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
 }
 
 /// Nothing is initialised yet, and what the volumes hold is another cluster's: a person may say that it is ours.
-fn adopt(view: &View<'_>, known: &str) -> Option<Decision> {
+fn adopt(view: &Facts<'_>, known: &str) -> Option<Decision> {
     let foreign: BTreeSet<&str> = view
         .ordinals()
         .filter_map(|i| match &view.live(i)?.directory {
@@ -78,7 +79,7 @@ fn adopt(view: &View<'_>, known: &str) -> Option<Decision> {
     ))
 }
 
-fn takes_over(view: &View<'_>, id: &str) -> Decision {
+fn takes_over(view: &Facts<'_>, id: &str) -> Decision {
     Decision::Do(Step::Record {
         cluster_id: id.into(),
         record: view.record.clone(),

@@ -6,13 +6,13 @@ use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState};
 
 use super::replicas::COPIES;
-use super::view::{Seen, View};
 use super::{advice, divergence, nodes, options, storage, threads};
-use crate::{Agent, Instance};
+use crate::facts::{Facts, Seen};
+use crate::{Agent, Instance, record};
 
 /// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
 /// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`.
-pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
+pub(super) fn roles(view: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
     let mut roles: Vec<_> = view
         .o
         .instances
@@ -23,7 +23,7 @@ pub(super) fn roles(view: &View<'_>) -> Vec<(u32, Option<&'static str>)> {
     roles
 }
 
-fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+fn role(view: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
     if view.leaving().any(|i| i == ordinal) {
         return None;
     }
@@ -48,7 +48,7 @@ fn role(view: &View<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static
 }
 
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
-pub(super) fn statuses(view: &View<'_>) -> Vec<InstanceStatus> {
+pub(super) fn statuses(view: &Facts<'_>) -> Vec<InstanceStatus> {
     let ordinals = view.ordinals();
     view.o
         .instances
@@ -58,9 +58,9 @@ pub(super) fn statuses(view: &View<'_>) -> Vec<InstanceStatus> {
         .collect()
 }
 
-fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus {
+fn status(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus {
     let name = view.names.pod(ordinal);
-    let before = view.o.cluster.status.instances.iter().find(|i| i.name == name);
+    let before = view.before(ordinal);
     let report = instance.agent.last();
     let server = report.and_then(|r| r.serving());
     let (state, message) = state(view, ordinal, instance);
@@ -71,7 +71,7 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
         .map(|primary| if primary == ordinal { InstanceRole::Primary } else { InstanceRole::Replica });
     let claim = instance.claim.as_ref();
     InstanceStatus {
-        ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
+        ordinal: record::signed(ordinal),
         role: role.filter(|_| report.and_then(Seen::marker).is_some()),
         ready: state == InstanceState::Ready,
         state,
@@ -91,7 +91,7 @@ fn status(view: &View<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus 
             .and_then(|s| s.channel.as_ref()?.lag_seconds)
             .map(|lag| i64::try_from(lag).unwrap_or(i64::MAX)),
         clone: report.and_then(|r| progress(view, ordinal, r)),
-        ledger: view.ledger(ordinal),
+        ledger: view.next_ledger_entry(ordinal),
         verdict: view.verdict(ordinal).cloned(),
         name,
     }
@@ -101,7 +101,7 @@ fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> O
     server.map(of).filter(|text| !text.is_empty())
 }
 
-fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
+fn state(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
     let Some(pod) = &instance.pod else {
         let why = view.pod_trouble(ordinal).unwrap_or_else(|| "it has no pod".into());
         return (InstanceState::Offline, Some(why));
@@ -136,7 +136,7 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
         Directory::Complete { .. } => with_data(view, ordinal, report),
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
             // What was judged has the ways out.
-            let judged = view.distrusted(ordinal).map(|_| quarantined(view, ordinal));
+            let judged = view.quarantine_verdict(ordinal).map(|_| quarantined(view, ordinal));
             (InstanceState::Quarantined, judged.or_else(|| Some(message.clone())))
         }
         Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
@@ -145,8 +145,8 @@ fn state(view: &View<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, 
 }
 
 /// What was found, and what to do about it as the cluster stands now.
-fn quarantined(view: &View<'_>, ordinal: u32) -> String {
-    let found = view.distrusted(ordinal).map_or("", |verdict| advice::evidence(&verdict.message));
+fn quarantined(view: &Facts<'_>, ordinal: u32) -> String {
+    let found = view.quarantine_verdict(ordinal).map_or("", |verdict| advice::evidence(&verdict.message));
     let way_out = match view.primary() {
         Some(primary) if primary == ordinal => "It neither serves nor leads; Blocked has the ways out".into(),
         Some(_) => advice::stays_out(view, ordinal),
@@ -177,8 +177,8 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
     }
 }
 
-fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if view.distrusted(ordinal).is_some() {
+fn with_data(view: &Facts<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
+    if view.quarantine_verdict(ordinal).is_some() {
         return (InstanceState::Quarantined, Some(quarantined(view, ordinal)));
     }
     if let Some(divergence) = divergence::find(view, ordinal) {
@@ -212,23 +212,21 @@ fn with_data(view: &View<'_>, ordinal: u32, report: &Report) -> (InstanceState, 
     }
 }
 
-fn progress(view: &View<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
-    let operation = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal)?;
-    let donor = view.names.pod(operation.donor?.unsigned_abs());
+fn progress(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
+    let operation = view.record.announced_for(ordinal)?;
+    let donor = view.names.pod(operation.donor?);
     let task = report.task.as_ref().filter(|task| COPIES.contains(&task.kind.as_str()))?;
     let progress = task.progress.unwrap_or_default();
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     // What a failed try said stays until one ends well: the next is announced at once.
-    let name = view.names.pod(ordinal);
-    let before = view.o.cluster.status.instances.iter().find(|i| i.name == name);
-    let said = before.and_then(|i| i.clone.as_ref()).and_then(|clone| clone.last_error.clone());
+    let said = view.before(ordinal).and_then(|i| i.clone.as_ref()).and_then(|clone| clone.last_error.clone());
     Some(CloneProgress {
         donor,
         bytes: signed(progress.bytes),
         total_bytes: progress.total_bytes.map(signed),
         bytes_per_second: progress.bytes_per_second.map(signed),
         remaining_seconds: remaining(progress).map(signed),
-        failures: operation.failures,
+        failures: record::signed(operation.failures),
         last_error: match &task.state {
             TaskState::Failed { error } => Some(error.clone()),
             TaskState::Running | TaskState::Done => said.filter(|_| operation.failures > 0),

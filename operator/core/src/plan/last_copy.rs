@@ -4,16 +4,19 @@
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_FORMER_POLICY, ANNOTATION_GIVE_BACK};
 
-use super::guards::{going, held_elsewhere};
 use super::storage::Problem;
-use super::view::View;
-use super::{Decision, Step, StorageStep, volumes};
-use crate::{Claim, Volume};
+use super::{Decision, volumes};
+use crate::facts::Facts;
+use crate::guards::{going, held_elsewhere};
+use crate::{Claim, Step, Volume, VolumeStep};
 
 const RETAIN: &str = "Retain";
 
-/// Sets such a volume to `Retain`. One that may not be patched keeps nothing else from being done: that is said.
-pub(super) fn keep(view: &View<'_>) -> Option<Decision> {
+/// Sets such a volume to `Retain`, also if the spec is wrong, but not while paused. One that may not be patched keeps nothing else from being done: that is said.
+pub(super) fn keep(view: &Facts<'_>) -> Option<Decision> {
+    if view.o.cluster.spec.paused {
+        return None;
+    }
     view.o.instances.iter().find_map(|(&ordinal, instance)| {
         let claim = instance.claim.as_ref()?;
         let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
@@ -25,19 +28,18 @@ pub(super) fn keep(view: &View<'_>) -> Option<Decision> {
             return None;
         }
         let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
-        let step = StorageStep::MarkVolume {
-            volume: volume.name.clone(),
-            uid: volume.uid.clone(),
+        let step = VolumeStep::Keep {
+            claim_uid: claim.uid.clone(),
             labels: view.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
             annotations: former.collect(),
-            retain: true,
         };
         let message = format!(
             "volume {name} of claim {} is kept from now on: {} being deleted, and it may hold the last copy of the data",
             claim.name,
             if claim.deleting { "the claim is" } else { "it is" }
         );
-        Some(Decision::Do(Step::Storage { step, message }))
+        let (volume, uid, reason) = (volume.name.clone(), volume.uid.clone(), Reason::AsExpected);
+        Some(Decision::Do(Step::Volume { volume, uid, step, reason, message }))
     })
 }
 
@@ -46,7 +48,7 @@ fn is_kept(volume: &Volume) -> bool {
 }
 
 /// What is said of a claim that is being deleted while a pod uses it, and what undoes it.
-pub(super) fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim) -> Problem {
+pub(super) fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Problem {
     let (name, pod) = (&claim.name, view.names.pod(ordinal));
     let going = format!(
         "claim {name} is being deleted, which can't be taken back: it goes once the pod {pod} has ended"
@@ -59,7 +61,7 @@ pub(super) fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim) -> Problem 
 }
 
 /// What becomes of the volume, and what to do.
-pub(super) fn of_volume(view: &View<'_>, ordinal: u32, name: &str) -> String {
+pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
     let (pod, cluster) = (view.names.pod(ordinal), &view.o.cluster);
     let volume = view.o.surroundings.volumes.get(name);
     if volume.is_some_and(is_kept) {
@@ -90,7 +92,7 @@ pub(super) fn of_volume(view: &View<'_>, ordinal: u32, name: &str) -> String {
 }
 
 /// The same of a volume that is being deleted while its claim stays.
-pub(super) fn deleted_volume(view: &View<'_>, ordinal: u32, volume: &Volume) -> String {
+pub(super) fn deleted_volume(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> String {
     if is_kept(volume) {
         return format!(
             "It is set to Retain, so that its storage stays when the object goes. Before claim {} is deleted, write down \

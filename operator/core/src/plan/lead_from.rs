@@ -6,16 +6,15 @@
 //! unable to lead, in one write of the record; all else follows from the record as after any other change of primary.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::Lost;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::ANNOTATION_LEAD_FROM;
-use mainstay_crd::{Lost, ReplicationRecord};
 use mainstay_proto::{Action, Directory, Server};
 use sha2::{Digest, Sha256};
 
-use super::bootstrap::signed;
-use super::primary::{self, Broken};
-use super::view::{Seen, View, gtids};
 use super::{Decision, advice, aside, nodes, record, send};
+use crate::facts::{Facts, Seen, gtids};
+use crate::state::{self, Broken};
 use crate::{Agent, GtidSet, ledger};
 
 /// What a request would bring about.
@@ -33,45 +32,35 @@ pub(super) struct Offer {
 }
 
 /// All that an instance has executed and received, if its data may be used.
-fn held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
-    let report = view.live(ordinal).filter(|report| report.marker().is_some())?;
-    let state = report.serving()?;
-    if !view.trusted(ordinal) || view.distrusted(ordinal).is_some() {
-        return None;
-    }
-    let received = match &state.channel {
-        Some(channel) => gtids(&channel.gtid_received)?,
-        None => GtidSet::default(),
-    };
-    Some(gtids(&state.gtid_executed)?.union(&received))
+fn held<'v>(view: &'v Facts<'_>, ordinal: u32) -> Option<&'v GtidSet> {
+    let usable = view.may_serve(ordinal) && view.quarantine_verdict(ordinal).is_none();
+    view.received_or_executed(ordinal).filter(|_| usable && view.marker(ordinal).is_some())
 }
 
 /// What an instance was last known to hold, by its entry in the ledger.
-fn left(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
-    let claim = || view.instance(ordinal)?.claim.as_ref();
-    let entry = view.noted(ordinal).cloned().or_else(|| ledger::left_on(claim()?))?;
-    gtids(&entry.gtid_executed)
+fn left(view: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    gtids(&view.left(ordinal)?.gtid_executed)
 }
 
 /// What an instance holds, as far as is known, and whether it could be asked. What is quarantined or has no data is no copy
 /// of this cluster's; who can't be asked may be, and was seen to hold what the ledger says.
-fn known_of(view: &View<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
+fn known_of(view: &Facts<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
     if let Some(set) = held(view, ordinal) {
-        return (Some(set), true);
+        return (Some(set.clone()), true);
     }
     let none = view.live(ordinal).is_some_and(|report| {
-        view.distrusted(ordinal).is_some() || !matches!(report.directory, Directory::Complete { .. })
+        view.quarantine_verdict(ordinal).is_some() || !matches!(report.directory, Directory::Complete { .. })
     });
     let claim = view.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
     (left(view, ordinal).filter(|_| !none), none || !claim)
 }
 
 /// The one that holds most and can apply what it received, with what would be lost by its leading. `None`: nobody could.
-pub(super) fn offer(view: &View<'_>) -> Option<Offer> {
+pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
     let primary = view.primary()?;
     let others: Vec<u32> = view.o.instances.keys().copied().filter(|&i| i != primary).collect();
     let applies = |i: u32| {
-        let channel = view.live(i)?.serving()?.channel.as_ref()?;
+        let channel = view.serving(i)?.channel.as_ref()?;
         channel.applier_error.as_ref().map(|_| ())
     };
     let could =
@@ -90,20 +79,20 @@ pub(super) fn offer(view: &View<'_>) -> Option<Offer> {
             all = all.map(|all| all.union(&set));
         }
     }
-    let known = all.map(|all| all.subtract(&has));
-    let seen_at = view.noted(primary).and_then(|entry| entry.seen_at.clone());
+    let known = all.map(|all| all.subtract(has));
+    let seen_at = view.ledger_entry(primary).and_then(|entry| entry.seen_at.clone());
     let name = view.names.pod(candidate);
     let told = known.as_ref().map(ToString::to_string).unwrap_or_else(|| "?".into());
-    let bound = format!("{}|{primary}|{name}|{told}|{}", view.record.epoch, unheard.join(","));
+    let bound = format!("{}|{primary}|{name}|{told}|{}", view.record.term().epoch, unheard.join(","));
     let token: String =
         Sha256::digest(bound.as_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Offer { candidate, known, seen_at, unheard, value: format!("{name}:{token}") })
 }
 
 /// Answers the request, if there is one that was not answered.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let asked = view.o.cluster.annotations.get(ANNOTATION_LEAD_FROM);
-    let answered = view.record.answered_lead_from.as_ref();
+    let answered = view.record.answered_lead_from();
     let asked = match (asked, answered) {
         (None, None) => return None,
         (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
@@ -124,7 +113,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
         .ordinals()
         .find(|&i| view.instance(i).is_some_and(|i| i.pod.is_some() && matches!(i.agent, Agent::Unheard)));
     let waits = |why: String| Some(Decision::Wait(Reason::NoPrimary, why));
-    let Some(broken) = primary::broken(view) else {
+    let Some(broken) = state::broken(view) else {
         return match (unheard, view.live(primary)) {
             (None, Some(report)) if report.serving().is_some() => {
                 refuse(format!("nothing is known to be wrong with the data of {name}"))
@@ -151,7 +140,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 
 /// What is still to be done before the old primary can't commit any more. `Ok(None)`: it can't; `Err`: why that can't be
 /// known.
-fn fence(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
+fn fence(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
     let name = view.names.pod(primary);
     if let Some(why) = may_run_still(view, primary) {
         return Err(why);
@@ -183,8 +172,8 @@ fn fence(view: &View<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<De
 
 /// Its pod is gone from the API, or is another by now; but the node on which it ran is silent, and its server may run there
 /// for clients that reach it. Only a volume that was attached there and is not any more tells that it can't.
-fn may_run_still(view: &View<'_>, primary: u32) -> Option<String> {
-    let left = view.noted(primary)?;
+fn may_run_still(view: &Facts<'_>, primary: u32) -> Option<String> {
+    let left = view.ledger_entry(primary)?;
     let node = left.node.as_deref()?;
     let now = view.instance(primary).and_then(|instance| instance.pod.as_ref()?.node.as_deref());
     let surroundings = &view.o.surroundings;
@@ -205,7 +194,7 @@ fn may_run_still(view: &View<'_>, primary: u32) -> Option<String> {
     })
 }
 
-fn carry_out(view: &View<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {
+fn carry_out(view: &Facts<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {
     let (from, to) = (view.names.pod(primary), view.names.pod(offer.candidate));
     let message =
         format!("{to} is to lead, because a person asked for it: the data of {from} is gone. {}", {
@@ -219,21 +208,12 @@ fn carry_out(view: &View<'_>, primary: u32, offer: &Offer, asked: &str) -> Decis
         seen_at: offer.seen_at.clone(),
         unheard: offer.unheard.clone(),
     };
-    let next = ReplicationRecord {
-        epoch: view.record.epoch + 1,
-        revision: view.record.revision + 1,
-        primary: Some(signed(offer.candidate)),
-        target: None,
-        switchover: None,
-        answered_lead_from: Some(asked.to_owned()),
-        lost: Some(lost),
-        ..view.record.clone()
-    };
+    let next = view.record.lead_from(offer.candidate, lost, asked.to_owned());
     record(view, next, Reason::LedFrom, message)
 }
 
 /// What would be lost, for people.
-pub(super) fn loss(view: &View<'_>, offer: &Offer) -> String {
+pub(super) fn loss(view: &Facts<'_>, offer: &Offer) -> String {
     let to = view.names.pod(offer.candidate);
     let from = view.primary().map(|p| view.names.pod(p)).unwrap_or_default();
     let mut text = match &offer.known {
@@ -263,7 +243,6 @@ pub(super) fn loss(view: &View<'_>, offer: &Offer) -> String {
 }
 
 /// Writes down that a request was answered.
-fn answer(view: &View<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
-    let next = ReplicationRecord { answered_lead_from: asked.map(String::from), ..view.record.clone() };
-    record(view, next, reason, message)
+fn answer(view: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    record(view, view.record.answer_lead_from(asked), reason, message)
 }

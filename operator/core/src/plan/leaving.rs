@@ -9,17 +9,17 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE};
 use mainstay_proto::{Action, Report, Server, TaskState};
 
-use super::view::{Seen, View, gtids};
-use super::{Decision, Note, Step, guards, send};
-use crate::{Claim, GtidSet};
+use super::{Decision, send};
+use crate::facts::{Facts, Seen, gtids};
+use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Step, guards};
 
 /// What a claim says that it holds, if it was told.
-pub(super) fn noted(claim: &Claim) -> Option<GtidSet> {
+pub(super) fn gtids_on_claim(claim: &Claim) -> Option<GtidSet> {
     gtids(claim.annotations.get(ANNOTATION_GTID_SET)?)
 }
 
 /// Whether the pod of an ordinal that is not asked for must stay for now.
-pub(super) fn must_stay(view: &View<'_>, ordinal: u32) -> bool {
+pub(super) fn must_stay(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
     let (Some(pod), Some(claim)) = (&instance.pod, &instance.claim) else { return false };
     if pod.deleting {
@@ -40,13 +40,15 @@ pub(super) fn must_stay(view: &View<'_>, ordinal: u32) -> bool {
     }
     match &report.server {
         Server::Starting => true,
-        Server::Running { .. } => final_set(report).is_none_or(|set| noted(claim) != Some(set)),
+        Server::Running { .. } => {
+            final_gtid_set(view, ordinal).is_none_or(|set| gtids_on_claim(claim).as_ref() != Some(set))
+        }
         Server::Stopped { .. } | Server::Stopping | Server::Silent { .. } => false,
     }
 }
 
 /// The next step of an instance's leave, the highest ordinal first, as the StatefulSet removes them.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let ordinal = view.leaving().rev().find(|&i| must_stay(view, i))?;
     let name = view.names.pod(ordinal);
     let waiting = |why: &str| {
@@ -60,8 +62,8 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
     if report.serving().is_none() {
         return waiting("its server is starting");
     }
-    match final_set(report) {
-        Some(set) => note(view, ordinal, Some(&set)),
+    match final_gtid_set(view, ordinal) {
+        Some(set) => note(view, ordinal, Some(set)),
         None if running(report, Action::StandDown.kind()) => waiting("it stops receiving"),
         None => Some(send(view, report, Action::StandDown, format!("{name} is leaving"))),
     }
@@ -69,55 +71,51 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 
 /// A claim whose instance is in use again: what was noted of it is no longer so. Not before the status has its entry
 /// in the ledger: until then, only the claim tells what left.
-pub(super) fn forget_notes(view: &View<'_>) -> Option<Decision> {
+pub(super) fn forget_notes(view: &Facts<'_>) -> Option<Decision> {
     view.ordinals().find_map(|ordinal| {
         let claim = view.instance(ordinal)?.claim.as_ref()?;
         let told = claim.annotations.contains_key(ANNOTATION_GTID_SET);
-        let entered = view.noted(ordinal).is_some_and(|entry| entry.claim_uid == claim.uid);
+        let entered = view.ledger_entry(ordinal).is_some_and(|entry| entry.claim_uid == claim.uid);
         (told && entered && view.ready(ordinal)).then(|| note(view, ordinal, None)).flatten()
     })
 }
 
 /// The ledger's entry of an instance that leaves. Of one that is not trusted it says what it should have been. What one
 /// has executed before it is confirmed may be less than what it holds: the entry then stays as it was.
-fn entry(view: &View<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
-    let entry = view.ledger(ordinal)?;
-    let state = view.live(ordinal).and_then(Seen::serving).filter(|state| !state.unconfirmed);
+fn entry(view: &Facts<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
+    let entry = view.next_ledger_entry(ordinal)?;
+    let state = view.serving(ordinal).filter(|state| !state.unconfirmed);
     let executed = state.map(|state| state.gtid_executed.clone());
-    Some(Box::new(match executed.filter(|_| view.trusted(ordinal)) {
+    Some(Box::new(match executed.filter(|_| view.may_serve(ordinal)) {
         Some(gtid_executed) => LedgerEntry { gtid_executed, seen_at: Some(Time(view.o.now)), ..entry },
         None => entry,
     }))
 }
 
-fn note(view: &View<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision> {
+fn note(view: &Facts<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision> {
     let claim = view.instance(ordinal)?.claim.as_ref().filter(|claim| !claim.uid.is_empty())?;
     let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
-    Some(Decision::Do(Step::NoteClaim {
-        claim: claim.name.clone(),
-        uid: claim.uid.clone(),
-        ordinal,
-        cluster_id: view.cluster_id?.into(),
-        note: set.map(|set| Note {
-            gtid_set: set.to_string(),
-            since: since.unwrap_or(view.o.now),
-            ledger: entry(view, ordinal),
-        }),
-    }))
+    let note = set.map(|set| LeaveNote {
+        gtid_set: set.to_string(),
+        since: since.unwrap_or(view.o.now),
+        ledger: entry(view, ordinal),
+    });
+    let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+    let message = match &note {
+        Some(_) => format!("what claim {claim} holds is written on it"),
+        None => format!("claim {claim} is in use again"),
+    };
+    let step = ClaimStep::Note { ordinal, cluster_id: view.cluster_id?.into(), note };
+    Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::ScalingDown, message }))
 }
 
 /// Executed and received, once it receives nothing more and will not by itself.
-fn final_set(report: &Report) -> Option<GtidSet> {
-    let state = report.serving()?;
-    report.marker().filter(|marker| marker.grant.is_none())?;
-    let executed = gtids(&state.gtid_executed)?;
-    match &state.channel {
-        // One that only lost its source receives again as soon as it finds it.
-        Some(channel) if channel.receiver_running || channel.receiver_connecting => None,
-        Some(channel) => Some(executed.union(&gtids(&channel.gtid_received)?)),
-        None => Some(executed),
-    }
-    .filter(|_| state.super_read_only)
+fn final_gtid_set<'v>(view: &'v Facts<'_>, ordinal: u32) -> Option<&'v GtidSet> {
+    let state = view.serving(ordinal).filter(|state| state.super_read_only)?;
+    view.marker(ordinal).filter(|marker| marker.grant.is_none())?;
+    // One that only lost its source receives again as soon as it finds it.
+    let receives = state.channel.as_ref().is_some_and(|c| c.receiver_running || c.receiver_connecting);
+    view.received_or_executed(ordinal).filter(|_| !receives)
 }
 
 fn running(report: &Report, kind: &str) -> bool {

@@ -6,10 +6,10 @@
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::Reason;
 
+use super::Decision;
 use super::storage::Problem;
-use super::view::View;
-use super::{Decision, Step, StorageStep, guards};
-use crate::{Instance, Node, Volume, asking};
+use crate::facts::Facts;
+use crate::{Instance, Node, NodeStep, PodStep, Step, Volume, asking, guards};
 
 /// How it stands with a node.
 enum Away<'a> {
@@ -19,7 +19,7 @@ enum Away<'a> {
     NotReady(&'a Node),
 }
 
-fn away<'a>(view: &View<'a>, name: &str) -> Option<Away<'a>> {
+fn away<'a>(view: &Facts<'a>, name: &str) -> Option<Away<'a>> {
     if !view.o.surroundings.known {
         return None;
     }
@@ -33,7 +33,7 @@ fn away<'a>(view: &View<'a>, name: &str) -> Option<Away<'a>> {
 }
 
 /// What is wrong with the node of an instance's pod, or with the nodes that its volume is bound to, and what to do.
-pub(super) fn problem(view: &View<'_>, ordinal: u32) -> Option<Problem> {
+pub(super) fn problem(view: &Facts<'_>, ordinal: u32) -> Option<Problem> {
     let name = view.names.pod(ordinal);
     let pod = view.instance(ordinal)?.pod.as_ref()?;
     if let Some(node) = pod.node.as_deref()
@@ -76,7 +76,7 @@ const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
 /// Since when a node that Kubernetes still calls Ready has not renewed its Lease, if no instance on it is heard either.
 /// A suspicion is only said: nothing is forced for it.
-fn suspected(view: &View<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
+fn suspected(view: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
     asking::silent_on(view.instance(ordinal)?)?;
     let node = view.o.surroundings.nodes.get(name).filter(|node| asking::lease(node))?;
     let there =
@@ -87,7 +87,7 @@ fn suspected(view: &View<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
 }
 
 /// While an instance is silent on a node that is called Ready, time alone may show that the node is lost.
-pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let mut silent = view.o.instances.values().filter_map(asking::silent_on);
     let nodes = &view.o.surroundings.nodes;
     silent.any(|name| nodes.get(name).is_some_and(asking::lease)).then_some(LOOK)
@@ -97,11 +97,11 @@ fn since(node: &Node) -> String {
     node.ready_since.map(|since| format!(" since {since}")).unwrap_or_default()
 }
 
-fn pinned(view: &View<'_>, ordinal: u32) -> String {
+fn pinned(view: &Facts<'_>, ordinal: u32) -> String {
     stranded(view, ordinal).map(|bound| format!("; {bound}{}", choice(view, ordinal))).unwrap_or_default()
 }
 
-fn choice(view: &View<'_>, ordinal: u32) -> String {
+fn choice(view: &Facts<'_>, ordinal: u32) -> String {
     if view.primary() == Some(ordinal) {
         return "; it leads, so it gets no other volume: bring the node back".into();
     }
@@ -113,19 +113,19 @@ fn choice(view: &View<'_>, ordinal: u32) -> String {
     }
 }
 
-fn volume<'a>(view: &View<'a>, ordinal: u32) -> Option<&'a Volume> {
+fn volume<'a>(view: &Facts<'a>, ordinal: u32) -> Option<&'a Volume> {
     let claim = view.instance(ordinal)?.claim.as_ref()?;
     view.o.surroundings.volumes.get(claim.volume.as_deref()?)
 }
 
 /// The volume and the nodes that alone can mount it, if all of them are gone or not Ready.
-pub(super) fn stranded(view: &View<'_>, ordinal: u32) -> Option<String> {
+pub(super) fn stranded(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     let volume = volume(view, ordinal)?;
     Some(format!("its volume {} {}", volume.name, out_of_reach(view, volume)?))
 }
 
 /// Which nodes alone can mount a volume, if all of them are gone or not Ready.
-pub(super) fn out_of_reach(view: &View<'_>, volume: &Volume) -> Option<String> {
+pub(super) fn out_of_reach(view: &Facts<'_>, volume: &Volume) -> Option<String> {
     let hosts = volume.hosts.as_ref()?;
     let nodes = &view.o.surroundings.nodes;
     let node_of = |host: &String| {
@@ -142,7 +142,7 @@ pub(super) fn out_of_reach(view: &View<'_>, volume: &Volume) -> Option<String> {
 }
 
 /// Why the pod's node can no longer run its mysqld, or why that is not proven and what would prove it.
-pub(super) fn proven_gone(view: &View<'_>, ordinal: u32) -> Result<String, String> {
+pub(super) fn proven_gone(view: &Facts<'_>, ordinal: u32) -> Result<String, String> {
     let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_deref()).unwrap_or("?");
     match away(view, node) {
         Some(Away::NotReady(found)) if found.out_of_service => {
@@ -153,7 +153,7 @@ pub(super) fn proven_gone(view: &View<'_>, ordinal: u32) -> Result<String, Strin
     }
 }
 
-fn unproven(view: &View<'_>, node: &str) -> String {
+fn unproven(view: &Facts<'_>, node: &str) -> String {
     let mut text = format!(
         "that nothing runs there any more is not proven. If the machine is off: kubectl taint nodes {node} \
          node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
@@ -172,7 +172,7 @@ fn unproven(view: &View<'_>, node: &str) -> String {
 }
 
 /// A deleted Node object stops no container: only where a volume can't be mounted twice is it proof enough.
-fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, String> {
+fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, String> {
     let recreate = format!(
         "make the Node {node} again with the taint node.kubernetes.io/out-of-service if the machine is off, or delete the \
          pod by force yourself"
@@ -183,7 +183,7 @@ fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, Stri
     // `ReadWriteOncePod` is no proof: scheduler and kubelet count pods for it (KEP-2485), and the pod that is deleted by
     // force no longer counts, whether its containers ended or not. An attachment is counted by the storage.
     let csi = volume.source.as_deref() == Some("csi");
-    let was_attached = view.noted(ordinal).is_some_and(|entry| entry.attached);
+    let was_attached = view.ledger_entry(ordinal).is_some_and(|entry| entry.attached);
     let shared = volume.access_modes.iter().any(|mode| mode == "ReadWriteMany");
     match (csi && was_attached && !shared, volume.attached_to.first()) {
         (true, None) => Ok(format!("node {node} no longer exists, and {} was detached from it", volume.name)),
@@ -197,11 +197,11 @@ fn object_gone(view: &View<'_>, ordinal: u32, node: &str) -> Result<String, Stri
 }
 
 /// Deletes a pod by force whose node is proven gone.
-pub(super) fn force(view: &View<'_>) -> Option<Decision> {
+pub(super) fn force(view: &Facts<'_>) -> Option<Decision> {
     view.o.instances.keys().find_map(|&ordinal| force_one(view, ordinal))
 }
 
-fn force_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+fn force_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let instance = view.instance(ordinal)?;
     let pod = instance.pod.as_ref()?;
     // An agent that speaks is no proof of anything but its own life.
@@ -212,13 +212,13 @@ fn force_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     guards::may_take(view, ordinal).ok()?;
     let name = view.names.pod(ordinal);
     let message = format!("{name} is deleted by force: {proof}");
-    let step = StorageStep::ForceDeletePod { pod: name, uid: pod.uid.clone() };
-    Some(Decision::Do(Step::Storage { step, message }))
+    let (uid, step) = (pod.uid.clone(), PodStep::ForceDelete);
+    Some(Decision::Do(Step::Pod { pod: name, uid, step, message }))
 }
 
 /// Taints a node of which something outside of Kubernetes says that the machine is off, and of which Kubernetes has not
 /// heard for long.
-pub(super) fn taint(view: &View<'_>) -> Option<Decision> {
+pub(super) fn taint(view: &Facts<'_>) -> Option<Decision> {
     let proof = view.o.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
     let (key, value) = proof.annotation()?;
     let after: SignedDuration = proof.after.parse().ok()?;
@@ -230,8 +230,8 @@ pub(super) fn taint(view: &View<'_>) -> Option<Decision> {
         (silent && long && proven && !node.out_of_service).then(|| {
             let message =
                 format!("node {name} is tainted out of service: not Ready{} and {key}={value}", since(node));
-            let step = StorageStep::TaintNode { node: name.to_owned(), uid: node.uid.clone() };
-            Decision::Do(Step::Storage { step, message })
+            let (uid, step) = (node.uid.clone(), NodeStep::TaintOutOfService);
+            Decision::Do(Step::Node { node: name.to_owned(), uid, step, message })
         })
     })
 }

@@ -4,7 +4,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::Report;
 
 use super::Decision;
-use super::view::{Seen, View};
+use crate::facts::{Facts, Seen};
 
 /// What is wrong with a server's options, and what to do.
 pub(super) fn unsafe_ones(report: &Report) -> Option<String> {
@@ -21,7 +21,7 @@ pub(super) fn unsafe_ones(report: &Report) -> Option<String> {
 }
 
 /// The primary has one: it does not serve until it was started anew.
-pub(super) fn of_primary(view: &View<'_>) -> Option<Decision> {
+pub(super) fn of_primary(view: &Facts<'_>) -> Option<Decision> {
     let primary = view.primary()?;
     let message = unsafe_ones(view.live(primary)?)?;
     Some(Decision::Blocked(Reason::UnsafeOptions, format!("{}: {message}", view.names.pod(primary))))

@@ -5,26 +5,26 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
-use super::view::{Seen, View};
 use super::{
-    Decided, Decision, LOST, PAUSED, Plan, Step, aside, candidates, deletion, divergence, instances, invalid,
-    nodes, replicas, retention, storage, switchover, template, threads, volumes,
+    Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, instances, nodes, pods,
+    replicas, retention, storage, switchover, template, threads, volumes,
 };
-use crate::moments;
+use crate::facts::Facts;
+use crate::{ClaimStep, Object, ObjectStep, Operation, PodStep, Step, Unneeded, moments};
 
-pub(super) fn of(view: &View<'_>, decided: Decided) -> Plan {
+pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
     let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
     let instances = instances::statuses(view);
-    let (hold, template) = template::decide(view, &super::template_hash(view));
+    let (hold, template) = template::decide(view, view.template_hash());
     let ready = ready(&instances);
     let version = view
         .primary()
-        .and_then(|p| Some(view.live(p)?.serving()?.version.clone()))
+        .and_then(|p| Some(view.serving(p)?.version.clone()))
         .or_else(|| view.o.cluster.status.version.clone());
     Plan {
         phase: phase(view, primary, ready, decided.blocked.as_ref()),
-        cluster_id: view.cluster_id.filter(|_| !volumes::must_be_reserved(view)).map(String::from),
-        stateful_set_replicas: view.stateful_set_replicas(),
+        cluster_id: view.cluster_id.filter(|_| may_make_children(view)).map(String::from),
+        stateful_set_replicas: pods::replicas(view),
         hold,
         template,
         roles: instances::roles(view),
@@ -41,8 +41,12 @@ pub(super) fn of(view: &View<'_>, decided: Decided) -> Plan {
     }
 }
 
+fn may_make_children(view: &Facts<'_>) -> bool {
+    Object::from(&view.o.cluster).may_make_children() && !volumes::must_be_reserved(view)
+}
+
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
-fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let near = view.target().map(|_| SignedDuration::from_secs(1));
     let rested = [
         switchover::rested_in(view),
@@ -56,19 +60,20 @@ fn look_again(view: &View<'_>) -> Option<SignedDuration> {
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
-fn kept_lead(view: &View<'_>, primary: u32) -> bool {
+fn kept_lead(view: &Facts<'_>, primary: u32) -> bool {
     let Some(instance) = view.instance(primary) else { return false };
     let labelled =
         |pod: &crate::Pod| pod.ready && pod.role.as_deref() == Some(mainstay_crd::names::ROLE_PRIMARY);
     instance.agent.live().is_none() && instance.pod.as_ref().is_some_and(labelled)
 }
 
-fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Decision>) -> ClusterPhase {
+fn phase(view: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Decision>) -> ClusterPhase {
     if matches!(blocked, Some(Decision::Blocked(reason, _)) if LOST.contains(reason)) {
         return ClusterPhase::Lost;
     }
-    let asked_for = |ordinal: i32| view.ordinals().contains(&ordinal.unsigned_abs());
-    let operation = |kind| view.record.operations.iter().any(|o| o.kind == kind && asked_for(o.ordinal));
+    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal);
+    let going = view.record.operations().iter().filter(asked_for);
+    let operation = |kind| going.clone().any(|o| o.kind == kind);
     let before = view.o.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
@@ -93,12 +98,12 @@ fn phase(view: &View<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Dec
 const TAKE_OVER: SignedDuration = SignedDuration::from_secs(10);
 
 /// A switchover is under way, or its outcome is in the record and is being carried out.
-fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
+fn handing_over(view: &Facts<'_>) -> Option<(Reason, String)> {
     if let Some(telling) = switchover::telling(view) {
         // What takes longer is told as what it is: nobody can write.
         return Some(telling).filter(|_| switchover::lasts(view).is_some_and(|time| time < TAKE_OVER));
     }
-    let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_none())?;
+    let last = view.record.switchover().filter(|last| last.given_up.is_none())?;
     let primary = view.primary()?;
     let fresh = view.seen_for(&moments::ended(last)?) < TAKE_OVER;
     let turning = (0..view.wanted()).any(|i| !view.ready(i));
@@ -106,7 +111,7 @@ fn handing_over(view: &View<'_>) -> Option<(Reason, String)> {
 }
 
 /// The same, unless it can't go on, or an instance is missing for another reason: a pod that is gone or going is told.
-fn in_passing(view: &View<'_>, blocked: Option<&Decision>) -> Option<(Reason, String)> {
+fn in_passing(view: &Facts<'_>, blocked: Option<&Decision>) -> Option<(Reason, String)> {
     let there = |ordinal| {
         let pod = view.instance(ordinal).and_then(|instance| instance.pod.as_ref());
         pod.is_some_and(|pod| !pod.deleting)
@@ -116,7 +121,7 @@ fn in_passing(view: &View<'_>, blocked: Option<&Decision>) -> Option<(Reason, St
 }
 
 /// What a condition of this type said last.
-fn said_before(view: &View<'_>, type_: ConditionType) -> Option<Wanted> {
+fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<Wanted> {
     let status = &view.o.cluster.status;
     let before = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
     Some(Wanted {
@@ -132,7 +137,7 @@ fn said_before(view: &View<'_>, type_: ConditionType) -> Option<Wanted> {
 }
 
 fn conditions(
-    view: &View<'_>,
+    view: &Facts<'_>,
     primary: Option<u32>,
     instances: &[InstanceStatus],
     decided: &Decided,
@@ -162,7 +167,9 @@ fn conditions(
     for condition in &mut wanted {
         let keeps = match condition.type_ {
             ConditionType::Ready | ConditionType::Available => handing_over.is_some(),
-            ConditionType::Progressing => matches!(decision, Some(Decision::Do(step)) if step.is_note()),
+            ConditionType::Progressing => {
+                matches!(decision, Some(Decision::Do(step)) if step.is_bookkeeping())
+            }
             _ => false,
         };
         if let Some(before) = said_before(view, condition.type_).filter(|_| keeps) {
@@ -173,28 +180,33 @@ fn conditions(
 }
 
 /// What a step is part of, in words that are the same from its announcement to its end.
-fn doing(view: &View<'_>, step: &Step) -> Option<(Reason, String)> {
+fn doing(view: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
     Some(match step {
         Step::Record { reason, message, .. } => (*reason, message.clone()),
         Step::Order { ordinal, order, .. } => ordering(view, *ordinal, &order.action),
-        Step::ReplacePod { message, .. } => (Reason::Rolling, message.clone()),
-        Step::Storage { step, message } => (step.reason(), message.clone()),
-        Step::SnapshotClaim { claim, .. } | Step::DeleteClaim { claim, .. } => {
-            (Reason::ClaimKept, format!("{claim} is no longer used and is being dealt with"))
-        }
-        Step::KeepVolume { aside, .. }
-        | Step::ReleaseClaim { aside, .. }
-        | Step::ReserveVolume { aside }
-        | Step::CreateAsideClaim { aside, .. } => aside::telling(aside),
-        Step::DeleteStatefulSet { .. } | Step::DropClaim { .. } => {
-            (Reason::Deleting, "the cluster is being deleted, with its claims".into())
-        }
-        Step::LabelClaim { .. } | Step::NoteClaim { .. } | Step::SetFinalizers { .. } => return None,
+        Step::Pod { step, message, .. } => match step {
+            PodStep::Replace => (Reason::Rolling, message.clone()),
+            PodStep::ForceDelete => (Reason::NodeGone, message.clone()),
+        },
+        Step::Claim { claim, step, reason, message, .. } => match step {
+            ClaimStep::Label { .. } | ClaimStep::Note { .. } => return None,
+            ClaimStep::Snapshot { .. } | ClaimStep::Delete { unneeded: Unneeded::Unused { .. }, .. } => {
+                (*reason, format!("{claim} is no longer used and is being dealt with"))
+            }
+            ClaimStep::Delete { unneeded: Unneeded::WithCluster, .. } => torn_down(),
+            ClaimStep::Delete { unneeded: Unneeded::VolumeKept { .. }, .. } | ClaimStep::Grow { .. } => {
+                (*reason, message.clone())
+            }
+        },
+        Step::Volume { reason, message, .. } => (*reason, message.clone()),
+        Step::Node { message, .. } => (Reason::NodeGone, message.clone()),
+        Step::Object(ObjectStep::DeleteStatefulSet { .. }) => torn_down(),
+        Step::Object(ObjectStep::SetFinalizers { .. }) => return None,
     })
 }
 
 /// What an order is part of, from when it is given until its agent reports.
-pub(super) fn ordering(view: &View<'_>, ordinal: u32, action: &Action) -> (Reason, String) {
+pub(super) fn ordering(view: &Facts<'_>, ordinal: u32, action: &Action) -> (Reason, String) {
     let name = view.names.pod(ordinal);
     match action {
         Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
@@ -211,8 +223,12 @@ pub(super) fn ordering(view: &View<'_>, ordinal: u32, action: &Action) -> (Reaso
     }
 }
 
+fn torn_down() -> (Reason, String) {
+    (Reason::Deleting, "the cluster is being deleted, with its claims".into())
+}
+
 fn ready_condition(
-    view: &View<'_>,
+    view: &Facts<'_>,
     primary: Option<u32>,
     instances: &[InstanceStatus],
     told: Option<&(Reason, String)>,
@@ -247,7 +263,7 @@ fn missing(instances: &[InstanceStatus]) -> String {
     told.next().unwrap_or_else(|| "waiting for the instances".into())
 }
 
-fn available(view: &View<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> Wanted {
+fn available(view: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> Wanted {
     let (reason, message) = match primary {
         Some(p) => (Reason::PrimaryConfirmed, format!("{} serves writes", view.names.pod(p))),
         None => told.cloned().unwrap_or((Reason::NoPrimary, "no instance serves writes".into())),
@@ -255,7 +271,7 @@ fn available(view: &View<'_>, primary: Option<u32>, told: Option<&(Reason, Strin
     Wanted { type_: ConditionType::Available, status: Some(primary.is_some()), reason, message }
 }
 
-fn progressing(view: &View<'_>, decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
+fn progressing(view: &Facts<'_>, decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
     let type_ = ConditionType::Progressing;
     if view.o.cluster.spec.paused && !matches!(decision, Some(Decision::Do(_))) && view.target().is_none() {
         return Wanted { type_, status: Some(false), reason: Reason::Paused, message: PAUSED.into() };
@@ -268,7 +284,7 @@ fn progressing(view: &View<'_>, decision: Option<&Decision>, told: Option<&(Reas
     Wanted { type_, status: Some(!stands), reason, message }
 }
 
-fn spec_valid(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
+fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
     let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
     let primary_in_the_way =
         in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
@@ -277,7 +293,7 @@ fn spec_valid(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
         Some(Decision::Blocked(Reason::InvalidSpec, message)) => Some(message.clone()),
         _ => None,
     };
-    let (valid, reason, message) = match (invalid(view).or(given_up), primary_in_the_way) {
+    let (valid, reason, message) = match (view.invalid().map(String::from).or(given_up), primary_in_the_way) {
         (Some(message), _) => (false, Reason::InvalidSpec, message),
         (_, Some(primary)) => (
             false,
@@ -295,9 +311,9 @@ fn spec_valid(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
     Wanted { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(view: &View<'_>, blocking: Option<&Decision>) -> Wanted {
+fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
     let (status, reason, message) = match blocking {
-        _ if deletion::protected(view.o) => {
+        _ if Object::from(&view.o.cluster).is_protected() => {
             let (reason, message) = deletion::protection();
             (true, reason, message)
         }

@@ -8,7 +8,7 @@ use mainstay_crd::{AccessMode, quantity};
 
 use super::nodes;
 use super::storage::Problem;
-use super::view::View;
+use crate::facts::Facts;
 use crate::{Claim, Pod, Volume};
 
 /// Provisioner of classes whose volumes people make. Source: Kubernetes, "Storage Classes", "Local".
@@ -17,7 +17,7 @@ const BY_HAND: &str = "kubernetes.io/no-provisioner";
 const NAMED: usize = 3;
 
 /// Why `claim` is Pending, and what to do.
-pub(super) fn problem(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
+pub(super) fn problem(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
     let surroundings = &view.o.surroundings;
     let name = &claim.name;
     if let Some(problem) = taken(view, claim) {
@@ -77,7 +77,7 @@ fn failed(claim: &Claim, words: &str) -> Problem {
 }
 
 /// A volume of this claim's name is another's, or was its predecessor's.
-fn taken(view: &View<'_>, claim: &Claim) -> Option<Problem> {
+fn taken(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
     let volumes = &view.o.surroundings.volumes;
     let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
     if let Some(wanted) = claim.volume.as_deref().and_then(|name| volumes.get(name))
@@ -120,7 +120,7 @@ fn earlier(claim: &Claim, left: &Volume) -> Problem {
 }
 
 fn waits(
-    view: &View<'_>,
+    view: &Facts<'_>,
     ordinal: u32,
     claim: &Claim,
     pod: Option<&Pod>,
@@ -164,7 +164,7 @@ pub(super) fn unschedulable(why: &str) -> String {
     format!("{why}. It is tried again: make room, or change spec.scheduling or spec.resources")
 }
 
-fn by_hand(view: &View<'_>, claim: &Claim, why: &str) -> String {
+fn by_hand(view: &Facts<'_>, claim: &Claim, why: &str) -> String {
     format!(
         "claim {} gets no volume: {why}, and none that is free will do{}. Make one",
         claim.name,
@@ -173,7 +173,7 @@ fn by_hand(view: &View<'_>, claim: &Claim, why: &str) -> String {
 }
 
 /// The free volumes, each with what it lacks; the nearest first.
-fn candidates(view: &View<'_>, claim: &Claim) -> String {
+fn candidates(view: &Facts<'_>, claim: &Claim) -> String {
     let said = |(name, lacks): &(&str, Vec<String>)| match lacks.is_empty() {
         true => format!("{name} fits, and is not bound yet"),
         false => format!("{name} {}", lacks.join(" and ")),
@@ -183,7 +183,7 @@ fn candidates(view: &View<'_>, claim: &Claim) -> String {
 }
 
 /// The free volumes with what each lacks; the nearest first, and of two as near the one of its class.
-fn free<'v>(view: &'v View<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
+fn free<'v>(view: &'v Facts<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
     let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
     let wants = claim.class.as_deref().unwrap_or_default();
     let other_class = |volume: &Volume| volume.class.as_deref().unwrap_or_default() != wants;
@@ -196,7 +196,7 @@ fn free<'v>(view: &'v View<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
 
 /// In what a free volume does not fit a claim. Source: Kubernetes, "Persistent Volumes", "Binding" and the fields
 /// that it names.
-fn lacks(view: &View<'_>, claim: &Claim, volume: &Volume, ours: &(String, String)) -> Vec<String> {
+fn lacks(view: &Facts<'_>, claim: &Claim, volume: &Volume, ours: &(String, String)) -> Vec<String> {
     let storage = &view.o.cluster.spec.storage;
     let mut lacks = Vec::new();
     if let Some((namespace, name)) = volume.claim.as_ref().filter(|reserved| *reserved != ours) {

@@ -5,18 +5,19 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::Action;
 
 use super::divergence::Divergence;
-use super::primary::{self, Broken};
-use super::view::{Seen, View};
+use super::primary;
 use super::{Decision, send};
+use crate::facts::{Facts, Seen};
+use crate::state::Broken;
 
 /// Orders every instance to stand down that leads or replicates with data that is not what left, or that holds
 /// transactions which the primary never had.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
     let orders = view.o.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
-    orders.or_else(|| blocked(view))
+    orders.or_else(|| blocked(view, why))
 }
 
-fn stand_down(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+fn stand_down(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let why = why(view, ordinal)?;
     let report = view.live(ordinal)?;
     let (marker, state) = (report.marker()?, report.serving()?);
@@ -27,8 +28,8 @@ fn stand_down(view: &View<'_>, ordinal: u32) -> Option<Decision> {
 
 /// Why an instance may not use its data. Standing down takes its grant back on the volume: no restart resumes it, and
 /// only an order to follow or to lead ends that.
-fn why(view: &View<'_>, ordinal: u32) -> Option<String> {
-    if let Some(verdict) = view.distrusted(ordinal) {
+fn why(view: &Facts<'_>, ordinal: u32) -> Option<String> {
+    if let Some(verdict) = view.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
     let errant = view.errant(ordinal)?.clone();
@@ -36,9 +37,9 @@ fn why(view: &View<'_>, ordinal: u32) -> Option<String> {
 }
 
 /// The record's primary came back with other data: nobody leads before a person has decided.
-fn blocked(view: &View<'_>) -> Option<Decision> {
-    let broken = primary::broken(view).filter(|broken| matches!(broken, Broken::Distrusted(_)))?;
-    Some(primary::blocked(view, view.primary()?, &broken))
+fn blocked(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
+    let broken = why.filter(|broken| matches!(broken, Broken::Distrusted(_)))?;
+    Some(primary::blocked(view, view.primary()?, broken))
 }
 
 /// The reason that a condition gives for a bad verdict.

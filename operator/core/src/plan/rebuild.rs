@@ -1,30 +1,28 @@
 //! From kept volumes to the primary that they had, when the object was made anew over them.
 
-use mainstay_crd::ReplicationRecord;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL};
-use mainstay_proto::{Fence, GrantedRole, Report};
+use mainstay_proto::{GrantedRole, Report};
 
-use super::bootstrap::signed;
-use super::leaving::noted;
-use super::view::{Seen, View};
-use super::{Decision, advice, divergence, evidence, quarantine, record};
-use crate::{Claim, GtidSet};
+use super::leaving::gtids_on_claim;
+use super::{Decision, advice, evidence, quarantine, record};
+use crate::facts::{Facts, Seen};
+use crate::{Claim, GtidSet, Term};
 
 /// An instance whose data may lead: its report, and all that it has executed and received.
-struct Kept<'a> {
+struct Survivor<'a> {
     ordinal: u32,
     report: &'a Report,
-    held: GtidSet,
+    held: &'a GtidSet,
 }
 
 /// Every instance has been heard; those with data must all be up. Who leads is written down, unless what may be the
 /// newest data is not there.
-pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
+pub(super) fn decide(view: &Facts<'_>, complete: &[(u32, &Report)]) -> Decision {
     let mut kept = Vec::new();
     for &(ordinal, report) in complete {
-        match look(ordinal, report) {
-            Some(look) if view.distrusted(ordinal).is_none() => kept.push(look),
+        match look(view, ordinal, report) {
+            Some(look) if view.quarantine_verdict(ordinal).is_none() => kept.push(look),
             Some(_) => {}
             None => {
                 let message = format!("{} holds data; its server is not up yet", view.names.pod(ordinal));
@@ -48,30 +46,18 @@ pub(super) fn decide(view: &View<'_>, complete: &[(u32, &Report)]) -> Decision {
         return blocked;
     }
     let highest = complete.iter().map(|(_, report)| report.highest).max().unwrap_or_default();
-    let next = ReplicationRecord {
-        initialized: true,
-        epoch: next_epoch(view, highest),
-        revision: view.record.revision.max(i64::try_from(highest.revision).unwrap_or(i64::MAX - 1)) + 1,
-        primary: Some(signed(elected.ordinal)),
-        ..ReplicationRecord::default()
-    };
     let name = view.names.pod(elected.ordinal);
     let message = format!("kept volumes hold this cluster's data: {name} leads again");
-    record(view, next, Reason::PrimaryConfirmed, message)
+    record(view, view.record.rebuilt(elected.ordinal, highest), Reason::PrimaryConfirmed, message)
 }
 
-fn look(ordinal: u32, report: &Report) -> Option<Kept<'_>> {
-    let state = report.serving()?;
-    Some(Kept { ordinal, report, held: divergence::held(state)? })
-}
-
-fn next_epoch(view: &View<'_>, highest: Fence) -> i64 {
-    view.record.epoch.max(i64::try_from(highest.epoch).unwrap_or(i64::MAX - 1)) + 1
+fn look<'v>(view: &'v Facts<'_>, ordinal: u32, report: &'v Report) -> Option<Survivor<'v>> {
+    Some(Survivor { ordinal, report, held: view.received_or_executed(ordinal)? })
 }
 
 /// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
 /// the others hold. `None`: nobody does.
-fn elect<'k, 'a>(kept: &'k [Kept<'a>]) -> Option<&'k Kept<'a>> {
+fn elect<'k, 'a>(kept: &'k [Survivor<'a>]) -> Option<&'k Survivor<'a>> {
     let last = kept.iter().filter_map(|k| Some((granted_lead(k.report)?, k))).max_by_key(|(fence, _)| *fence);
     let newest = kept.iter().filter_map(|k| Some(k.report.marker()?.grant.as_ref()?.fence.epoch)).max();
     if let Some((fence, last)) = last
@@ -80,10 +66,10 @@ fn elect<'k, 'a>(kept: &'k [Kept<'a>]) -> Option<&'k Kept<'a>> {
         return Some(last);
     }
     // What was received is executed before it leads.
-    kept.iter().find(|k| kept.iter().all(|other| k.held.contains(&other.held)))
+    kept.iter().find(|k| kept.iter().all(|other| k.held.contains(other.held)))
 }
 
-fn granted_lead(report: &Report) -> Option<Fence> {
+fn granted_lead(report: &Report) -> Option<Term> {
     let grant = report.marker()?.grant.as_ref()?;
     matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
 }
@@ -91,9 +77,10 @@ fn granted_lead(report: &Report) -> Option<Fence> {
 /// Others hold transactions that the elected was the first to commit and no longer has: a replica gets them only once
 /// they are on its source's disk (`sync_binlog=1`), so its volume was set back. One that is writable may just not have
 /// reported them yet.
-fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
+fn set_back(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> Option<Decision> {
     elected.report.serving().filter(|state| state.super_read_only)?;
-    let (other, own) = kept.iter().find_map(|other| Some((other.ordinal, lacking(elected, other)?)))?;
+    let (other, own) =
+        kept.iter().find_map(|other| Some((other.ordinal, view.lost_to(elected.ordinal, other.ordinal)?)))?;
     let way_out = advice::last_was_set_back(view, elected.ordinal, other);
     let (name, other) = (view.names.pod(elected.ordinal), view.names.pod(other));
     Some(Decision::Blocked(
@@ -105,24 +92,8 @@ fn set_back(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<De
     ))
 }
 
-/// What an instance was the first to commit, no longer has, and another one holds.
-fn lacking(one: &Kept<'_>, other: &Kept<'_>) -> Option<GtidSet> {
-    let uuid = &one.report.serving()?.server_uuid;
-    let lacks = other.held.subtract(&one.held);
-    let own = lacks.subtract(&lacks.foreign_to(uuid));
-    (!own.is_empty()).then_some(own)
-}
-
-/// Which instance holds transactions that `ordinal` was the first to commit and no longer has, and which they are.
-pub(super) fn ahead_of(view: &View<'_>, ordinal: u32, report: &Report) -> Option<(u32, GtidSet)> {
-    let one = look(ordinal, report)?;
-    let others = view.o.instances.keys().filter(|&&i| i != ordinal && view.distrusted(i).is_none());
-    let mut others = others.filter_map(|&i| look(i, view.live(i)?));
-    others.find_map(|other| Some((other.ordinal, lacking(&one, &other)?)))
-}
-
-fn distrusted(view: &View<'_>, ordinal: u32) -> Option<Decision> {
-    let verdict = view.distrusted(ordinal)?;
+fn distrusted(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+    let verdict = view.quarantine_verdict(ordinal)?;
     let found = advice::evidence(&verdict.message);
     let message = format!("{found} {}", advice::before_a_record(view, ordinal));
     Some(Decision::Blocked(quarantine::reason(verdict.judgement), message))
@@ -130,7 +101,7 @@ fn distrusted(view: &View<'_>, ordinal: u32) -> Option<Decision> {
 
 /// A claim that held data of this cluster, has none to show that could be used, and may have held more than the
 /// elected: its instance may have led last.
-fn missing(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Decision> {
+fn missing(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> Option<Decision> {
     let instances = view.o.instances.iter().filter(|(i, _)| !kept.iter().any(|k| k.ordinal == **i));
     let claims = instances.filter_map(|(&i, instance)| Some((i, instance.claim.as_ref()?)));
     let mut labelled = claims.filter(|(_, claim)| claim.cluster_id.is_some());
@@ -151,7 +122,7 @@ fn missing(view: &View<'_>, kept: &[Kept<'_>], elected: &Kept<'_>) -> Option<Dec
 }
 
 /// A volume that no claim has is of an instance that may have led last.
-fn left_behind(view: &View<'_>, kept: &[Kept<'_>]) -> Option<Decision> {
+fn left_behind(view: &Facts<'_>, kept: &[Survivor<'_>]) -> Option<Decision> {
     evidence::left(view).find_map(|volume| {
         let ours = volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == view.cluster_id;
         let ordinal = volume.labels.get(LABEL_ORDINAL)?.parse().ok()?;
@@ -168,13 +139,13 @@ fn left_behind(view: &View<'_>, kept: &[Kept<'_>]) -> Option<Decision> {
     })
 }
 
-fn holds_note(elected: &Kept<'_>, claim: &Claim) -> bool {
-    noted(claim).is_some_and(|set| elected.held.contains(&set))
+fn holds_note(elected: &Survivor<'_>, claim: &Claim) -> bool {
+    gtids_on_claim(claim).is_some_and(|set| elected.held.contains(&set))
 }
 
 /// The newest grants call it their source, or its own says so; or one of those that are here was told to stand down,
 /// so that nobody here can tell who was to lead.
-fn may_have_led(view: &View<'_>, kept: &[Kept<'_>], ordinal: u32) -> bool {
+fn may_have_led(view: &Facts<'_>, kept: &[Survivor<'_>], ordinal: u32) -> bool {
     let grants = || kept.iter().filter_map(|k| k.report.marker()?.grant.as_ref());
     let stood = grants().count() < kept.len();
     let source = match grants().max_by_key(|grant| grant.fence).map(|grant| &grant.role) {

@@ -4,13 +4,13 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::quantity;
-use mainstay_crd::{CloneCompression, CloneMethod, Operation, OperationKind, ReplicationRecord};
+use mainstay_crd::{CloneCompression, CloneMethod, OperationKind};
 use mainstay_proto::pod::ports;
 use mainstay_proto::{Action, Channel, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
-use super::view::{Seen, View, gtids};
-use super::{Decision, Step, aside, divergence, record, send, threads};
-use crate::moments;
+use super::{Decision, aside, divergence, record, send, threads};
+use crate::facts::{Facts, Seen};
+use crate::{ClaimStep, Operation, Step, moments};
 
 /// Pause before the third try of a copy, and the longest, to which it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 pub(super) const COPIES: [&str; 2] = ["Clone", "Receive"];
 
 /// The first replica that something can be done for; else what is being waited for.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     if let Some(outcome) = outcomes(view) {
         return Some(outcome);
     }
@@ -38,7 +38,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 }
 
 /// Tells a replica to follow whom the record names, whatever else is to be done for replicas.
-pub(super) fn turn(view: &View<'_>) -> Option<Decision> {
+pub(super) fn turn(view: &Facts<'_>) -> Option<Decision> {
     let follows = |decision: &Decision| {
         let Decision::Do(Step::Order { order, .. }) = decision else { return false };
         matches!(order.action, Action::Follow { .. })
@@ -48,19 +48,17 @@ pub(super) fn turn(view: &View<'_>) -> Option<Decision> {
 }
 
 /// A claim whose directory is complete says so from then on: it is never taken for new again.
-pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
+pub(super) fn label_claims(view: &Facts<'_>) -> Option<Decision> {
     let cluster_id = view.cluster_id?;
     view.o.instances.iter().find_map(|(&ordinal, instance)| {
         instance.agent.live()?.marker()?;
         let claim = instance.claim.as_ref()?;
         let missing = claim.cluster_id.as_deref() != Some(cluster_id);
         (missing && !claim.deleting && !claim.uid.is_empty()).then(|| {
-            Decision::Do(Step::LabelClaim {
-                claim: claim.name.clone(),
-                uid: claim.uid.clone(),
-                ordinal,
-                cluster_id: cluster_id.into(),
-            })
+            let (claim, uid) = (claim.name.clone(), claim.uid.clone());
+            let message = format!("claim {claim} holds this cluster's data");
+            let step = ClaimStep::Label { ordinal, cluster_id: cluster_id.into() };
+            Decision::Do(Step::Claim { claim, uid, step, reason: Reason::AsExpected, message })
         })
     })
 }
@@ -69,9 +67,9 @@ pub(super) fn label_claims(view: &View<'_>) -> Option<Decision> {
 /// asked for, or has other data by now: its volume was put back, and what is complete is never copied over. The claim of
 /// one that is no longer asked for may hold a copy that nobody has heard of: as long as there is such a claim, the record
 /// says whose copy that is.
-fn outcomes(view: &View<'_>) -> Option<Decision> {
+fn outcomes(view: &Facts<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
-        let ordinal = operation.ordinal.unsigned_abs();
+        let ordinal = operation.ordinal;
         let marker = view.live(ordinal).and_then(Seen::marker);
         let ended =
             marker.is_some_and(|marker| marker.operation != operation.id || is_noted(view, ordinal, marker));
@@ -79,26 +77,22 @@ fn outcomes(view: &View<'_>) -> Option<Decision> {
         let left = !view.ordinals().contains(&ordinal) && !claimed;
         operation.kind == OperationKind::Clone && (ended || left)
     };
-    let (ended, going): (Vec<_>, Vec<_>) = view.record.operations.iter().cloned().partition(|o| over(o));
-    let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
-    (!names.is_empty()).then(|| {
-        let revision = view.record.revision + 1;
-        let next = ReplicationRecord { revision, operations: going, ..view.record.clone() };
-        record(view, next, Reason::Cloning, format!("no longer being cloned: {}", names.join(", ")))
-    })
+    let (next, ended) = view.record.end(over)?;
+    let names: Vec<String> = ended.into_iter().map(|ordinal| view.names.pod(ordinal)).collect();
+    Some(record(view, next, Reason::Cloning, format!("no longer being cloned: {}", names.join(", "))))
 }
 
 /// The ledger has what the marker says, on the volume that is there now: else what an operation made would be taken
 /// for foreign data once the record does not announce it any more.
-fn is_noted(view: &View<'_>, ordinal: u32, marker: &Marker) -> bool {
+fn is_noted(view: &Facts<'_>, ordinal: u32, marker: &Marker) -> bool {
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
-    view.noted(ordinal).is_some_and(|entry| {
+    view.ledger_entry(ordinal).is_some_and(|entry| {
         let same = claim.is_none_or(|claim| entry.claim_uid == claim.uid && entry.volume == claim.volume);
         same && entry.operation == marker.operation && entry.server_uuid == marker.server_uuid
     })
 }
 
-fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
+fn decide_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let name = view.names.pod(ordinal);
     if aside::operation(view, ordinal).is_some() {
         return None;
@@ -116,7 +110,7 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
         return clone(view, ordinal, report);
     }
     match &report.directory {
-        Directory::Complete { .. } if view.distrusted(ordinal).is_some() => None,
+        Directory::Complete { .. } if view.quarantine_verdict(ordinal).is_some() => None,
         Directory::Complete { .. } => follow(view, ordinal, report),
         Directory::Locked { holder } => Some(Decision::Wait(
             Reason::ReplicasMissing,
@@ -126,11 +120,10 @@ fn decide_one(view: &View<'_>, ordinal: u32) -> Option<Decision> {
     }
 }
 
-fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+fn clone(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let name = view.names.pod(ordinal);
-    let announced = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
-    let Some(operation) = announced else { return announce_clone(view, ordinal, 0) };
-    let donor = operation.donor.map(i32::unsigned_abs)?;
+    let Some(operation) = view.record.announced_for(ordinal) else { return announce_clone(view, ordinal, 0) };
+    let donor = operation.donor?;
     let task = COPIES.into_iter().find_map(|kind| report.task(kind, Some(&operation.id)));
     match task.map(|task| &task.state) {
         Some(TaskState::Running) => Some(Decision::Wait(
@@ -162,34 +155,34 @@ fn clone(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
 }
 
 /// Pause before a try, after so many that failed: none before the second, which another donor may serve well.
-fn pause(failures: i32) -> Option<SignedDuration> {
-    let doublings = u32::try_from(failures.checked_sub(2)?).ok()?;
+fn pause(failures: u32) -> Option<SignedDuration> {
+    let doublings = failures.checked_sub(2)?;
     Some(FIRST_PAUSE.saturating_mul(1 << doublings.min(10)).min(LONGEST_PAUSE))
 }
 
-fn rests(view: &View<'_>, operation: &Operation) -> Option<SignedDuration> {
+fn rests(view: &Facts<'_>, operation: &Operation) -> Option<SignedDuration> {
     let rested = view.seen_for(&moments::rest(operation)?);
     Some(pause(operation.failures)? - rested).filter(|left| left.is_positive())
 }
 
 /// What is announced for other instances and does not rest: a recipient whose copies fail again and again keeps no
 /// donor from the others meanwhile. It waits if another was announced for its donor then. Nor does one that has left.
-fn others<'v>(view: &'v View<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
-    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal.unsigned_abs());
-    let theirs = view.record.operations.iter().filter(move |o| o.ordinal.unsigned_abs() != ordinal);
+fn others<'v>(view: &'v Facts<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
+    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal);
+    let theirs = view.record.operations().iter().filter(move |o| o.ordinal != ordinal);
     let theirs = theirs.filter(asked_for);
     theirs.filter(|o| rests(view, o).is_none())
 }
 
 /// When the first copy that rests may be tried again.
-pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
-    view.record.operations.iter().filter_map(|operation| rests(view, operation)).min()
+pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
+    view.record.operations().iter().filter_map(|operation| rests(view, operation)).min()
 }
 
 /// By the copy tool where the spec asks for it and the pod's container for it waits; else by the plugin, which needs
 /// none: pods that are older than the spec have no such container, and a copy that could not be started was
 /// received by one that has ended.
-fn copy(view: &View<'_>, report: &Report, operation: &str, donor: u32) -> Action {
+fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Action {
     let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
     let spec = view.o.cluster.spec.clone.as_ref();
     let wanted = spec.is_some_and(|clone| clone.chosen() == CloneMethod::XtraBackup);
@@ -209,60 +202,50 @@ fn copy(view: &View<'_>, report: &Report, operation: &str, donor: u32) -> Action
 }
 
 /// The bound in whole MiB, at least one: `clone_max_data_bandwidth` knows no finer.
-fn limit(view: &View<'_>) -> Option<u64> {
+fn limit(view: &Facts<'_>) -> Option<u64> {
     let limits = view.o.cluster.spec.clone.as_ref()?.limits.as_ref()?;
     let bytes = quantity::whole(limits.bytes_per_second.as_ref()?)?;
     Some((bytes / (1 << 20)).max(1))
 }
 
 /// Announces a clone from the best donor that is free.
-fn announce_clone(view: &View<'_>, ordinal: u32, failures: i32) -> Option<Decision> {
+fn announce_clone(view: &Facts<'_>, ordinal: u32, failures: u32) -> Option<Decision> {
     let name = view.names.pod(ordinal);
-    let before = view.record.operations.iter().find(|o| o.ordinal.unsigned_abs() == ordinal);
-    let last_donor = before.filter(|_| failures > 0).and_then(|o| o.donor).map(i32::unsigned_abs);
-    let taken = |donor: u32| others(view, ordinal).any(|o| o.donor.map(i32::unsigned_abs) == Some(donor));
+    let before = view.record.announced_for(ordinal);
+    let last_donor = before.filter(|_| failures > 0).and_then(|o| o.donor);
+    let taken = |donor: u32| others(view, ordinal).any(|o| o.donor == Some(donor));
     let free: Vec<u32> = donors(view).filter(|&d| d != ordinal && !taken(d)).collect();
     let another = free.iter().find(|&&donor| Some(donor) != last_donor);
     let Some(&donor) = another.or(free.first()) else {
         return Some(Decision::Wait(Reason::Cloning, format!("{name} waits for a donor that is free")));
     };
-    let revision = view.record.revision + 1;
-    let mut operations = view.record.operations.clone();
-    operations.retain(|o| o.ordinal.unsigned_abs() != ordinal);
-    operations.push(Operation {
-        id: view.o.fresh_id.clone(),
-        kind: OperationKind::Clone,
-        ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
-        donor: i32::try_from(donor).ok(),
-        revision,
+    let next = view.record.announce_instead(Operation {
+        donor: Some(donor),
         failures,
         not_before: pause(failures).map(|pause| Time(view.o.now + pause)),
-        aside: None,
-        claim_uid: None,
+        ..Operation::new(view.o.fresh_id.clone(), OperationKind::Clone, ordinal)
     });
-    let next = ReplicationRecord { revision, operations, ..view.record.clone() };
     let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
     Some(record(view, next, Reason::Cloning, message))
 }
 
 /// Replicas that are in time before the primary, whose clients would feel it.
-fn donors<'v>(view: &'v View<'_>) -> impl Iterator<Item = u32> + 'v {
+fn donors<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = u32> + 'v {
     let replicas = view.ordinals().filter(|&i| view.in_time(i));
     replicas.chain(view.primary()).filter(|&donor| can_give(view, donor))
 }
 
 /// It serves, and lacks nothing that the primary keeps no binary logs of: a copy of one that does, as after a dump with
 /// `gtid_purged` was read into the primary, could never follow.
-fn can_give(view: &View<'_>, donor: u32) -> bool {
-    let serving = |ordinal| view.live(ordinal).and_then(Seen::serving);
-    let purged = view.primary().and_then(serving).and_then(|leader| gtids(&leader.gtid_purged));
-    let held = serving(donor).and_then(divergence::held);
-    let holds = purged.is_none_or(|purged| held.is_some_and(|held| held.contains(&purged)));
+fn can_give(view: &Facts<'_>, donor: u32) -> bool {
+    let purged = view.primary().and_then(|primary| view.purged(primary));
+    let held = view.received_or_executed(donor);
+    let holds = purged.is_none_or(|purged| held.is_some_and(|held| held.contains(purged)));
     view.leads(donor) || (view.in_time(donor) && holds)
 }
 
 /// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has.
-fn follow(view: &View<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let name = view.names.pod(ordinal);
     let primary = view.primary()?;
     if !view.leads(primary) {

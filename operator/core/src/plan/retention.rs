@@ -7,10 +7,10 @@ use mainstay_crd::RetentionPolicy;
 use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_crd::names::{ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
 
-use super::leaving::noted;
-use super::view::{Seen, View, gtids};
-use super::{Decision, Step, deletion};
-use crate::Claim;
+use super::leaving::gtids_on_claim;
+use super::{Decision, deletion, pods};
+use crate::facts::Facts;
+use crate::{Claim, ClaimStep, Object, Step, Unneeded};
 
 /// What becomes of one claim.
 enum Fate {
@@ -23,37 +23,31 @@ enum Fate {
 }
 
 /// The next claim to be deleted, or to be copied before.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let policy = policy(view);
-    let (ordinal, claim) = unused(view).find(|(_, claim)| matches!(fate(view, claim), Fate::Delete))?;
+    let object = Object::from(&view.o.cluster);
+    let mut may_go = unused(view).filter(|(ordinal, _)| object.may_delete_unused(*ordinal));
+    let (ordinal, claim) = may_go.find(|(_, claim)| matches!(fate(view, claim), Fate::Delete))?;
     let name = claim.name.clone();
     // A snapshot of an earlier time at which the instance left is not of what it holds now.
     let left = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
     let snapshot = deletion::snapshot_of(claim, left.unwrap_or(Timestamp::UNIX_EPOCH));
     if policy == RetentionPolicy::Snapshot && claim.annotations.get(ANNOTATION_SNAPSHOT) != Some(&snapshot) {
-        return Some(Decision::Do(Step::SnapshotClaim {
-            snapshot,
-            claim: name,
-            uid: claim.uid.clone(),
-            ordinal,
-            cluster_id: view.cluster_id?.into(),
-        }));
+        return Some(deletion::snapshot_step(claim, ordinal, view.cluster_id?, snapshot));
     }
-    Some(Decision::Do(Step::DeleteClaim {
-        message: format!(
-            "claim {name} is deleted: spec.replicas no longer asks for it, and another instance holds all of its \
-             transactions; {}",
-            volume_fate(view, claim)
-        ),
-        claim: name,
-        uid: claim.uid.clone(),
-        resource_version: claim.resource_version.clone()?,
-        ordinal,
-    }))
+    let message = format!(
+        "claim {name} is deleted: spec.replicas no longer asks for it, and another instance holds all of its \
+         transactions; {}",
+        volume_fate(view, claim)
+    );
+    let (unneeded, resource_version) = (Unneeded::Unused { ordinal }, Some(claim.resource_version.clone()?));
+    let step = ClaimStep::Delete { unneeded, resource_version };
+    let (uid, reason) = (claim.uid.clone(), Reason::ClaimKept);
+    Some(Decision::Do(Step::Claim { claim: name, uid, step, reason, message }))
 }
 
 /// What the condition says; `None` where nothing but to keep was ever asked for.
-pub(super) fn condition(view: &View<'_>) -> Option<Wanted> {
+pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
     let type_ = ConditionType::RetentionApplied;
     let told = view.o.cluster.status.conditions.iter().any(|c| c.type_ == type_.as_str());
     if policy(view) == RetentionPolicy::Retain && !told {
@@ -71,7 +65,7 @@ pub(super) fn condition(view: &View<'_>) -> Option<Wanted> {
 }
 
 /// When the next claim's time has come.
-pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
+pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let times = unused(view).filter_map(|(_, claim)| match fate(view, claim) {
         Fate::Until(at) => Some(at.duration_since(view.o.now)),
         Fate::Delete | Fate::Kept(_) => None,
@@ -79,25 +73,25 @@ pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
     times.min()
 }
 
-fn policy(view: &View<'_>) -> RetentionPolicy {
+fn policy(view: &Facts<'_>) -> RetentionPolicy {
     view.o.cluster.spec.storage.retention.as_ref().map(|r| r.scaled().policy).unwrap_or_default()
 }
 
 /// Claims that no instance uses, where the policy is not to keep them.
-fn unused<'v>(view: &'v View<'_>) -> impl Iterator<Item = (u32, &'v Claim)> + 'v {
+fn unused<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (u32, &'v Claim)> + 'v {
     let asked = policy(view) != RetentionPolicy::Retain && view.primary().is_some();
-    let beyond = view.o.instances.range(view.stateful_set_replicas()..).filter(move |_| asked);
+    let beyond = view.o.instances.range(pods::replicas(view)..).filter(move |_| asked);
     beyond.filter_map(|(&i, instance)| {
         let claim = instance.claim.as_ref().filter(|claim| !claim.deleting)?;
         instance.pod.is_none().then_some((i, claim))
     })
 }
 
-fn fate(view: &View<'_>, claim: &Claim) -> Fate {
+fn fate(view: &Facts<'_>, claim: &Claim) -> Fate {
     if claim.cluster_id.as_deref() != view.cluster_id {
         return Fate::Kept("it does not say that its data is this cluster's".into());
     }
-    let Some(set) = noted(claim) else {
+    let Some(set) = gtids_on_claim(claim) else {
         return Fate::Kept(
             "it is not known which transactions it holds, because its instance did not run when it left. Raise \
              spec.replicas to have it used again, or delete it yourself"
@@ -107,10 +101,7 @@ fn fate(view: &View<'_>, claim: &Claim) -> Fate {
     if let Some(at) = not_before(view, claim).filter(|at| *at > view.o.now) {
         return Fate::Until(at);
     }
-    let holds = |i: u32| {
-        let executed = view.live(i)?.serving().map(|state| gtids(&state.gtid_executed))??;
-        (view.ready(i) && executed.contains(&set)).then_some(())
-    };
+    let holds = |i: u32| (view.ready(i) && view.executed(i)?.contains(&set)).then_some(());
     if view.ordinals().any(|i| holds(i).is_some()) {
         Fate::Delete
     } else {
@@ -119,7 +110,7 @@ fn fate(view: &View<'_>, claim: &Claim) -> Fate {
 }
 
 /// For `DeleteAfter`: the end of its time.
-fn not_before(view: &View<'_>, claim: &Claim) -> Option<Timestamp> {
+fn not_before(view: &Facts<'_>, claim: &Claim) -> Option<Timestamp> {
     let keep = view.o.cluster.spec.storage.retention.as_ref()?.scaled();
     let after: SignedDuration = keep.after?.parse().ok()?;
     let since: Option<Timestamp> = claim.annotations.get(ANNOTATION_KEPT_SINCE)?.parse().ok();
@@ -127,7 +118,7 @@ fn not_before(view: &View<'_>, claim: &Claim) -> Option<Timestamp> {
     Some(since.unwrap_or(view.o.now).checked_add(after).unwrap_or(Timestamp::MAX))
 }
 
-fn volume_fate(view: &View<'_>, claim: &Claim) -> String {
+fn volume_fate(view: &Facts<'_>, claim: &Claim) -> String {
     let Some(name) = &claim.volume else { return "it has no volume".into() };
     let policy = view.o.surroundings.volumes.get(name).and_then(|volume| volume.reclaim_policy.as_deref());
     match policy {

@@ -3,14 +3,14 @@
 use mainstay_crd::conditions::Reason;
 
 use super::Decision;
-use super::view::View;
 use crate::Rival;
+use crate::facts::Facts;
 
 /// Keeps a cluster of which nothing was made yet from being begun beside another that has names of its children.
 ///
 /// One that was begun goes on: it never takes an object that is another's, and its database does not stop because of a
 /// name.
-pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
+pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     if view.cluster_id.is_some() {
         return None;
     }
@@ -27,7 +27,7 @@ pub(super) fn decide(view: &View<'_>) -> Option<Decision> {
 }
 
 /// One that was begun has its children; else the older one, and of two of the same second the first by name.
-fn was_first(rival: &Rival, view: &View<'_>) -> bool {
+fn was_first(rival: &Rival, view: &Facts<'_>) -> bool {
     let cluster = &view.o.cluster;
     rival.begun || (rival.created, &rival.name) < (cluster.created, &cluster.name)
 }

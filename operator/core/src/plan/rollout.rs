@@ -12,19 +12,20 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Stage, TaskState};
 
 use super::template::Templates;
-use super::view::{Seen, View};
-use super::{Decision, Step, candidates, guards};
-use crate::{Pod, moments};
+use super::{Decision, candidates};
+use crate::facts::{Facts, Seen};
+use crate::{Pod, PodStep, Step, guards, moments};
 
 /// A server that was up in its pod and has not come back for this long is not only restarting. mysqld's restart with its
 /// recovery takes seconds.
 const AWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// Copies that fail in a row before others no longer wait for their instance: the second is from another donor.
-const FAILED_COPIES: i32 = 2;
+const FAILED_COPIES: u32 = 2;
 
 /// A pod that can't serve and would be made differently now; the primary's last.
-pub(super) fn replace_broken(view: &View<'_>, templates: &Templates<'_>) -> Option<Decision> {
+pub(super) fn replace_broken(view: &Facts<'_>) -> Option<Decision> {
+    let templates = &Templates::of(view, view.template_hash());
     by_weight(view).into_iter().find_map(|ordinal| {
         let pod = outdated(view, templates, ordinal)?;
         (is_broken(view, ordinal, pod) && guards::may_renew(view, ordinal).is_ok())
@@ -34,7 +35,7 @@ pub(super) fn replace_broken(view: &View<'_>, templates: &Templates<'_>) -> Opti
 
 /// The pod that is to be the first of a template that was not tried yet: one that can't serve, or else, once all serve,
 /// the next that is rolled. Never a primary that has replicas and can serve, or only comes back as it was.
-pub(super) fn first(view: &View<'_>, wanted: &str) -> Option<u32> {
+pub(super) fn first(view: &Facts<'_>, wanted: &str) -> Option<u32> {
     let older = |ordinal: u32| {
         let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
         let other = pod.template_hash.as_deref().is_some_and(|hash| hash != wanted);
@@ -56,19 +57,19 @@ pub(super) fn first(view: &View<'_>, wanted: &str) -> Option<u32> {
 }
 
 /// Replicas first, from the highest ordinal.
-fn by_weight(view: &View<'_>) -> Vec<u32> {
+fn by_weight(view: &Facts<'_>) -> Vec<u32> {
     let mut ordinals: Vec<u32> = view.ordinals().collect();
     ordinals.sort_by_key(|&i| (Some(i) == view.primary(), Reverse(i)));
     ordinals
 }
 
 /// The same without those whose data may not be used: they do not serve whatever they are made of.
-fn usable(view: &View<'_>) -> Vec<u32> {
+fn usable(view: &Facts<'_>) -> Vec<u32> {
     let ordinals = by_weight(view).into_iter();
     ordinals.filter(|&i| !view.quarantined(i) || Some(i) == view.primary()).collect()
 }
 
-fn is_broken(view: &View<'_>, ordinal: u32, pod: &Pod) -> bool {
+fn is_broken(view: &Facts<'_>, ordinal: u32, pod: &Pod) -> bool {
     let cloning = view.live(ordinal).is_some_and(|r| r.stage != Stage::Serve && r.busy());
     let serves = view.ready(ordinal) || (pod.ready && view.live(ordinal).is_none());
     if serves || cloning || joining(view, ordinal) {
@@ -79,18 +80,18 @@ fn is_broken(view: &View<'_>, ordinal: u32, pod: &Pod) -> bool {
     pod.trouble.is_some() || failed(view, ordinal) || !came_up || idle || is_away(view, ordinal)
 }
 
-fn is_away(view: &View<'_>, ordinal: u32) -> bool {
+fn is_away(view: &Facts<'_>, ordinal: u32) -> bool {
     view.seen_for(&moments::not_ready(&view.names.pod(ordinal))) >= AWAY
 }
 
-fn failed(view: &View<'_>, ordinal: u32) -> bool {
+fn failed(view: &Facts<'_>, ordinal: u32) -> bool {
     let task = view.live(ordinal).and_then(|report| report.task.as_ref());
     task.is_some_and(|task| matches!(task.state, TaskState::Failed { .. }))
 }
 
 /// Its server is up and only waits for a role: the primary's, or whom to follow once there is a primary. That may
 /// not be its template's fault, and replacing it would make clients wait.
-fn joining(view: &View<'_>, ordinal: u32) -> bool {
+fn joining(view: &Facts<'_>, ordinal: u32) -> bool {
     if view.live(ordinal).is_none_or(|report| report.serving().is_none()) {
         return false;
     }
@@ -101,17 +102,16 @@ fn joining(view: &View<'_>, ordinal: u32) -> bool {
 /// It holds nothing, and copies for it fail again and again. That may be the fault of what it or its donor is made of: an
 /// empty instance of a newer server can't be cloned from an older one, nor with options that CLONE refuses. So it waits for
 /// the others, and not they for it.
-fn waits_for_a_copy(view: &View<'_>, ordinal: u32) -> bool {
+fn waits_for_a_copy(view: &Facts<'_>, ordinal: u32) -> bool {
     let vacant = view.live(ordinal).is_some_and(|report| report.vacant() && !report.busy());
-    let mut operations = view.record.operations.iter();
-    let failed = operations.any(|o| {
-        o.kind == OperationKind::Clone && o.ordinal.unsigned_abs() == ordinal && o.failures >= FAILED_COPIES
-    });
+    let mut operations = view.record.operations().iter();
+    let failed = operations
+        .any(|o| o.kind == OperationKind::Clone && o.ordinal == ordinal && o.failures >= FAILED_COPIES);
     vacant && failed
 }
 
 /// The first that does not serve. The kubelet must have seen it too: until then, no Service leads to it.
-fn not_serving(view: &View<'_>) -> Option<u32> {
+fn not_serving(view: &Facts<'_>) -> Option<u32> {
     let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
     // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
     let awaited = |i: u32| !view.quarantined(i) && !waits_for_a_copy(view, i);
@@ -119,7 +119,8 @@ fn not_serving(view: &View<'_>) -> Option<u32> {
 }
 
 /// The next of the pods that serve, once all of them do. The primary hands over before it is replaced.
-pub(super) fn roll(view: &View<'_>, templates: &Templates<'_>) -> Option<Decision> {
+pub(super) fn roll(view: &Facts<'_>) -> Option<Decision> {
+    let templates = &Templates::of(view, view.template_hash());
     if templates.given_up {
         return Some(given_up(view, templates));
     }
@@ -152,7 +153,7 @@ pub(super) fn roll(view: &View<'_>, templates: &Templates<'_>) -> Option<Decisio
     Some(first.unwrap_or_else(|| replace(view, ordinal, pod, "the spec has changed")))
 }
 
-fn given_up(view: &View<'_>, templates: &Templates<'_>) -> Decision {
+fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
     let canary = templates.canary.map(|canary| view.names.pod(canary)).unwrap_or_default();
     let message = format!(
         "the change is not carried out: its first pod {canary} could not be made, so that the pods are made as they were \
@@ -167,7 +168,7 @@ fn given_up(view: &View<'_>, templates: &Templates<'_>) -> Decision {
 
 /// A pod that would be made differently now. What the spec says is not enough: the API server may have refused it, and
 /// the StatefulSet would make the same pod again, for ever.
-fn outdated<'v>(view: &View<'v>, templates: &Templates<'_>, ordinal: u32) -> Option<&'v Pod> {
+fn outdated<'v>(view: &Facts<'v>, templates: &Templates<'_>, ordinal: u32) -> Option<&'v Pod> {
     let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
     let wanted = templates.of_pod(ordinal);
     let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
@@ -175,7 +176,8 @@ fn outdated<'v>(view: &View<'v>, templates: &Templates<'_>, ordinal: u32) -> Opt
     (other && held == Some(wanted)).then_some(pod)
 }
 
-fn replace(view: &View<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {
+fn replace(view: &Facts<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {
     let name = view.names.pod(ordinal);
-    Decision::Do(Step::ReplacePod { message: format!("{name}: {why}"), pod: name, uid: pod.uid.clone() })
+    let (message, uid) = (format!("{name}: {why}"), pod.uid.clone());
+    Decision::Do(Step::Pod { pod: name, uid, step: PodStep::Replace, message })
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use mainstay_proto::{Action, Directory, EventName, GrantedRole, Report, Server};
 
-use super::view::View;
 use crate::Agent;
+use crate::facts::Facts;
 
 /// What an order for `ordinal` says of disabled events. Only who led last knows; on replicas they are all alike.
-pub(super) fn disabled(view: &View<'_>, ordinal: u32, action: &Action) -> Option<Vec<EventName>> {
+pub(super) fn disabled(view: &Facts<'_>, ordinal: u32, action: &Action) -> Option<Vec<EventName>> {
     if !matches!(action, Action::Lead { .. }) {
         return None;
     }

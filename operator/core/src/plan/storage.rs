@@ -6,8 +6,8 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::{Server, Space};
 
 use super::nodes;
-use super::view::View;
 use super::{advice, last_copy, pending, volumes};
+use crate::facts::Facts;
 use crate::{Claim, Instance, Pod, Volume};
 
 /// Problems that the message names; more are counted.
@@ -17,7 +17,7 @@ const NAMED: usize = 3;
 pub(super) type Problem = (Reason, String);
 
 /// The condition.
-pub(super) fn condition(view: &View<'_>) -> Wanted {
+pub(super) fn condition(view: &Facts<'_>) -> Wanted {
     let type_ = ConditionType::StorageReady;
     let ordinals = view.o.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
     let mut problems: Vec<Problem> = volumes::refused(view).into_iter().collect();
@@ -33,7 +33,7 @@ pub(super) fn condition(view: &View<'_>) -> Wanted {
     Wanted { type_, status: Some(false), reason: *reason, message }
 }
 
-fn well(view: &View<'_>) -> String {
+fn well(view: &Facts<'_>) -> String {
     let unseen = &view.o.surroundings.unseen;
     if unseen.is_empty() {
         return "every instance has its volume".into();
@@ -45,7 +45,7 @@ fn well(view: &View<'_>) -> String {
     )
 }
 
-fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn problem(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let claim = instance.claim.as_ref();
     if claim.is_none() && view.o.stateful_set.is_some() {
         let why = view.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
@@ -60,7 +60,7 @@ fn problem(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
         .or_else(|| claim.and_then(|claim| volumes::growth_problem(view, claim)))
 }
 
-fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
+fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
     let name = &claim.name;
     if claim.phase.as_deref() == Some("Lost") {
         let volume = claim.volume.as_deref().unwrap_or("?");
@@ -96,7 +96,7 @@ fn of_claim(view: &View<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
     }
 }
 
-fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
+fn of_volume(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
     let name = &volume.name;
     if volume.claim_uid.as_deref().is_some_and(|uid| uid != claim.uid) {
         let (namespace, other) = volume.claim.clone().unwrap_or_default();
@@ -132,7 +132,7 @@ fn of_volume(view: &View<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> O
     ))
 }
 
-fn of_pod(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn of_pod(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let pod = instance.pod.as_ref()?;
     if let Some(problem) = nodes::problem(view, ordinal) {
         return Some(problem);
@@ -171,7 +171,7 @@ fn node_of(pod: &Pod) -> &str {
 
 /// A volume that hangs stops its server without an error. When it began is told, not for how long: that changes with
 /// every look.
-fn silent(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn silent(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let since = instance.agent.live()?.volume_silent_since?;
     let node = instance.pod.as_ref().map_or("?", node_of);
     let text = format!(
@@ -186,7 +186,7 @@ fn silent(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem>
 /// `EE_DISK_FULL` and `ER_DISK_FULL`.
 const FULL: [&str; 4] = ["No space left on device", "errno: 28", "OS errno 28", "Disk is full"];
 
-pub(super) fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+pub(super) fn full(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let report = instance.agent.live()?;
     if report.space.is_some_and(Space::is_full) {
         return Some((Reason::VolumeFull, no_room(view, ordinal)));
@@ -208,7 +208,7 @@ pub(super) fn full(view: &View<'_>, ordinal: u32, instance: &Instance) -> Option
     Some((Reason::VolumeFull, format!("{} ({words})", no_room(view, ordinal))))
 }
 
-fn no_room(view: &View<'_>, ordinal: u32) -> String {
+fn no_room(view: &Facts<'_>, ordinal: u32) -> String {
     let size = &view.o.cluster.spec.storage.size.0;
     format!(
         "the volume of {} is full: raise spec.storage.size above {size}, or free some of it",

@@ -8,43 +8,42 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::SwitchoverReason;
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::{ReplicationRecord, Switchover, SwitchoverReason};
 use mainstay_proto::{Action, Report, TaskState};
 
 use super::candidates::cannot_take_over;
-use super::view::{Seen, View, gtids};
-use super::{Decision, divergence, record, send};
-use crate::{GtidSet, moments};
+use super::{Decision, record, send};
+use crate::facts::{Facts, Seen, gtids};
+use crate::moments;
 
 /// From the announcement to a candidate that holds everything. Nobody can write meanwhile.
 pub(super) const BOUND: SignedDuration = SignedDuration::from_secs(30);
 /// After one that was given up, the operator begins none by itself for this long.
 pub(super) const PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
-/// The next step of the switchover that the record announces. `None`: it announces none.
-pub(super) fn under_way(view: &View<'_>) -> Option<Decision> {
-    let target = view.target()?;
-    let Some(from) = view.primary().filter(|&p| p != target) else {
-        return Some(give_up(view, "the record names no other instance as primary".into()));
+/// The next step of the switchover that the record announces.
+pub(super) fn under_way(view: &Facts<'_>, from: Option<u32>, target: u32) -> Decision {
+    let Some(from) = from.filter(|&p| p != target) else {
+        return give_up(view, "the record names no other instance as primary".into());
     };
     if let Some(why) = cannot_take_over(view, target) {
-        return Some(give_up(view, format!("{} can't take over: {why}", view.names.pod(target))));
+        return give_up(view, format!("{} can't take over: {why}", view.names.pod(target)));
     }
     let stands = stands(view, from);
-    let recorded = view.record.switchover.as_ref().and_then(|s| s.held.as_deref());
-    Some(match stands.as_deref().or(recorded) {
+    let recorded = view.record.switchover().and_then(|s| s.held.as_deref());
+    match stands.as_deref().or(recorded) {
         Some(held) => catch_up(view, from, target, held, recorded.is_none()),
         None if late(view) => {
             give_up(view, format!("{} did not become read-only in time", view.names.pod(from)))
         }
         None => stand_down(view, from, target),
-    })
+    }
 }
 
 /// Announces that `target` is to lead.
 pub(super) fn announce(
-    view: &View<'_>,
+    view: &Facts<'_>,
     target: u32,
     reason: SwitchoverReason,
     answered: Option<String>,
@@ -57,67 +56,57 @@ pub(super) fn announce(
         SwitchoverReason::NodeDrain => "its node takes no new pods",
         SwitchoverReason::PodEnding => "its pod is ending",
     };
-    let next = ReplicationRecord {
-        revision: view.record.revision + 1,
-        target: i32::try_from(target).ok(),
-        switchover: Some(Switchover {
-            reason,
-            since: Time(view.o.now),
-            held: None,
-            ended: None,
-            given_up: None,
-        }),
-        answered_request: answered.or_else(|| view.record.answered_request.clone()),
-        ..view.record.clone()
-    };
+    let next = view.record.hand_over(target, reason, Time(view.o.now), answered);
     let message = format!("{from} hands over to {}: {why}", view.names.pod(target));
     Some(record(view, next, Reason::SwitchingOver, message))
 }
 
 /// Whether the operator may begin one by itself: not soon after one that was given up.
-pub(super) fn rested(view: &View<'_>) -> bool {
-    let Some(last) = view.record.switchover.as_ref().filter(|last| last.given_up.is_some()) else {
+pub(super) fn rested(view: &Facts<'_>) -> bool {
+    let Some(last) = view.record.switchover().filter(|last| last.given_up.is_some()) else {
         return true;
     };
     moments::ended(last).is_none_or(|ended| view.seen_for(&ended) >= PAUSE)
 }
 
 /// When [`rested`] will be true.
-pub(super) fn rested_in(view: &View<'_>) -> Option<SignedDuration> {
-    let last = view.record.switchover.as_ref().filter(|last| last.given_up.is_some())?;
+pub(super) fn rested_in(view: &Facts<'_>) -> Option<SignedDuration> {
+    let last = view.record.switchover().filter(|last| last.given_up.is_some())?;
     Some(PAUSE - view.seen_for(&moments::ended(last)?)).filter(|left| left.is_positive())
 }
 
 /// What is said while one is under way.
-pub(super) fn telling(view: &View<'_>) -> Option<(Reason, String)> {
+pub(super) fn telling(view: &Facts<'_>) -> Option<(Reason, String)> {
     let (from, target) = (view.primary()?, view.target()?);
     let message = format!("{} is handing over to {}", view.names.pod(from), view.names.pod(target));
     Some((Reason::SwitchingOver, message))
 }
 
 /// How long the switchover that the record announces has been under way, as far as this operator saw.
-pub(super) fn lasts(view: &View<'_>) -> Option<SignedDuration> {
-    view.record.switchover.as_ref().map(|switchover| view.seen_for(&moments::announced(switchover)))
+pub(super) fn lasts(view: &Facts<'_>) -> Option<SignedDuration> {
+    view.record.switchover().map(|switchover| view.seen_for(&moments::announced(switchover)))
 }
 
-fn late(view: &View<'_>) -> bool {
+fn late(view: &Facts<'_>) -> bool {
     lasts(view).is_none_or(|time| time >= BOUND)
 }
 
 /// The set that the old primary held, as it reported after it was read-only for good: its agent has carried out
 /// this record's order to stand down. While `SET GLOBAL super_read_only` still waits for writes, the variable
 /// reads 1 already; only the order's outcome tells.
-fn stands(view: &View<'_>, from: u32) -> Option<String> {
+fn stands(view: &Facts<'_>, from: u32) -> Option<String> {
     let report = view.live(from)?;
     let state = report.serving()?;
     let done = report.task.as_ref().is_some_and(|task| {
-        task.kind == Action::StandDown.kind() && task.state == TaskState::Done && task.fence == view.fence()
+        task.kind == Action::StandDown.kind()
+            && task.state == TaskState::Done
+            && view.record.counts(task.fence)
     });
     let withdrawn = report.marker()?.grant.is_none();
     (done && withdrawn && state.super_read_only).then(|| state.gtid_executed.clone())
 }
 
-fn stand_down(view: &View<'_>, from: u32, target: u32) -> Decision {
+fn stand_down(view: &Facts<'_>, from: u32, target: u32) -> Decision {
     let waiting = |why: &str| {
         let message =
             format!("{} is handing over to {}: {why}", view.names.pod(from), view.names.pod(target));
@@ -134,8 +123,8 @@ fn stand_down(view: &View<'_>, from: u32, target: u32) -> Decision {
 }
 
 /// The old primary stands; `held` is all that it has.
-fn catch_up(view: &View<'_>, from: u32, target: u32, held: &str, keep: bool) -> Decision {
-    let (Some(all), Some(has)) = (gtids(held), executed(view, target)) else {
+fn catch_up(view: &Facts<'_>, from: u32, target: u32, held: &str, keep: bool) -> Decision {
+    let (Some(all), Some(has)) = (gtids(held), view.executed(target)) else {
         return if late(view) {
             give_up(view, format!("what {} holds can't be read", view.names.pod(target)))
         } else {
@@ -143,8 +132,7 @@ fn catch_up(view: &View<'_>, from: u32, target: u32, held: &str, keep: bool) -> 
         };
     };
     // What it has received it would execute when it leads.
-    let received = view.live(target).and_then(Seen::serving).and_then(divergence::held);
-    let errant = received.unwrap_or_default().union(&has).subtract(&all);
+    let errant = view.received_or_executed(target).unwrap_or(has).subtract(&all);
     if !errant.is_empty() {
         let (target, from) = (view.names.pod(target), view.names.pod(from));
         return give_up(view, format!("{target} holds transactions that {from} does not have ({errant})"));
@@ -161,20 +149,15 @@ fn catch_up(view: &View<'_>, from: u32, target: u32, held: &str, keep: bool) -> 
     refresh(view, from, target)
 }
 
-fn executed(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
-    gtids(&view.live(ordinal)?.serving()?.gtid_executed)
-}
-
 /// Should the old primary die from now on, it is known what must not be missing.
-fn keep_held(view: &View<'_>, from: u32, held: &str) -> Decision {
-    let switchover = view.record.switchover.clone().map(|s| Switchover { held: Some(held.into()), ..s });
-    let next = ReplicationRecord { switchover, ..view.record.clone() };
+fn keep_held(view: &Facts<'_>, from: u32, held: &str) -> Decision {
+    let next = view.record.stands(held.to_owned());
     record(view, next, Reason::SwitchingOver, format!("{} is read-only", view.names.pod(from)))
 }
 
 /// The candidate's sets come with its next heartbeat only. An order that it has carried out already is answered
 /// with a report at once.
-fn refresh(view: &View<'_>, from: u32, target: u32) -> Decision {
+fn refresh(view: &Facts<'_>, from: u32, target: u32) -> Decision {
     let follow = Action::Follow { source: view.endpoint(from) };
     let name = view.names.pod(target);
     match view.live(target) {
@@ -186,40 +169,20 @@ fn refresh(view: &View<'_>, from: u32, target: u32) -> Decision {
 }
 
 /// How an order of this kind and this very record stands.
-fn under_this_record<'r>(view: &View<'_>, report: &'r Report, kind: &str) -> Option<&'r TaskState> {
-    let task = report.task.as_ref().filter(|task| task.kind == kind && task.fence == view.fence())?;
+fn under_this_record<'r>(view: &Facts<'_>, report: &'r Report, kind: &str) -> Option<&'r TaskState> {
+    let task = report.task.as_ref().filter(|task| task.kind == kind && view.record.counts(task.fence))?;
     Some(&task.state)
 }
 
-fn outcome(view: &View<'_>, from: u32, target: u32) -> Decision {
-    let switchover =
-        view.record.switchover.clone().map(|s| Switchover { held: None, ended: Some(Time(view.o.now)), ..s });
-    let next = ReplicationRecord {
-        epoch: view.record.epoch + 1,
-        revision: view.record.revision + 1,
-        primary: i32::try_from(target).ok(),
-        target: None,
-        switchover,
-        ..view.record.clone()
-    };
+fn outcome(view: &Facts<'_>, from: u32, target: u32) -> Decision {
+    let next = view.record.promote(target, Time(view.o.now));
     let message =
         format!("{} holds all that {} held and is to lead", view.names.pod(target), view.names.pod(from));
     record(view, next, Reason::SwitchedOver, message)
 }
 
-fn give_up(view: &View<'_>, why: String) -> Decision {
-    let switchover = view.record.switchover.clone().map(|s| Switchover {
-        held: None,
-        ended: Some(Time(view.o.now)),
-        given_up: Some(why.clone()),
-        ..s
-    });
-    let next = ReplicationRecord {
-        revision: view.record.revision + 1,
-        target: None,
-        switchover,
-        ..view.record.clone()
-    };
+fn give_up(view: &Facts<'_>, why: String) -> Decision {
+    let next = view.record.give_up(why.clone(), Time(view.o.now));
     let stays = view.primary().map(|p| format!("; {} leads again", view.names.pod(p))).unwrap_or_default();
     record(view, next, Reason::SwitchoverGivenUp, format!("{why}{stays}"))
 }

@@ -10,7 +10,7 @@ use mainstay_crd::{TemplateStatus, TryingTemplate};
 use serde::{Deserialize, Serialize};
 
 use super::rollout;
-use super::view::View;
+use crate::facts::Facts;
 use crate::{Pod, moments};
 
 /// How long the canary may take to be made. A pod that ends has a minute for that; the rest is for a quota that is
@@ -40,7 +40,7 @@ pub(super) struct Templates<'a> {
 }
 
 impl<'a> Templates<'a> {
-    pub(super) fn of(view: &View<'_>, wanted: &'a str) -> Self {
+    pub(super) fn of(view: &Facts<'_>, wanted: &'a str) -> Self {
         let status = view.o.cluster.status.template.as_ref();
         let before = status.map(|status| status.proven.clone()).or_else(|| first_proven(view));
         let served = view.o.instances.keys().any(|&i| hash(view, i) == Some(wanted) && serves(view, i));
@@ -77,7 +77,7 @@ impl<'a> Templates<'a> {
         }
     }
 
-    fn hold(&self, view: &View<'_>) -> Hold {
+    fn hold(&self, view: &Facts<'_>) -> Hold {
         let made = self.canary.is_some_and(|canary| hash(view, canary) == Some(self.wanted));
         match &self.proven {
             Some(proven) if self.untried() && (self.canary.is_none() || made || self.given_up) => {
@@ -89,7 +89,7 @@ impl<'a> Templates<'a> {
 }
 
 /// What is to be held, and what is to be remembered of it: a new leader must know who the canary is.
-pub(super) fn decide(view: &View<'_>, wanted: &str) -> (Hold, Option<TemplateStatus>) {
+pub(super) fn decide(view: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateStatus>) {
     let mut templates = Templates::of(view, wanted);
     if templates.untried() && templates.canary.is_none() {
         templates.canary = rollout::first(view, wanted);
@@ -103,20 +103,20 @@ pub(super) fn decide(view: &View<'_>, wanted: &str) -> (Hold, Option<TemplateSta
     (templates.hold(view), status)
 }
 
-fn pod<'v>(view: &View<'v>, ordinal: u32) -> Option<&'v Pod> {
+fn pod<'v>(view: &Facts<'v>, ordinal: u32) -> Option<&'v Pod> {
     view.instance(ordinal)?.pod.as_ref()
 }
 
-fn hash<'v>(view: &View<'v>, ordinal: u32) -> Option<&'v str> {
+fn hash<'v>(view: &Facts<'v>, ordinal: u32) -> Option<&'v str> {
     pod(view, ordinal)?.template_hash.as_deref()
 }
 
-fn serves(view: &View<'_>, ordinal: u32) -> bool {
+fn serves(view: &Facts<'_>, ordinal: u32) -> bool {
     pod(view, ordinal).is_some_and(|pod| pod.ready) && view.ready(ordinal)
 }
 
 /// Of pods that were there before any of this was remembered: the template of one that serves, the primary's first.
-fn first_proven(view: &View<'_>) -> Option<String> {
+fn first_proven(view: &Facts<'_>) -> Option<String> {
     let all = view.primary().into_iter().chain(view.o.instances.keys().copied());
     let serving = all.filter(|&i| serves(view, i));
     serving.filter_map(|i| hash(view, i)).next().map(String::from)

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Channel, Report, ServerState};
 
-use super::view::{Seen, View};
 use super::{Decision, advice, send};
+use crate::facts::{Facts, Seen};
 
 /// Pause before stopped threads are started again, and the longest, to which it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -14,7 +14,7 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// What the record says is brought about again: threads that a person or an error has stopped are started, with a
 /// pause that grows while that does not help.
 pub(super) fn mend(
-    view: &View<'_>,
+    view: &Facts<'_>,
     ordinal: u32,
     report: &Report,
     state: &ServerState,
@@ -32,9 +32,9 @@ pub(super) fn mend(
 }
 
 /// Why a replica does not keep up.
-pub(super) fn telling(view: &View<'_>, ordinal: u32) -> (Reason, String) {
+pub(super) fn telling(view: &Facts<'_>, ordinal: u32) -> (Reason, String) {
     let name = view.names.pod(ordinal);
-    let state = view.live(ordinal).and_then(Seen::serving);
+    let state = view.serving(ordinal);
     let told = state.and_then(|state| trouble(view, ordinal, state.channel.as_ref()?));
     told.map_or_else(
         || (Reason::CatchingUp, format!("{name} is catching up")),
@@ -43,7 +43,7 @@ pub(super) fn telling(view: &View<'_>, ordinal: u32) -> (Reason, String) {
 }
 
 /// What keeps a channel from replicating.
-pub(super) fn trouble(view: &View<'_>, ordinal: u32, channel: &Channel) -> Option<(Reason, String)> {
+pub(super) fn trouble(view: &Facts<'_>, ordinal: u32, channel: &Channel) -> Option<(Reason, String)> {
     if !channel.applier_running {
         return Some(match &channel.applier_error {
             Some(error) => (
@@ -79,8 +79,8 @@ fn rests(state: &ServerState) -> Option<SignedDuration> {
 }
 
 /// When the first replica's threads may be started again.
-pub(super) fn look_again(view: &View<'_>) -> Option<SignedDuration> {
-    let states = view.o.instances.keys().filter_map(|&i| view.live(i)?.serving());
+pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
+    let states = view.o.instances.keys().filter_map(|&i| view.serving(i));
     let stopped = states.filter(|state| state.channel.as_ref().is_some_and(is_stopped));
     stopped.filter_map(rests).min()
 }

@@ -8,25 +8,26 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{
     ANNOTATION_GIVE_BACK, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER_ID, LABEL_ORDINAL,
 };
-use mainstay_crd::{Operation, OperationKind, ReclaimPolicy, ReplicationRecord, quantity};
+use mainstay_crd::{OperationKind, ReclaimPolicy, quantity};
 
 use super::nodes;
 use super::storage::Problem;
-use super::view::{Seen, View, gtids};
-use super::{Decision, Step, StorageStep, advice, guards, record};
-use crate::{Claim, GtidSet, Volume};
+use super::{Decision, advice, record};
+use crate::facts::{Facts, gtids};
+use crate::{Claim, ClaimStep, GtidSet, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
-fn volume_of<'a>(view: &View<'a>, claim: &Claim) -> Option<&'a Volume> {
+fn volume_of<'a>(view: &Facts<'a>, claim: &Claim) -> Option<&'a Volume> {
     let volume = view.o.surroundings.volumes.get(claim.volume.as_deref()?)?;
     (volume.claim_uid.as_deref() == Some(claim.uid.as_str())).then_some(volume)
 }
 
-fn storage(step: StorageStep, message: String) -> Decision {
-    Decision::Do(Step::Storage { step, message })
+fn step_on(volume: &Volume, step: VolumeStep, reason: Reason, message: String) -> Decision {
+    let (volume, uid) = (volume.name.clone(), volume.uid.clone());
+    Decision::Do(Step::Volume { volume, uid, step, reason, message })
 }
 
 /// Says on volumes whose data they hold, and keeps them where the spec asks for it. One at a time.
-pub(super) fn mark(view: &View<'_>) -> Option<Decision> {
+pub(super) fn mark(view: &Facts<'_>) -> Option<Decision> {
     let cluster_id = view.cluster_id?;
     let retain = view.o.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
     view.o.instances.iter().find_map(|(&ordinal, instance)| {
@@ -37,20 +38,16 @@ pub(super) fn mark(view: &View<'_>) -> Option<Decision> {
             && labels.iter().any(|(key, value)| volume.labels.get(key) != Some(value));
         let unkept = retain && volume.reclaim_policy.as_deref() != Some("Retain");
         (unmarked || unkept).then(|| {
-            let (name, claim) = (&volume.name, &claim.name);
-            let message = if unkept {
-                format!("volume {name} of claim {claim} is kept from now on: its reclaim policy is Retain")
-            } else {
-                format!("volume {name} of claim {claim} is marked with its cluster and ordinal")
-            };
-            let step = StorageStep::MarkVolume {
-                volume: name.clone(),
-                uid: volume.uid.clone(),
-                labels: if unmarked { labels } else { BTreeMap::new() },
-                annotations: BTreeMap::new(),
-                retain: unkept,
-            };
-            storage(step, message)
+            let name = format!("volume {} of claim {}", volume.name, claim.name);
+            if !unkept {
+                let message = format!("{name} is marked with its cluster and ordinal");
+                return step_on(volume, VolumeStep::Mark { labels }, Reason::AsExpected, message);
+            }
+            let labels = if unmarked { labels } else { BTreeMap::new() };
+            let step =
+                VolumeStep::Keep { claim_uid: claim.uid.clone(), labels, annotations: BTreeMap::new() };
+            let message = format!("{name} is kept from now on: its reclaim policy is Retain");
+            step_on(volume, step, Reason::AsExpected, message)
         })
     })
 }
@@ -61,7 +58,7 @@ pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String>
 }
 
 /// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
-pub(super) fn grow(view: &View<'_>) -> Option<Decision> {
+pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
     let size = &view.o.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
     view.o.instances.values().find_map(|instance| {
@@ -73,18 +70,19 @@ pub(super) fn grow(view: &View<'_>) -> Option<Decision> {
         }
         let message = format!("claim {} grows to {}", claim.name, size.0);
         let (claim, uid) = (claim.name.clone(), claim.uid.clone());
-        Some(storage(StorageStep::GrowClaim { claim, uid, size: size.0.clone() }, message))
+        let step = ClaimStep::Grow { size: size.0.clone() };
+        Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::Growing, message }))
     })
 }
 
 /// A class that can't be seen is left to the API server to refuse.
-fn may_grow(view: &View<'_>, claim: &Claim) -> bool {
+fn may_grow(view: &Facts<'_>, claim: &Claim) -> bool {
     let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
     class.map_or(!view.o.surroundings.known, |class| class.expandable)
 }
 
 /// Why a claim has not the size that the spec asks for.
-pub(super) fn growth_problem(view: &View<'_>, claim: &Claim) -> Option<Problem> {
+pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
     let size = &view.o.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
     let name = &claim.name;
@@ -116,7 +114,7 @@ pub(super) fn growth_problem(view: &View<'_>, claim: &Claim) -> Option<Problem> 
 }
 
 /// The volume that a person wants to give back, with the ordinal that it was of.
-fn asked_back<'a>(view: &View<'a>) -> Option<Result<(u32, &'a Volume), String>> {
+fn asked_back<'a>(view: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
     let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
     let Some(volume) = view.o.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
@@ -132,7 +130,7 @@ fn asked_back<'a>(view: &View<'a>) -> Option<Result<(u32, &'a Volume), String>> 
 
 /// Gives a Released volume back to its ordinal's claim, as the annotation asks: announced first, because what is on
 /// it is not what left last.
-pub(super) fn give_back(view: &View<'_>) -> Option<Decision> {
+pub(super) fn give_back(view: &Facts<'_>) -> Option<Decision> {
     if let Some(over) = given_back(view) {
         return Some(over);
     }
@@ -141,19 +139,19 @@ pub(super) fn give_back(view: &View<'_>) -> Option<Decision> {
         return None;
     }
     let name = &volume.name;
-    let announced = view.record.operations.iter().any(|o| o.kind == OperationKind::GiveBack && o.id == *name);
+    let announced =
+        view.record.operations().iter().any(|o| o.kind == OperationKind::GiveBack && o.id == *name);
     let claim = view.names.claim(ordinal);
     let message = format!("volume {name} is given back to claim {claim}, as {ANNOTATION_GIVE_BACK} asks");
     if !announced {
         return Some(announce(view, name.clone(), OperationKind::GiveBack, ordinal, message));
     }
-    let namespace = view.o.cluster.namespace.clone();
-    let (volume, uid) = (name.clone(), volume.uid.clone());
-    Some(storage(StorageStep::ReserveVolume { volume, uid, namespace, claim }, message))
+    let step = VolumeStep::Reserve { claim_uid: volume.claim_uid.clone(), claim };
+    Some(step_on(volume, step, Reason::GivingBack, message))
 }
 
 /// Nobody leads yet, and a volume is to be given back whose claim is not there: were that made first, it would get another.
-pub(super) fn must_be_reserved(view: &View<'_>) -> bool {
+pub(super) fn must_be_reserved(view: &Facts<'_>) -> bool {
     let Some(Ok((ordinal, volume))) = asked_back(view) else { return false };
     let free = view.instance(ordinal).is_none_or(|i| i.claim.as_ref().is_none_or(|claim| claim.deleting));
     let open = refusal(view, ordinal, volume).is_none() && !is_reserved(view, ordinal, volume);
@@ -162,11 +160,11 @@ pub(super) fn must_be_reserved(view: &View<'_>) -> bool {
 
 /// Once the ledger has the volume under the claim that there is now, or nobody asks any more and it is not bound, the
 /// operation is over. That the ledger has it of an earlier claim says nothing: that is how it left.
-fn given_back(view: &View<'_>) -> Option<Decision> {
+fn given_back(view: &Facts<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
-        let ordinal = operation.ordinal.unsigned_abs();
+        let ordinal = operation.ordinal;
         let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
-        let entered = view.noted(ordinal).zip(claim).is_some_and(|(entry, claim)| {
+        let entered = view.ledger_entry(ordinal).zip(claim).is_some_and(|(entry, claim)| {
             entry.volume.as_ref() == Some(&operation.id) && entry.claim_uid == claim.uid && !claim.deleting
         });
         let there = view.o.surroundings.volumes.get(&operation.id);
@@ -178,7 +176,7 @@ fn given_back(view: &View<'_>) -> Option<Decision> {
 }
 
 /// The claim has it, or gets it: the binder first writes the claim's UID, and the phase later.
-fn is_reserved(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
+fn is_reserved(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
     let name = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
     let settled = matches!(volume.phase.as_deref(), Some("Bound" | "Available"));
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
@@ -186,7 +184,7 @@ fn is_reserved(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
     volume.claim.as_ref() == Some(&name) && (settled || has || volume.claim_uid.is_none())
 }
 
-fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
+fn refusal(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let phase = volume.phase.as_deref();
     if is_reserved(view, ordinal, volume) {
@@ -195,7 +193,7 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
     if !matches!(phase, Some("Released" | "Available" | "Failed")) {
         return Some(format!("volume {} is {}, not Released", volume.name, phase.unwrap_or("?")));
     }
-    let mut asides = view.record.operations.iter().filter_map(|operation| operation.aside.as_ref());
+    let mut asides = view.record.operations().iter().filter_map(|operation| operation.aside.as_ref());
     if let Some(aside) = asides.find(|aside| aside.volume == volume.name) {
         return Some(format!("volume {} is being set aside as {}", volume.name, aside.claim));
     }
@@ -206,13 +204,13 @@ fn refusal(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
 }
 
 /// It is its ordinal's still, but the claim is being deleted.
-fn goes_with(view: &View<'_>, ordinal: u32, volume: &Volume) -> bool {
+fn goes_with(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     claim.is_some_and(|claim| claim.deleting && volume.claim_uid.as_deref() == Some(claim.uid.as_str()))
 }
 
 /// Why a volume that was asked for is not given back.
-pub(super) fn refused(view: &View<'_>) -> Option<Problem> {
+pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
     if !view.o.surroundings.known {
         return None;
     }
@@ -233,21 +231,20 @@ pub(super) fn refused(view: &View<'_>) -> Option<Problem> {
 
 /// Replaces the volume of a replica that is stranded on a lost node, if the spec says so: the old volume is kept, the
 /// ordinal gets a new claim and is cloned anew. Each step follows from what is there, so that any operator can go on.
-pub(super) fn replace_stranded(view: &View<'_>) -> Option<Decision> {
+pub(super) fn replace_stranded(view: &Facts<'_>) -> Option<Decision> {
     let renewed = |operation: &Operation| {
-        let ordinal = operation.ordinal.unsigned_abs();
-        let left = view.noted(ordinal).map(|entry| entry.claim_uid.as_str());
+        let ordinal = operation.ordinal;
+        let left = view.ledger_entry(ordinal).map(|entry| entry.claim_uid.as_str());
         let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
         let new = claim.is_some_and(|claim| Some(claim.uid.as_str()) != left && !claim.deleting);
-        let back = view.live(ordinal).and_then(Seen::serving).is_some();
+        let back = view.serving(ordinal).is_some();
         new || back || !view.ordinals().contains(&ordinal)
     };
     if let Some(over) = end(view, OperationKind::ReplaceVolume, renewed, "the stranded volume was replaced") {
         return Some(over);
     }
-    let mut operations = view.record.operations.iter();
-    if let Some(operation) = operations.find(|o| o.kind == OperationKind::ReplaceVolume) {
-        return Some(go_on(view, operation.ordinal.unsigned_abs()));
+    if let Some(operation) = view.record.announced(OperationKind::ReplaceVolume) {
+        return Some(go_on(view, operation.ordinal));
     }
     let ordinal = view.ordinals().find(|&ordinal| may_be_replaced(view, ordinal))?;
     let stranded = nodes::stranded(view, ordinal)?;
@@ -256,12 +253,12 @@ pub(super) fn replace_stranded(view: &View<'_>) -> Option<Decision> {
 }
 
 /// Never the primary, never before its time, and never the last copy: an instance that serves holds all that it held.
-fn may_be_replaced(view: &View<'_>, ordinal: u32) -> bool {
+fn may_be_replaced(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(after) = view.o.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
     else {
         return false;
     };
-    let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.noted(ordinal)) else {
+    let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.ledger_entry(ordinal)) else {
         return false;
     };
     let away = left.seen_at.as_ref().is_some_and(|seen| view.o.now.duration_since(seen.0) >= after);
@@ -270,33 +267,29 @@ fn may_be_replaced(view: &View<'_>, ordinal: u32) -> bool {
     let same = claim.is_some_and(|claim| claim.uid == left.claim_uid);
     let primary = view.primary();
     let leads = primary.is_some_and(|primary| primary != ordinal && view.leads(primary));
-    let busy = view.record.target.is_some()
-        || view.record.operations.iter().any(|o| o.ordinal.unsigned_abs() == ordinal);
+    let busy = view.target().is_some() || view.record.announced_for(ordinal).is_some();
     let stranded = nodes::stranded(view, ordinal).is_some();
     leads && silent && away && same && stranded && !busy && held_elsewhere(view, ordinal)
 }
 
 /// Another instance that serves holds everything that this one was seen to hold.
-fn held_elsewhere(view: &View<'_>, ordinal: u32) -> bool {
+fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(left) = last_held(view, ordinal) else { return false };
-    view.ordinals().filter(|&other| other != ordinal && view.ready(other)).any(|other| {
-        let state = view.live(other).and_then(Seen::serving);
-        state.and_then(|state| gtids(&state.gtid_executed)).is_some_and(|held| held.contains(&left))
-    })
+    view.ordinals()
+        .filter(|&other| other != ordinal && view.ready(other))
+        .any(|other| view.executed(other).is_some_and(|held| held.contains(&left)))
 }
 
 /// The most that it was ever heard to hold. The ledger's set can be a minute old, and has nothing of what was heard
 /// after the instance was well; what status says of it is from its agent's last word.
-fn last_held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
-    let noted = gtids(&view.noted(ordinal)?.gtid_executed)?;
-    let name = view.names.pod(ordinal);
-    let said = view.o.cluster.status.instances.iter().find(|instance| instance.name == name);
-    let said = said.and_then(|instance| gtids(instance.gtid_executed.as_deref()?));
+fn last_held(view: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    let noted = gtids(&view.ledger_entry(ordinal)?.gtid_executed)?;
+    let said = view.before(ordinal).and_then(|instance| gtids(instance.gtid_executed.as_deref()?));
     Some(said.map_or_else(|| noted.clone(), |said| noted.union(&said)))
 }
 
 /// The next step of a replacement: volume kept and marked, then the claim, then the pod.
-fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
+fn go_on(view: &Facts<'_>, ordinal: u32) -> Decision {
     let (pod_name, claim_name) = (view.names.pod(ordinal), view.names.claim(ordinal));
     let wait = |text: String| Decision::Wait(Reason::ReplacingVolume, text);
     let Some(instance) = view.instance(ordinal) else { return wait(format!("{pod_name} is gone")) };
@@ -307,25 +300,21 @@ fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
         if !held_elsewhere(view, ordinal) {
             return wait(format!("{claim_name} is kept: no instance that serves holds all of what it held"));
         }
-        if let Some(step) = keep(view, ordinal, volume) {
-            return storage(
-                step,
-                format!("volume {} of {claim_name} is kept before its claim goes", volume.name),
-            );
+        if let Some(step) = keep(view, ordinal, claim, volume) {
+            let message = format!("volume {} of {claim_name} is kept before its claim goes", volume.name);
+            return step_on(volume, step, Reason::ReplacingVolume, message);
         }
         let message = format!("claim {claim_name} is deleted; its volume {} is kept", volume.name);
-        return storage(
-            StorageStep::DeleteStrandedClaim { claim: claim_name, uid: claim.uid.clone() },
-            message,
-        );
+        let unneeded = Unneeded::VolumeKept { volume: volume.name.clone() };
+        let (uid, step) = (claim.uid.clone(), ClaimStep::Delete { unneeded, resource_version: None });
+        let reason = Reason::ReplacingVolume;
+        return Decision::Do(Step::Claim { claim: claim_name, uid, step, reason, message });
     }
     match &instance.pod {
         Some(pod) if pod.node.is_none() && !pod.deleting && guards::may_take(view, ordinal).is_ok() => {
-            Decision::Do(Step::ReplacePod {
-                message: format!("{pod_name}: its claim is to be made anew"),
-                pod: pod_name,
-                uid: pod.uid.clone(),
-            })
+            let message = format!("{pod_name}: its claim is to be made anew");
+            let (uid, step) = (pod.uid.clone(), PodStep::Replace);
+            Decision::Do(Step::Pod { pod: pod_name, uid, step, message })
         }
         Some(_) => match nodes::proven_gone(view, ordinal) {
             Ok(_) => wait(format!("{pod_name} is being deleted")),
@@ -338,8 +327,8 @@ fn go_on(view: &View<'_>, ordinal: u32) -> Decision {
 }
 
 /// What is still to be written on a volume before its claim may go, if anything: read back, not assumed.
-fn keep(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<StorageStep> {
-    let left = view.noted(ordinal)?;
+fn keep(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<VolumeStep> {
+    let left = view.ledger_entry(ordinal)?;
     let seen = left.seen_at.as_ref().map(|at| at.0.to_string()).unwrap_or_default();
     let held = last_held(view, ordinal)?.to_string();
     let annotations = [(ANNOTATION_GTID_SET, held), (ANNOTATION_KEPT_SINCE, seen)];
@@ -353,48 +342,24 @@ fn keep(view: &View<'_>, ordinal: u32, volume: &Volume) -> Option<StorageStep> {
     if !retain && has(&volume.labels, &labels) && has(&volume.annotations, &annotations) {
         return None;
     }
-    let (volume, uid) = (volume.name.clone(), volume.uid.clone());
-    Some(StorageStep::MarkVolume { volume, uid, labels, annotations, retain })
+    Some(VolumeStep::Keep { claim_uid: claim.uid.clone(), labels, annotations })
 }
 
-fn announce(view: &View<'_>, id: String, kind: OperationKind, ordinal: u32, message: String) -> Decision {
-    let revision = view.record.revision + 1;
-    let mut operations = view.record.operations.clone();
-    let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
-    operations.push(Operation {
-        id,
-        kind,
-        ordinal,
-        donor: None,
-        revision,
-        failures: 0,
-        not_before: None,
-        aside: None,
-        claim_uid: None,
-    });
-    let next = ReplicationRecord { revision, operations, ..view.record.clone() };
+fn announce(view: &Facts<'_>, id: String, kind: OperationKind, ordinal: u32, message: String) -> Decision {
+    let next = view.record.announce(Operation::new(id, kind, ordinal));
     let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
     record(view, next, reason, message)
 }
 
 /// Takes operations of `kind` that are over out of the record.
 fn end(
-    view: &View<'_>,
+    view: &Facts<'_>,
     kind: OperationKind,
     over: impl Fn(&Operation) -> bool,
     what: &str,
 ) -> Option<Decision> {
-    let (ended, going): (Vec<_>, Vec<_>) =
-        view.record.operations.iter().cloned().partition(|o| o.kind == kind && over(o));
-    let names: Vec<String> = ended.iter().map(|o| view.names.pod(o.ordinal.unsigned_abs())).collect();
-    (!names.is_empty()).then(|| {
-        let next = ReplicationRecord {
-            revision: view.record.revision + 1,
-            operations: going,
-            ..view.record.clone()
-        };
-        let reason =
-            if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
-        record(view, next, reason, format!("{}: {what}", names.join(", ")))
-    })
+    let (next, ended) = view.record.end(|operation| operation.kind == kind && over(operation))?;
+    let names: Vec<String> = ended.into_iter().map(|ordinal| view.names.pod(ordinal)).collect();
+    let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
+    Some(record(view, next, reason, format!("{}: {what}", names.join(", "))))
 }

@@ -192,7 +192,7 @@ fn a_request_is_tied_to_what_it_costs_and_answered_once() {
         let Some(Step::Record { reason, message, record, .. }) = plan.step else {
             panic!("{wrong}: {plan:?}")
         };
-        assert_eq!((reason, record.primary), (Reason::LeadFromRefused, Some(0)), "{message}");
+        assert_eq!((reason, record.primary()), (Reason::LeadFromRefused, Some(0)), "{message}");
         let plan = world.settle();
         assert_eq!((plan.step, plan.phase), (None, ClusterPhase::Lost), "{wrong}: it is answered once");
     }
@@ -333,7 +333,7 @@ fn nobody_else_leads_while_the_old_primary_may_serve_on_a_node_that_is_silent() 
         let message = said(&plan(&o));
         o.cluster.annotations.insert(ANNOTATION_LEAD_FROM.into(), command(&message).unwrap());
         let Some(Step::Record { record, message, reason, .. }) = plan(&o).step else { panic!("{name}") };
-        let leads = record.primary != Some(0);
+        let leads = record.primary() != Some(0);
         assert_eq!((leads, reason == Reason::LedFrom), (expected, expected), "{name}: {message}");
         assert_eq!(message.contains("may serve there still"), !expected, "{name}: {message}");
     }

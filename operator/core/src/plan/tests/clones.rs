@@ -19,7 +19,7 @@ fn receiving() -> (World, String) {
     let id = loop {
         let plan = world.turn();
         if let Some(Step::Record { record, .. }) = &plan.step
-            && let Some(operation) = record.operations.first()
+            && let Some(operation) = record.operations().first()
         {
             break operation.id.clone();
         }
@@ -57,7 +57,7 @@ fn how_far_a_copy_is_is_told_and_what_the_last_failed_try_said_stays_during_the_
     let error = || "the stream ended without a verdict".to_owned();
     let plan = report(&mut world, &id, TaskState::Failed { error: error() });
     let Some(Step::Record { record, .. }) = &plan.step else { panic!("{plan:?}") };
-    let next = record.operations[0].clone();
+    let next = record.operations()[0].clone();
     assert_ne!(next.id, id);
     let ordered = world.turn();
     assert_eq!(shown(&ordered).last_error, Some(error()));
@@ -76,7 +76,7 @@ fn copies_that_fail_in_a_row_are_tried_at_longer_and_longer_intervals() {
     for _ in 0..10 {
         let failed = report(&mut world, &id, TaskState::Failed { error: "no tool".into() });
         let Some(Step::Record { record, .. }) = &failed.step else { panic!("{failed:?}") };
-        id = record.operations[0].id.clone();
+        id = record.operations()[0].id.clone();
         let since = world.now;
         let ordered = loop {
             let plan = world.turn();
@@ -102,7 +102,7 @@ fn a_copy_that_waits_for_its_first_start_is_not_announced_anew_when_its_donor_ca
     for _ in 0..5 {
         let plan = report(&mut world, &id, TaskState::Done);
         let Some(Step::Record { record, .. }) = &plan.step else { continue };
-        assert_eq!(record.operations[0].id, id, "another copy is announced: {plan:?}");
+        assert_eq!(record.operations()[0].id, id, "another copy is announced: {plan:?}");
     }
 }
 
@@ -143,7 +143,7 @@ fn who_lacks_what_the_primary_no_longer_logs_gives_no_copy() {
     primary.purged = primary.purged.union(&elsewhere);
     world.spec.replicas = 4;
     let donor = (0..20).find_map(|_| match world.turn().step {
-        Some(Step::Record { record, .. }) => record.operations.first().and_then(|copy| copy.donor),
+        Some(Step::Record { record, .. }) => record.operations().first().and_then(|copy| copy.donor),
         _ => None,
     });
     assert_eq!(donor, Some(0));

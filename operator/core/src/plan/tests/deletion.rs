@@ -40,7 +40,7 @@ fn a_cluster_whose_claims_are_kept_has_no_finalizer_and_nothing_is_done_at_its_e
 fn delete_takes_pods_first_then_claims_then_lets_the_object_go() {
     let mut world = retaining(RetentionPolicy::Delete);
     assert_eq!(world.finalizers, [FINALIZER_RETENTION]);
-    assert_eq!(delete(&mut world), ["Record", "DeleteStatefulSet", "DropClaim", "SetFinalizers"]);
+    assert_eq!(delete(&mut world), ["Record", "DeleteStatefulSet", "DeleteClaim", "SetFinalizers"]);
     assert!(world.volumes.is_empty() && world.pods.is_empty() && world.finalizers.is_empty());
 }
 
@@ -50,7 +50,7 @@ fn snapshot_copies_the_primary_before_any_claim_goes() {
     let all = world.acknowledged.clone();
     assert_eq!(
         delete(&mut world),
-        ["Record", "DeleteStatefulSet", "SnapshotClaim", "DropClaim", "SetFinalizers"]
+        ["Record", "DeleteStatefulSet", "SnapshotClaim", "DeleteClaim", "SetFinalizers"]
     );
     assert_eq!(world.snapshots.len(), 1);
     assert!(world.snapshots.values().all(|copy| copy.contains(&all)));

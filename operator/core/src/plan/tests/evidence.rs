@@ -162,7 +162,7 @@ fn announced() -> (World, String) {
     let mut world = World::new(1);
     loop {
         if let Some(Step::Record { reason: Reason::Initializing, record, .. }) = world.turn().step {
-            return (world, record.operations[0].id.clone());
+            return (world, record.operations()[0].id.clone());
         }
     }
 }

@@ -6,7 +6,7 @@ use mainstay_proto::{Directory, Server};
 use super::table::healthy;
 use super::well::{claim, pod, storage_ready, volume_of, well};
 use super::world::World;
-use crate::{Agent, Observation, Safe, Step, StorageStep, may_take_pod, plan};
+use crate::{Agent, Observation, Safe, Step, VolumeStep, may_take_pod, plan};
 
 /// A cluster on volumes that go with their claims.
 fn on_delete(replicas: i32) -> World {
@@ -21,9 +21,7 @@ fn the_volume_of_a_claim_that_is_deleted_under_its_primary_is_kept_at_once_and_i
         let mut world = on_delete(replicas);
         world.volumes.get_mut(&0).unwrap().deleting = true;
         let step = world.turn().step;
-        let kept =
-            matches!(&step, Some(Step::Storage { step: StorageStep::MarkVolume { retain: true, .. }, .. }));
-        assert!(kept, "{step:?}");
+        assert!(step.as_ref().is_some_and(|step| step.keeps_volume().is_some()), "{step:?}");
         world.spec.image = "mysql:9.8".into();
         world.settle();
         assert!(world.nothing_is_lost(), "{replicas}: the last copy went with its claim");
@@ -77,9 +75,7 @@ fn no_pod_is_taken_while_its_claim_goes_and_its_volume_with_it() {
         claim(&mut o, ordinal).deleting = true;
         change(&mut o);
         assert!(may_take_pod(&o, ordinal).is_err(), "{name}");
-        let Some(Step::Storage { step: StorageStep::MarkVolume { retain: true, labels, .. }, .. }) =
-            plan(&o).step
-        else {
+        let Some(Step::Volume { step: VolumeStep::Keep { labels, .. }, .. }) = plan(&o).step else {
             panic!("{name}: {:?}", plan(&o).step)
         };
         assert_eq!(labels.len(), 2, "{name}: without them it can't be given back");

@@ -136,8 +136,7 @@ fn an_operator_with_another_clock_gives_up_neither_at_once_nor_never() {
         world.drained.insert(0);
         world.now += SignedDuration::from_hours(hours);
         world.seen.clear();
-        let begun =
-            |plan: &Plan| matches!(&plan.step, Some(Step::Record { record, .. }) if record.target.is_some());
+        let begun = |plan: &Plan| matches!(&plan.step, Some(Step::Record { record, .. }) if record.target().is_some());
         assert!((0..20).all(|_| !begun(&world.turn())), "{hours}");
     }
 }

@@ -8,7 +8,7 @@ use mainstay_proto::Action;
 
 use super::table::healthy;
 use super::world::World;
-use crate::{Plan, Step};
+use crate::{ClaimStep, Plan, Step};
 
 fn kept_because(plan: &Plan) -> Option<String> {
     let condition = plan.conditions.iter().find(|c| c.type_ == ConditionType::RetentionApplied)?;
@@ -33,7 +33,8 @@ fn an_instance_that_leaves_receives_nothing_more_before_its_claim_is_told_what_i
         steps.extend(plan.step);
     }
     assert!(matches!(&steps[0], Step::Order { order, .. } if order.action == Action::StandDown), "{steps:?}");
-    assert!(matches!(&steps[1], Step::NoteClaim { note: Some(_), .. }), "{steps:?}");
+    let noted = matches!(&steps[1], Step::Claim { step: ClaimStep::Note { note: Some(_), .. }, .. });
+    assert!(noted, "{steps:?}");
     let volume = &world.volumes[&2];
     assert_eq!(volume.annotations[ANNOTATION_GTID_SET], volume.gtids.to_string());
     let plan = world.settle();
@@ -110,7 +111,7 @@ fn a_volume_that_stays_is_said_to_stay() {
     let mut world = scaled_down(RetentionPolicy::Delete);
     world.reclaim = Some("Retain".into());
     let message = loop {
-        if let Some(Step::DeleteClaim { message, .. }) = world.turn().step {
+        if let Some(Step::Claim { step: ClaimStep::Delete { .. }, message, .. }) = world.turn().step {
             break message;
         }
     };

@@ -6,7 +6,7 @@ use mainstay_crd::{ClusterPhase, InstanceState, Judgement};
 use super::table::{blocked, healthy};
 use super::tampering::Tampering;
 use super::world::{Volume, World, uuid};
-use crate::{Plan, Step};
+use crate::{ClaimStep, Plan, Step};
 
 /// Some transactions, on all three.
 fn written() -> World {
@@ -108,7 +108,7 @@ fn the_note_stays_until_the_status_has_what_left() {
     world.spec.replicas = 3;
     for _ in 0..40 {
         let plan = world.turn();
-        if let Some(Step::NoteClaim { note: None, ordinal, .. }) = plan.step {
+        if let Some(Step::Claim { step: ClaimStep::Note { note: None, ordinal, .. }, .. }) = plan.step {
             let entry = &world.status.instances[ordinal as usize].ledger;
             assert_eq!(entry.as_ref().unwrap().claim_uid, world.volumes[&ordinal].claim_uid);
             return;

@@ -6,7 +6,7 @@ use mainstay_crd::names::{
 };
 
 use super::world::{NAME, NAMESPACE, Volume, World, node};
-use crate::{GtidSet, Node, Step, Surroundings};
+use crate::{ClaimStep, GtidSet, Node, ObjectStep, Surroundings, Unneeded, VolumeStep};
 
 impl World {
     /// Each ordinal has a node of its own.
@@ -52,12 +52,41 @@ impl World {
         }
     }
 
-    pub(super) fn carry_out_on_claims(&mut self, step: Step) {
+    pub(super) fn do_to_claim(&mut self, uid: &str, step: ClaimStep) {
+        if let ClaimStep::Label { ordinal, .. }
+        | ClaimStep::Note { ordinal, .. }
+        | ClaimStep::Snapshot { ordinal, .. } = step
+        {
+            let volume = self.volumes.get_mut(&ordinal).unwrap();
+            assert_eq!(volume.claim_uid, uid);
+            volume.version += 1;
+            self.write_on_claim(ordinal, step);
+            return;
+        }
         match step {
-            Step::NoteClaim { uid, ordinal, note, .. } => {
-                let volume = self.volumes.get_mut(&ordinal).unwrap();
-                assert_eq!(volume.claim_uid, uid);
-                volume.version += 1;
+            ClaimStep::Delete { unneeded, resource_version } => match unneeded {
+                Unneeded::Unused { ordinal } => self.delete_claim(ordinal, uid, &resource_version.unwrap()),
+                Unneeded::WithCluster => {
+                    assert!(self.deleting && !self.spec.deletion_protection && self.pods.is_empty());
+                    self.volumes.retain(|_, volume| volume.claim_uid != uid);
+                    self.acknowledged = GtidSet::default();
+                }
+                Unneeded::VolumeKept { .. } => {
+                    let volume = self.volumes.values_mut().find(|v| v.claim_uid == uid).unwrap();
+                    assert!(volume.kept, "I5: the volume would go with its claim");
+                    volume.deleting = true;
+                    self.release();
+                }
+            },
+            other => panic!("nobody asked for {other:?}"),
+        }
+    }
+
+    fn write_on_claim(&mut self, ordinal: u32, step: ClaimStep) {
+        let volume = self.volumes.get_mut(&ordinal).unwrap();
+        match step {
+            ClaimStep::Label { cluster_id, .. } => volume.cluster_id = Some(cluster_id),
+            ClaimStep::Note { note, .. } => {
                 volume.annotations.retain(|key, _| key == ANNOTATION_SNAPSHOT);
                 if let Some(note) = note {
                     volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
@@ -66,47 +95,45 @@ impl World {
                     volume.annotations.extend(ledger.map(|ledger| (ANNOTATION_LEDGER.into(), ledger)));
                 }
             }
-            Step::SnapshotClaim { uid, ordinal, snapshot, .. } => {
-                let volume = self.volumes.get_mut(&ordinal).unwrap();
-                assert_eq!(volume.claim_uid, uid);
-                volume.version += 1;
+            ClaimStep::Snapshot { snapshot, .. } => {
                 self.snapshots.insert(snapshot.clone(), volume.gtids.clone());
                 volume.annotations.insert(ANNOTATION_SNAPSHOT.into(), snapshot);
             }
-            Step::DeleteClaim { uid, resource_version, ordinal, .. } => {
-                self.delete_claim(ordinal, &uid, &resource_version)
+            other => panic!("nothing is written by {other:?}"),
+        }
+    }
+
+    pub(super) fn do_to_volume(&mut self, name: &str, step: VolumeStep) {
+        let all = self.volumes.values_mut().chain(&mut self.released).chain(self.aside.values_mut());
+        let volume = all.into_iter().find(|volume| volume.pv == name).unwrap();
+        match step {
+            VolumeStep::Mark { labels } => volume.labels.extend(labels),
+            VolumeStep::Keep { claim_uid, labels, annotations } => {
+                assert_eq!(volume.claim_uid, claim_uid);
+                volume.labels.extend(labels);
+                volume.kept = true;
+                volume.told = annotations.get(ANNOTATION_GTID_SET).cloned().or(volume.told.take());
             }
-            Step::SetFinalizers { finalizers } => self.finalizers = finalizers,
-            Step::DeleteStatefulSet { .. } => {
+            VolumeStep::Reserve { claim, .. } => {
+                let released = self.released.iter_mut().find(|volume| volume.pv == name).unwrap();
+                released.reserved = Some(claim);
+            }
+            VolumeStep::ClaimAside { aside, .. } => {
+                let at = self.released.iter().position(|volume| volume.pv == name).unwrap();
+                let volume = self.released.remove(at);
+                assert!(self.aside.insert(aside.claim, volume).is_none());
+            }
+        }
+    }
+
+    pub(super) fn do_to_object(&mut self, step: ObjectStep) {
+        match step {
+            ObjectStep::SetFinalizers { finalizers } => self.finalizers = finalizers,
+            ObjectStep::DeleteStatefulSet { .. } => {
                 assert!(self.deleting && !self.spec.deletion_protection);
                 self.replicas = 0;
                 self.pods.clear();
             }
-            Step::DropClaim { uid, .. } => {
-                assert!(self.deleting && !self.spec.deletion_protection && self.pods.is_empty());
-                self.volumes.retain(|_, volume| volume.claim_uid != uid);
-                self.acknowledged = GtidSet::default();
-            }
-            Step::KeepVolume { aside, .. } => {
-                let volume = self.volumes.values_mut().find(|v| v.pv == aside.volume).unwrap();
-                (volume.kept, volume.told) = (true, Some(aside.gtid_set));
-            }
-            Step::ReleaseClaim { aside, .. } => {
-                let volume = self.volumes.values_mut().find(|v| v.claim_uid == aside.claim_uid).unwrap();
-                assert!(volume.kept, "I5: the volume would go with its claim");
-                volume.deleting = true;
-                self.release();
-            }
-            Step::ReserveVolume { aside } => {
-                let volume = self.released.iter_mut().find(|v| v.pv == aside.volume).unwrap();
-                volume.reserved = Some(aside.claim);
-            }
-            Step::CreateAsideClaim { aside, .. } => {
-                let at = self.released.iter().position(|v| v.pv == aside.volume).unwrap();
-                let volume = self.released.remove(at);
-                assert!(self.aside.insert(aside.claim, volume).is_none());
-            }
-            other => panic!("no step on claims: {other:?}"),
         }
     }
 

@@ -74,7 +74,7 @@ fn a_request_that_can_never_be_met_is_refused_with_its_reason() {
     {
         world.annotations.insert(mainstay_crd::names::ANNOTATION_SWITCHOVER_TO.into(), to.into());
         let Some(Step::Record { reason, message, record, .. }) = world.turn().step else { panic!() };
-        assert_eq!((reason, record.target), (Reason::SwitchoverRefused, None));
+        assert_eq!((reason, record.target()), (Reason::SwitchoverRefused, None));
         assert!(message.contains(why), "{message}");
         assert_eq!(world.turn().step, None, "it is said once");
     }

@@ -213,7 +213,7 @@ fn a_change_rolls_one_at_a_time_and_the_primary_hands_over_before_its_turn() {
     for _ in 0..50 {
         let missing = world.pods.values().filter(|p| !p.writable && p.channel.is_none()).count();
         assert!(missing <= 1);
-        if let Some(Step::ReplacePod { pod, .. }) = world.turn().step {
+        if let Some(Step::Pod { pod, .. }) = world.turn().step {
             let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
             assert_ne!(world.recorded_primary(), Some(ordinal));
             order.push(pod);
@@ -302,7 +302,7 @@ fn a_clone_that_failed_is_announced_again_from_another_donor_under_a_new_id() {
     world.spec.replicas = 4;
     let (id, donor) = loop {
         if let Some(Step::Record { record, .. }) = world.turn().step
-            && let Some(operation) = record.operations.first()
+            && let Some(operation) = record.operations().first()
         {
             break (operation.id.clone(), operation.donor);
         }
@@ -315,7 +315,7 @@ fn a_clone_that_failed_is_announced_again_from_another_donor_under_a_new_id() {
         progress: None,
     });
     let Some(Step::Record { record, .. }) = world.turn().step else { panic!() };
-    let again = &record.operations[0];
+    let again = &record.operations()[0];
     assert_ne!(again.id, id);
     assert_ne!(again.donor, donor);
     assert_eq!(again.failures, 1);

@@ -6,7 +6,7 @@ use mainstay_proto::{Directory, Fence, Marker};
 
 use super::agents::resume;
 use super::world::{NAME, World, uuid};
-use crate::{GtidSet, StorageStep};
+use crate::GtidSet;
 
 /// The directory of another cluster, or of another time.
 const STRAY: u32 = 77;
@@ -103,22 +103,6 @@ impl World {
             let Some(process) = self.pods.get(ordinal) else { continue };
             let receives = process.channel.as_ref().is_some_and(|c| c.receiver_running);
             assert!(!process.writable && !receives && process.role.is_none(), "{ordinal}: {process:?}");
-        }
-    }
-
-    pub(super) fn do_storage(&mut self, step: StorageStep) {
-        match step {
-            StorageStep::MarkVolume { volume, labels, retain, .. } => {
-                let kept = self.released.iter_mut().chain(self.aside.values_mut());
-                let marked = self.volumes.values_mut().chain(kept).find(|v| v.pv == volume).unwrap();
-                marked.labels.extend(labels);
-                marked.kept |= retain;
-            }
-            StorageStep::ReserveVolume { volume, claim, .. } => {
-                let released = self.released.iter_mut().find(|v| v.pv == volume).unwrap();
-                released.reserved = Some(claim);
-            }
-            other => panic!("nobody asked for {other:?}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Directory, Server, Stage};
 
 use super::table::{blocked, healthy};
-use super::well::well;
+use super::well::{well, with_facts};
 use super::world::World;
 use crate::{Agent, Hold, Observation, Plan, Step, plan};
 
@@ -123,7 +123,7 @@ fn a_pod_that_does_not_serve_this_instant_is_not_replaced() {
         assert_eq!(takes(&next), None, "{ordinal}");
         assert!(matches!(next.hold, Hold::Proven(_)), "{ordinal}: the change would reach whoever dies");
         // Proven or not.
-        let wanted = super::super::template_hash(&super::super::View::of(&o));
+        let wanted = with_facts(&o, |facts| facts.template_hash().to_owned());
         o.stateful_set.as_mut().unwrap().template_hash = Some(wanted.clone());
         o.cluster.status.template.as_mut().unwrap().proven = wanted;
         assert_eq!(takes(&plan(&o)), None, "{ordinal}");
@@ -137,7 +137,7 @@ fn a_primary_that_can_not_start_as_it_is_gets_the_fix() {
     o.instances.get_mut(&0).unwrap().pod.as_mut().unwrap().trouble = Some("CrashLoopBackOff".into());
     let first = plan(&o);
     assert_eq!(first.hold, Hold::Wanted);
-    let wanted = super::super::template_hash(&super::super::View::of(&o));
+    let wanted = with_facts(&o, |facts| facts.template_hash().to_owned());
     o.stateful_set.as_mut().unwrap().template_hash = Some(wanted);
     o.cluster.status.template = first.template;
     assert_eq!(takes(&plan(&o)), Some("shop-0"));
@@ -163,14 +163,11 @@ fn an_instance_that_can_not_be_cloned_waits_for_a_change_of_the_others_and_not_t
     let first = plan(&o);
     let trying = first.template.as_ref().and_then(|template| template.trying.as_ref());
     assert_eq!((first.hold.clone(), trying.map(|trying| trying.ordinal)), (Hold::Wanted, Some(1)));
-    let wanted = super::super::template_hash(&super::super::View::of(&o));
+    let wanted = with_facts(&o, |facts| facts.template_hash().to_owned());
     o.stateful_set.as_mut().unwrap().template_hash = Some(wanted);
     o.cluster.status.template = first.template;
     // Whatever is tried for it meanwhile.
-    let view = super::super::View::of(&o);
-    let hash = super::super::template_hash(&view);
-    let templates = super::super::Templates::of(&view, &hash);
-    let Some(super::super::Decision::Do(step)) = super::super::rollout::roll(&view, &templates) else {
+    let Some(super::super::Decision::Do(step)) = with_facts(&o, super::super::rollout::roll) else {
         panic!()
     };
     assert_eq!(step.takes_pod(), Some("shop-1"));

@@ -1,13 +1,22 @@
 //! A cluster that is well, as it is observed: tests change what they are about.
 
 use mainstay_crd::conditions::{ConditionType, Wanted};
+use mainstay_crd::names::Names;
 use mainstay_crd::{ClusterPhase, OperationKind};
 
 use super::world::World;
-use crate::{Agent, Class, Node, Observation, Plan, Step, StorageStep, Volume, plan};
+use crate::facts::Facts;
+use crate::{Agent, Class, Node, Observation, Plan, Record, Step, Volume, plan};
 
 pub(super) fn ready_node() -> Node {
     Node { uid: "n".into(), ready: Some("True".into()), ..Node::default() }
+}
+
+/// What is worked out of an observation.
+pub(super) fn with_facts<T>(o: &Observation, of: impl FnOnce(&Facts<'_>) -> T) -> T {
+    let names = Names::new(&o.cluster.namespace, &o.cluster.name);
+    let record = Record::of(o.cluster.status.replication.as_ref());
+    of(&Facts::of(o, &names, &record))
 }
 
 /// A cluster of three that is well, on three nodes; instance 2 is a replica.
@@ -70,17 +79,16 @@ pub(super) fn pending(o: &mut Observation) {
 /// What is to be different.
 pub(super) type Change = fn(&mut Observation);
 
-pub(super) fn storage_step(plan: &Plan) -> Option<&StorageStep> {
-    match &plan.step {
-        Some(Step::Storage { step, .. }) => Some(step),
-        _ => None,
-    }
+/// The kind of the step, if it is on a volume, for one, or on a node.
+pub(super) fn storage_step(plan: &Plan) -> Option<&'static str> {
+    let kinds = ["MarkVolume", "KeepVolume", "ReserveVolume", "GrowClaim", "DeleteClaim", "ForceDeletePod"];
+    plan.step.as_ref().map(Step::kind).filter(|kind| kinds.contains(kind) || *kind == "TaintNode")
 }
 
 pub(super) fn recorded(o: &mut Observation) -> Option<OperationKind> {
     let Some(Step::Record { record, .. }) = plan(o).step else { return None };
-    let kind = record.operations.first().map(|o| o.kind);
-    o.cluster.status.replication = Some(record);
+    let kind = record.operations().first().map(|o| o.kind);
+    o.cluster.status.replication = Some(record.into());
     kind
 }
 

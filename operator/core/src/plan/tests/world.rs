@@ -8,6 +8,7 @@ use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention
 use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, ServerState, Stage, Task};
 use serde_json::json;
 
+use super::well::with_facts;
 use crate::{
     Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Hold, Instance, Observation, Plan, Pod,
     StatefulSetSeen, Step, plan,
@@ -381,14 +382,14 @@ impl World {
     }
 
     fn apply(&mut self, observation: &Observation, plan: &Plan) {
-        let ends = observation.cluster.deleting && !crate::protected(observation);
-        if plan.cluster_id.is_none() || ends {
+        let ends = crate::Object::from(&observation.cluster).ends();
+        if ends || (plan.cluster_id.is_none() && !self.spec.paused) {
             return;
         }
-        if !self.spec.paused {
+        if plan.cluster_id.is_some() {
             self.secrets = plan.cluster_id.clone();
             self.replicas = plan.stateful_set_replicas;
-            let wanted = super::super::template_hash(&super::super::View::of(observation));
+            let wanted = with_facts(observation, |facts| facts.template_hash().to_owned());
             if self.spec.image == "bad:1" {
                 self.bad.insert(wanted.clone());
             }
@@ -426,23 +427,19 @@ impl World {
         match step {
             Step::Record { cluster_id, record, .. } => {
                 self.status.cluster_id = Some(cluster_id);
-                self.status.replication = Some(record);
+                self.status.replication = Some(record.into());
             }
             Step::Order { ordinal, order, .. } => self.obey(ordinal, &order),
-            Step::LabelClaim { uid, ordinal, cluster_id, .. } => {
-                let volume = self.volumes.get_mut(&ordinal).unwrap();
-                assert_eq!(volume.claim_uid, uid);
-                volume.cluster_id = Some(cluster_id);
-                volume.version += 1;
-            }
-            Step::ReplacePod { pod, uid, .. } => {
+            Step::Pod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
                 if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
                     self.pods.remove(&ordinal);
                 }
             }
-            Step::Storage { step, .. } => self.do_storage(step),
-            other => self.carry_out_on_claims(other),
+            Step::Claim { uid, step, .. } => self.do_to_claim(&uid, step),
+            Step::Volume { volume, step, .. } => self.do_to_volume(&volume, step),
+            Step::Object(step) => self.do_to_object(step),
+            Step::Node { .. } => panic!("nobody asked for a taint"),
         }
     }
 }

@@ -4,9 +4,11 @@
 //! A claim that is being deleted hangs for as long as a pod uses it, and its volume goes with it unless it is `Retain`:
 //! to take the pod is to delete the volume.
 
-use super::view::{Seen, View, gtids};
-use crate::{Claim, GtidSet, Observation, Volume};
+use mainstay_crd::names::Names;
 use mainstay_proto::Directory;
+
+use crate::facts::Facts;
+use crate::{Claim, Observation, Record, Volume};
 
 /// Why a pod may be taken without that data is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +26,13 @@ pub enum Safe {
 /// # Errors
 /// Why it may not, for people.
 pub fn may_take_pod(observation: &Observation, ordinal: u32) -> Result<Safe, String> {
-    may_take(&View::of(observation), ordinal)
+    let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
+    let record = Record::of(observation.cluster.status.replication.as_ref());
+    may_take(&Facts::of(observation, &names, &record), ordinal)
 }
 
 /// The same, of what was seen already.
-pub(super) fn may_take(view: &View<'_>, ordinal: u32) -> Result<Safe, String> {
+pub(crate) fn may_take(view: &Facts<'_>, ordinal: u32) -> Result<Safe, String> {
     let Some(claim) = view.instance(ordinal).and_then(|instance| instance.claim.as_ref()) else {
         return Ok(Safe::Untouched);
     };
@@ -54,7 +58,7 @@ pub(super) fn may_take(view: &View<'_>, ordinal: u32) -> Result<Safe, String> {
 
 /// The same for a step that does without: a pod that would come back with an empty volume is not made anew, even if the
 /// old volume is kept.
-pub(super) fn may_renew(view: &View<'_>, ordinal: u32) -> Result<(), String> {
+pub(crate) fn may_renew(view: &Facts<'_>, ordinal: u32) -> Result<(), String> {
     match may_take(view, ordinal)? {
         Safe::Untouched | Safe::Elsewhere => Ok(()),
         Safe::Kept => Err(format!(
@@ -66,42 +70,30 @@ pub(super) fn may_renew(view: &View<'_>, ordinal: u32) -> Result<(), String> {
 }
 
 /// The volume of a claim, if it or the claim is being deleted.
-pub(super) fn going<'a>(view: &View<'a>, claim: &'a Claim) -> Option<&'a str> {
+pub(crate) fn going<'a>(view: &Facts<'a>, claim: &'a Claim) -> Option<&'a str> {
     let name = claim.volume.as_deref()?;
     let volume = view.o.surroundings.volumes.get(name);
     (claim.deleting || volume.is_some_and(|volume| volume.deleting)).then_some(name)
 }
 
 /// Its agent says that there is nothing on it.
-fn holds_nothing(view: &View<'_>, ordinal: u32) -> bool {
+fn holds_nothing(view: &Facts<'_>, ordinal: u32) -> bool {
     let directory = view.live(ordinal).map(|report| &report.directory);
     matches!(directory, Some(Directory::Empty | Directory::Partial { .. }))
 }
 
 /// Another instance that is Ready and holds all that this one holds, executed and received, by its agent's own last
 /// word. Never of the primary: it may have committed since.
-pub(super) fn held_elsewhere(view: &View<'_>, ordinal: u32) -> Option<u32> {
+pub(crate) fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> Option<u32> {
     if view.primary().is_none_or(|primary| primary == ordinal) || view.target() == Some(ordinal) {
         return None;
     }
-    let own = held(view, ordinal)?;
-    let holds = |&other: &u32| {
-        let state = view.live(other).and_then(Seen::serving);
-        state.and_then(|state| gtids(&state.gtid_executed)).is_some_and(|set| set.contains(&own))
-    };
+    let own = view.received_or_executed(ordinal)?;
+    let holds = |&other: &u32| view.executed(other).is_some_and(|set| set.contains(own));
     // One whose own claim is being deleted is no place to rely on.
     let stays = |&other: &u32| {
         let claim = view.instance(other).and_then(|instance| instance.claim.as_ref());
         claim.is_some_and(|claim| going(view, claim).is_none())
     };
     view.ordinals().filter(|&other| other != ordinal && view.ready(other)).filter(stays).find(holds)
-}
-
-fn held(view: &View<'_>, ordinal: u32) -> Option<GtidSet> {
-    let state = view.live(ordinal)?.serving()?;
-    let executed = gtids(&state.gtid_executed)?;
-    match &state.channel {
-        Some(channel) => Some(executed.union(&gtids(&channel.gtid_received)?)),
-        None => Some(executed),
-    }
 }
