@@ -8,10 +8,14 @@ use mainstay_proto::Action;
 use crate::cluster::Cluster;
 
 /// Warnings that are left in the life of an instance, and why.
-const LEFT: [(&str, &str); 1] = [(
-    "MY-010897",
-    "a replica's password is kept in its server's tables: the agent compares it with the Secret's",
-)];
+const LEFT: [(&str, &str); 3] = [
+    (
+        "MY-010897",
+        "a replica's password is kept in its server's tables: the agent compares it with the Secret's",
+    ),
+    ("MY-013460", "a clone begins with an empty directory, which the server calls removing all user data"),
+    ("MY-010909", "a clone ends with a restart, and the session that waits for it is closed"),
+];
 
 /// The server's own lines; the agent's are JSON.
 fn of_server(log: &str) -> Vec<&str> {

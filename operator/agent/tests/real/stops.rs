@@ -23,12 +23,15 @@ async fn pair(cluster: &Cluster) -> (Instance<'_>, Instance<'_>) {
 
 /// Has the server stop by `statement`. Returns what was told until it answered again, and the seconds until it had ended
 /// and until it answered.
-async fn stop_by(instance: &Instance<'_>, statement: &str) -> (Vec<Server>, f64, f64) {
+async fn stop_by(instance: &Instance<'_>, statement: &'static str) -> (Vec<Server>, f64, f64) {
     let mut stream = instance.watch().await;
     let began = Instant::now();
     let mut client = instance.client().await;
-    // Whether the answer comes is the server's to say.
-    let _ = client.query_drop(statement).await;
+    // Whether an answer comes is the server's to say. A client that stays is waited for, so this one leaves.
+    let asked = tokio::spawn(async move {
+        let answer = client.query_drop(statement).await;
+        println!("{statement} was answered after {:.1} s: {answer:?}", began.elapsed().as_secs_f64());
+    });
     let (mut told, mut ended) = (Vec::new(), None);
     loop {
         let server = stream.next().await.server;
@@ -38,6 +41,7 @@ async fn stop_by(instance: &Instance<'_>, statement: &str) -> (Vec<Server>, f64,
         let back = matches!(server, Server::Running { .. }) && ended.is_some();
         told.push(server);
         if back {
+            asked.await.unwrap();
             return (told, ended.unwrap(), began.elapsed().as_secs_f64());
         }
     }
