@@ -78,18 +78,19 @@ pub(super) async fn connect(access: &Access) -> Result<Conn, SqlError> {
             .prefer_socket(false)
             .setup(vec!["SET SESSION sql_mode = '', sql_log_bin = 0, autocommit = 1"])
     };
-    let refused = match &access.admin {
-        None => None,
-        Some(admin) => match within(ADMIN, admin.reached(options())).await {
-            Ok(conn) => return Ok(conn),
-            Err(error) => Some((admin, error)),
-        },
+    let Some(admin) = &access.admin else {
+        return within(SOCKET, options().socket(Some(access.socket.to_string_lossy()))).await;
     };
+    if let Ok(conn) = within(ADMIN, admin.reached(options())).await {
+        return Ok(conn);
+    }
     let conn = within(SOCKET, options().socket(Some(access.socket.to_string_lossy()))).await?;
-    // A server that is starting, or has gone, lets nobody in anywhere.
-    if let Some((admin, error)) = refused
-        && !admin.told.swap(true, Ordering::Relaxed)
-    {
+    // A server that starts has its socket before it has the other, and lets nobody in before it has both.
+    let error = match within(ADMIN, admin.reached(options())).await {
+        Ok(conn) => return Ok(conn),
+        Err(error) => error,
+    };
+    if !admin.told.swap(true, Ordering::Relaxed) {
         tracing::warn!(%error, "the administrative interface does not let the agent in: it uses the socket");
     }
     Ok(conn)

@@ -50,7 +50,9 @@ impl Cluster {
         let name = format!("c{}", &id[..8]);
         let directory = root.join("t").join(&name);
         fs::create_dir_all(&directory).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_mainstay-agent"), directory.join("agent")).unwrap();
+        // A link, where it can be: a file that was open for writing while another test forked is "busy" for a moment.
+        let (program, place) = (env!("CARGO_BIN_EXE_mainstay-agent"), directory.join("agent"));
+        fs::hard_link(program, &place).or_else(|_| fs::copy(program, &place).map(drop)).unwrap();
         let cluster = Cluster { pki: Pki::new(NAMESPACE, &name), name, id, root, directory };
         cluster.resolve();
         cluster.mount(
