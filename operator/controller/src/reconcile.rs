@@ -89,7 +89,8 @@ async fn go_round(
     let mut observed = observe(&cluster, &names, scope);
     observed.surroundings.refused = kept.refused.words(begun);
     let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
-    let observation = Observation { seen_for, ..observed };
+    let unfit = kept.checked.unfit().to_vec();
+    let observation = Observation { seen_for, unfit, ..observed };
     let plan = plan(&observation);
     context.agents.announce(key, term(&observation.cluster.status));
     trace!(cluster = %key, ?observation, ?plan, "planned");
@@ -111,7 +112,9 @@ async fn go_round(
     }
     failure.map_or(Ok(()), Err)?;
     reported?;
-    Ok(Action::requeue(pace(&plan, &outcome).min(rest(&observation))))
+    // What was found in a Secret just now is said at once.
+    let told = observation.unfit == kept.checked.unfit();
+    Ok(Action::requeue(if told { pace(&plan, &outcome).min(rest(&observation)) } else { Duration::ZERO }))
 }
 
 /// The next look is at once.

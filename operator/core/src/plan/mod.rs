@@ -6,6 +6,7 @@ mod announced;
 mod aside;
 mod bootstrap;
 mod candidates;
+mod credentials;
 mod decision;
 mod deletion;
 mod divergence;
@@ -45,6 +46,7 @@ use mainstay_proto::{Action, Order, Report};
 use crate::facts::Facts;
 use crate::state::{self, Broken, ClusterState};
 use crate::{Dispatched, Observation, Record, Step};
+pub use credentials::unfit_passwords;
 use decision::Decision;
 pub use decision::Plan;
 pub use growth::storage_status;
@@ -92,7 +94,9 @@ fn decide(facts: &Facts<'_>, state: &ClusterState<'_>) -> Decided {
             // What a person gives back comes before anything is begun anew.
             weigh(
                 facts,
-                &[&volumes::give_back, &growth::grow, &bootstrap::decide],
+                &[&volumes::give_back, &growth::grow, &|facts| {
+                    bootstrap::decide(facts).map(|decision| credentials::before(facts, decision))
+                }],
             )
         }),
         ClusterState::Led { primary } => beforehand(facts, state)
@@ -141,6 +145,7 @@ fn led(facts: &Facts<'_>, primary: u32) -> Decided {
             &rollout::roll,
             &retention::decide,
             &volumes::mark,
+            &credentials::decide,
         ],
     )
 }
@@ -164,6 +169,7 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
             &growth::grow,
             &rollout::roll,
             &volumes::mark,
+            &credentials::decide,
         ],
     )
 }
