@@ -17,6 +17,7 @@ mod stateful_set;
 mod tests;
 
 pub use config::unused_config_maps;
+pub(crate) use hash::content as digest;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
 pub use stateful_set::set_template;
