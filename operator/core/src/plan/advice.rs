@@ -42,13 +42,13 @@ pub(super) fn primary(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> St
 
 /// How a volume that is there is given back, if one is.
 fn given_back(view: &Facts<'_>, primary: u32) -> String {
-    let claim = (view.o.cluster.namespace.clone(), view.names.claim(primary));
+    let claim = (view.observation.cluster.namespace.clone(), view.names.claim(primary));
     let present = view.instance(primary).and_then(|i| i.claim.as_ref()).map(|claim| claim.uid.as_str());
     let free = |volume: &&Volume| {
         let loose = matches!(volume.phase.as_deref(), Some("Released" | "Failed"));
         loose && volume.claim.as_ref() == Some(&claim) && volume.claim_uid.as_deref() != present
     };
-    let found = view.o.surroundings.volumes.values().find(free);
+    let found = view.observation.surroundings.volumes.values().find(free);
     found.map_or_else(String::new, |volume| {
         let command = annotate(view, ANNOTATION_GIVE_BACK, &volume.name);
         format!(" {}: {command}, then {}", volume.name, vacate(view, primary))
@@ -84,7 +84,7 @@ pub(super) fn record_set_back(view: &Facts<'_>) -> String {
 
 /// To delete the object and make it again: only where that keeps all claims, and what is to be set before.
 fn recreate(view: &Facts<'_>) -> String {
-    let protected = view.o.cluster.spec.deletion_protection;
+    let protected = view.observation.cluster.spec.deletion_protection;
     let first = if protected { "set spec.deletionProtection to false, " } else { "" };
     match deletion::keeps(view) {
         true => format!("{first}delete the object (every claim and Secret is kept) and create it again"),
@@ -96,7 +96,7 @@ fn recreate(view: &Facts<'_>) -> String {
 }
 
 fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
-    let cluster = &view.o.cluster;
+    let cluster = &view.observation.cluster;
     format!(
         "kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",
         cluster.namespace, cluster.name
@@ -124,8 +124,8 @@ pub(super) fn clone_anew(view: &Facts<'_>, ordinal: u32) -> String {
 /// To delete a claim with its pod, without losing the volume.
 fn delete(view: &Facts<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
     let volume = view.instance(ordinal).and_then(|i| i.claim.as_ref()?.volume.as_ref());
-    let known = volume.and_then(|name| view.o.surroundings.volumes.get(name));
-    let volume = volume.filter(|_| known.is_some() || !view.o.surroundings.known);
+    let known = volume.and_then(|name| view.observation.surroundings.volumes.get(name));
+    let volume = volume.filter(|_| known.is_some() || !view.observation.surroundings.known);
     match (known.and_then(|volume| volume.reclaim_policy.as_deref()), volume) {
         (Some("Retain"), Some(name)) => {
             format!("delete {claim} and {pod} (the volume {name} stays: its reclaim policy is Retain)")

@@ -37,10 +37,10 @@ pub(super) fn allowed<'v>(
     if matches!(divergence, Divergence::Errant(_)) && gtids_on_claim(claim).is_none() {
         return Err("it was not scaled down");
     }
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return Err("the operator may not read volumes, and so can't keep this one aside");
     }
-    let volume = claim.volume.as_ref().and_then(|name| view.o.surroundings.volumes.get(name));
+    let volume = claim.volume.as_ref().and_then(|name| view.observation.surroundings.volumes.get(name));
     let volume = volume.ok_or("its volume is not known")?;
     let bound = volume.claim_uid.as_ref() == Some(&claim.uid) && !claim.deleting && !claim.uid.is_empty();
     bound.then_some(volume).ok_or("its volume is not bound to its claim")
@@ -55,21 +55,21 @@ pub(super) fn announce(view: &Facts<'_>, ordinal: u32, divergence: &Divergence) 
         volume: volume.name.clone(),
         claim: free_name(view, ordinal)?,
         gtid_set: view.received_or_executed(ordinal)?.to_string(),
-        since: Time(view.o.now),
+        since: Time(view.observation.now),
     };
     let message =
         format!("{}: {}, as {}", view.names.pod(ordinal), divergence.says(view, ordinal), aside.claim);
-    let operation = Operation::new(view.o.fresh_id.clone(), OperationKind::SetAside, ordinal);
+    let operation = Operation::new(view.observation.fresh_id.clone(), OperationKind::SetAside, ordinal);
     let next = view.record.announce_instead(Operation { aside: Some(aside), ..operation });
     Some(record(view, next, Reason::SettingAside, message))
 }
 
 /// The first name that neither a claim has nor a volume is reserved for.
 fn free_name(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    let volumes = &view.o.surroundings.volumes;
+    let volumes = &view.observation.surroundings.volumes;
     let reserved = |name: &str| volumes.values().any(|v| v.claim.as_ref().is_some_and(|(_, of)| of == name));
     let names = (0..u32::MAX).map(|n| view.names.aside_claim(ordinal, n));
-    let mut free = names.filter(|name| !view.o.aside.contains_key(name) && !reserved(name));
+    let mut free = names.filter(|name| !view.observation.aside.contains_key(name) && !reserved(name));
     free.next()
 }
 
@@ -82,13 +82,13 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
         let (reason, message) = telling(aside);
         Some(Decision::Wait(reason, message))
     };
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return waits();
     }
-    let Some(volume) = view.o.surroundings.volumes.get(&aside.volume) else {
+    let Some(volume) = view.observation.surroundings.volumes.get(&aside.volume) else {
         return end(view, operation, format!("volume {} is gone", aside.volume));
     };
-    if view.o.aside.contains_key(&aside.claim) {
+    if view.observation.aside.contains_key(&aside.claim) {
         let message = format!("volume {} is kept as claim {}", aside.volume, aside.claim);
         return end(view, operation, message);
     }
@@ -128,7 +128,7 @@ fn step_on(volume: &Volume, aside: &Aside, step: VolumeStep) -> Decision {
 /// Sets it to `Retain` and says on it what it is.
 fn keep(view: &Facts<'_>, ordinal: u32, cluster_id: &str, aside: &Aside, volume: &Volume) -> VolumeStep {
     let mut labels = volumes::labels(cluster_id, ordinal);
-    labels.insert(LABEL_CLUSTER.into(), view.o.cluster.name.clone());
+    labels.insert(LABEL_CLUSTER.into(), view.observation.cluster.name.clone());
     let former = volume.reclaim_policy.clone().filter(|policy| policy != RETAIN);
     let annotations = [
         (ANNOTATION_GTID_SET, Some(aside.gtid_set.clone())),

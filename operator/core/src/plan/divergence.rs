@@ -27,7 +27,7 @@ pub(super) fn undecided(view: &Facts<'_>, ordinal: u32) -> Option<Option<String>
 /// When to look again, because what is suspected is proven or gone by then.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let open = |&i: &u32| view.errant(i).is_none() && view.suspected(i).is_some();
-    view.o.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
+    view.observation.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
 }
 
 /// Why a replica's data can't be followed with. What lacks purged transactions is asked only when its set stands still.

@@ -14,7 +14,7 @@ use crate::{Agent, Instance, record};
 /// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`.
 pub(super) fn roles(view: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
     let mut roles: Vec<_> = view
-        .o
+        .observation
         .instances
         .iter()
         .filter_map(|(&i, instance)| Some((i, role(view, i, instance.pod.as_ref()?.role.as_deref()))))
@@ -50,7 +50,7 @@ fn role(view: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'stati
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
 pub(super) fn statuses(view: &Facts<'_>) -> Vec<InstanceStatus> {
     let ordinals = view.ordinals();
-    view.o
+    view.observation
         .instances
         .iter()
         .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some() || view.alone_in_status(**i))
@@ -84,7 +84,7 @@ fn status(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus
         gtid_executed: server.map(|s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
         seen_at: match (server, &instance.agent) {
             (Some(_), Agent::Broken { since, .. }) => Some(Time(*since)),
-            (Some(_), _) => Some(Time(view.o.now)),
+            (Some(_), _) => Some(Time(view.observation.now)),
             (None, _) => before.and_then(|b| b.seen_at.clone()),
         },
         lag_seconds: server

@@ -87,7 +87,9 @@ fn entry(view: &Facts<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
     let state = view.serving(ordinal).filter(|state| !state.unconfirmed);
     let executed = state.map(|state| state.gtid_executed.clone());
     Some(Box::new(match executed.filter(|_| view.may_serve(ordinal)) {
-        Some(gtid_executed) => LedgerEntry { gtid_executed, seen_at: Some(Time(view.o.now)), ..entry },
+        Some(gtid_executed) => {
+            LedgerEntry { gtid_executed, seen_at: Some(Time(view.observation.now)), ..entry }
+        }
         None => entry,
     }))
 }
@@ -97,7 +99,7 @@ fn note(view: &Facts<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decisio
     let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
     let note = set.map(|set| LeaveNote {
         gtid_set: set.to_string(),
-        since: since.unwrap_or(view.o.now),
+        since: since.unwrap_or(view.observation.now),
         ledger: entry(view, ordinal),
     });
     let (claim, uid) = (claim.name.clone(), claim.uid.clone());

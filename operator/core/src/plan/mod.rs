@@ -17,7 +17,6 @@ mod lead_from;
 mod leaving;
 mod nodes;
 mod options;
-mod outlook;
 mod pending;
 mod pods;
 mod primary;
@@ -29,6 +28,7 @@ mod rivals;
 mod rollout;
 mod scheduled;
 mod storage;
+mod summary;
 mod switchover;
 mod template;
 #[cfg(test)]
@@ -54,7 +54,7 @@ pub fn plan(observation: &Observation) -> Plan {
     let facts = Facts::of(observation, &names, &record);
     let state = state::classify(&facts);
     let decided = decide(&facts, &state);
-    outlook::of(&facts, decided)
+    summary::of(&facts, decided)
 }
 
 /// What is decided, and, where something is done all the same, what a person must act on.
@@ -164,7 +164,7 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
 
 /// What in the spec keeps anything from being begun.
 fn held(view: &Facts<'_>) -> Option<Decision> {
-    if view.o.cluster.spec.paused {
+    if view.observation.cluster.spec.paused {
         return Some(Decision::Wait(Reason::Paused, PAUSED.into()));
     }
     view.invalid().map(|message| Decision::Blocked(Reason::InvalidSpec, message.to_owned()))
@@ -172,7 +172,7 @@ fn held(view: &Facts<'_>) -> Option<Decision> {
 
 /// Only who the record says leads or follows does so. That the primary's data is lost is said all the same.
 fn held_back(facts: &Facts<'_>, state: &ClusterState<'_>, held: Decision) -> Decided {
-    let first = match facts.o.cluster.spec.paused {
+    let first = match facts.observation.cluster.spec.paused {
         true => "First take spec.paused back",
         false => "First mend the spec, as SpecValid says",
     };
@@ -250,7 +250,7 @@ fn on_its_way(view: &Facts<'_>, given: &Dispatched, order: &Order) -> Decision {
             let pod = view.names.pod(order.ordinal);
             (Reason::OrderFailed, format!("ordering {pod} to {}: {why}", order.action.kind()))
         }
-        None => outlook::ordering(view, order.ordinal, &order.action),
+        None => summary::ordering(view, order.ordinal, &order.action),
     };
     Decision::Wait(reason, message)
 }

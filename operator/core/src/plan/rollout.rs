@@ -161,7 +161,7 @@ fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
          spec to have it tried again",
         view.names.base(),
         view.names.base(),
-        view.o.cluster.namespace
+        view.observation.cluster.namespace
     );
     Decision::Blocked(Reason::InvalidSpec, message)
 }
@@ -171,7 +171,7 @@ fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
 fn outdated<'v>(view: &Facts<'v>, templates: &Templates<'_>, ordinal: u32) -> Option<&'v Pod> {
     let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
     let wanted = templates.of_pod(ordinal);
-    let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
+    let held = view.observation.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
     let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != wanted);
     (other && held == Some(wanted)).then_some(pod)
 }

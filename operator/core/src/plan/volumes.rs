@@ -17,7 +17,7 @@ use crate::facts::{Facts, gtids};
 use crate::{Claim, ClaimStep, GtidSet, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
 fn volume_of<'a>(view: &Facts<'a>, claim: &Claim) -> Option<&'a Volume> {
-    let volume = view.o.surroundings.volumes.get(claim.volume.as_deref()?)?;
+    let volume = view.observation.surroundings.volumes.get(claim.volume.as_deref()?)?;
     (volume.claim_uid.as_deref() == Some(claim.uid.as_str())).then_some(volume)
 }
 
@@ -29,8 +29,8 @@ fn step_on(volume: &Volume, step: VolumeStep, reason: Reason, message: String) -
 /// Says on volumes whose data they hold, and keeps them where the spec asks for it. One at a time.
 pub(super) fn mark(view: &Facts<'_>) -> Option<Decision> {
     let cluster_id = view.cluster_id?;
-    let retain = view.o.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
-    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+    let retain = view.observation.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
+    view.observation.instances.iter().find_map(|(&ordinal, instance)| {
         let claim = instance.claim.as_ref()?;
         let volume = volume_of(view, claim).filter(|volume| !volume.deleting)?;
         let labels = labels(cluster_id, ordinal);
@@ -59,9 +59,9 @@ pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String>
 
 /// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
 pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
-    let size = &view.o.cluster.spec.storage.size;
+    let size = &view.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
-    view.o.instances.values().find_map(|instance| {
+    view.observation.instances.values().find_map(|instance| {
         let claim = instance.claim.as_ref()?;
         let bound = claim.phase.as_deref() == Some("Bound") && !claim.deleting;
         let small = claim.requested.is_some_and(|requested| requested < wanted);
@@ -77,13 +77,13 @@ pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
 
 /// A class that can't be seen is left to the API server to refuse.
 fn may_grow(view: &Facts<'_>, claim: &Claim) -> bool {
-    let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
-    class.map_or(!view.o.surroundings.known, |class| class.expandable)
+    let class = claim.class.as_deref().and_then(|class| view.observation.surroundings.classes.get(class));
+    class.map_or(!view.observation.surroundings.known, |class| class.expandable)
 }
 
 /// Why a claim has not the size that the spec asks for.
 pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
-    let size = &view.o.cluster.spec.storage.size;
+    let size = &view.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
     let name = &claim.name;
     if claim.phase.as_deref() != Some("Bound") {
@@ -115,8 +115,8 @@ pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem>
 
 /// The volume that a person wants to give back, with the ordinal that it was of.
 fn asked_back<'a>(view: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
-    let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
-    let Some(volume) = view.o.surroundings.volumes.get(name) else {
+    let name = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
+    let Some(volume) = view.observation.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
     };
     let labelled = |key| volume.labels.get(key).map(String::as_str);
@@ -167,17 +167,17 @@ fn given_back(view: &Facts<'_>) -> Option<Decision> {
         let entered = view.ledger_entry(ordinal).zip(claim).is_some_and(|(entry, claim)| {
             entry.volume.as_ref() == Some(&operation.id) && entry.claim_uid == claim.uid && !claim.deleting
         });
-        let there = view.o.surroundings.volumes.get(&operation.id);
+        let there = view.observation.surroundings.volumes.get(&operation.id);
         let bound = there.is_some_and(|volume| volume.phase.as_deref() == Some("Bound"));
-        let asked = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
-        entered || (view.o.surroundings.known && !asked && !bound)
+        let asked = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
+        entered || (view.observation.surroundings.known && !asked && !bound)
     };
     end(view, OperationKind::GiveBack, over, "the volume was given back")
 }
 
 /// The claim has it, or gets it: the binder first writes the claim's UID, and the phase later.
 fn is_reserved(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    let name = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
+    let name = (view.observation.cluster.namespace.clone(), view.names.claim(ordinal));
     let settled = matches!(volume.phase.as_deref(), Some("Bound" | "Available"));
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let has = claim.is_some_and(|claim| volume.claim_uid.as_ref() == Some(&claim.uid));
@@ -211,7 +211,7 @@ fn goes_with(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
 
 /// Why a volume that was asked for is not given back.
 pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return None;
     }
     let why = match asked_back(view)? {
@@ -249,19 +249,20 @@ pub(super) fn replace_stranded(view: &Facts<'_>) -> Option<Decision> {
     let ordinal = view.ordinals().find(|&ordinal| may_be_replaced(view, ordinal))?;
     let stranded = nodes::stranded(view, ordinal)?;
     let message = format!("{} gets a new volume: {stranded}", view.names.pod(ordinal));
-    Some(announce(view, view.o.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
+    Some(announce(view, view.observation.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
 }
 
 /// Never the primary, never before its time, and never the last copy: an instance that serves holds all that it held.
 fn may_be_replaced(view: &Facts<'_>, ordinal: u32) -> bool {
-    let Some(after) = view.o.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
+    let Some(after) =
+        view.observation.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
     else {
         return false;
     };
     let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.ledger_entry(ordinal)) else {
         return false;
     };
-    let away = left.seen_at.as_ref().is_some_and(|seen| view.o.now.duration_since(seen.0) >= after);
+    let away = left.seen_at.as_ref().is_some_and(|seen| view.observation.now.duration_since(seen.0) >= after);
     let silent = view.live(ordinal).is_none();
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let same = claim.is_some_and(|claim| claim.uid == left.claim_uid);
