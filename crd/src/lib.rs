@@ -7,12 +7,14 @@ pub mod manifest;
 pub mod names;
 mod node_loss;
 pub mod quantity;
+mod record;
 mod retention;
 pub mod rules;
 mod spec;
 mod status;
 
 pub use node_loss::*;
+pub use record::*;
 pub use retention::*;
 pub use spec::*;
 pub use status::*;
