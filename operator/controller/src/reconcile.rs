@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use mainstay_core::{Observation, Plan, moments, plan};
+use mainstay_core::{Observation, Plan, Record, Term, moments, plan};
 use mainstay_crd::names::Names;
 use mainstay_crd::{ClusterPhase, MySQLCluster, MySQLClusterStatus};
-use mainstay_proto::Fence;
 use tracing::{trace, warn};
 
 use crate::act::{ActError, Outcome, act};
@@ -128,11 +127,9 @@ fn goes_on(context: &Context, key: &ClusterKey, outcome: &Outcome, kept: &mut Ke
     Some(Action::requeue(Duration::ZERO))
 }
 
-/// The place in the record's history by which orders are decided.
-fn term(status: &MySQLClusterStatus) -> Fence {
-    let record = status.replication.as_ref();
-    let (epoch, revision) = record.map(|record| (record.epoch, record.revision)).unwrap_or_default();
-    Fence { epoch: epoch.unsigned_abs(), revision: revision.unsigned_abs() }
+/// The term by which orders are decided.
+fn term(status: &MySQLClusterStatus) -> Term {
+    Record::of(status.replication.as_ref()).term()
 }
 
 /// When the first order may be given again.

@@ -66,10 +66,12 @@ impl Caller {
     pub(crate) fn new(cluster: ClusterKey, trigger: Trigger) -> Self {
         Caller { cluster, trigger }
     }
+
     /// Asks for a look at it.
     pub(crate) fn call(&self) {
         self.trigger.pull(&self.cluster);
     }
+
     /// Notes it among those that wait for the same answer.
     pub(crate) fn join(&self, waiting: &mut Vec<Caller>) {
         if waiting.iter().all(|other| other.cluster != self.cluster) {

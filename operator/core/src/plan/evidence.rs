@@ -106,7 +106,7 @@ fn claims(view: &Facts<'_>) -> Vec<Evidence> {
     instances.chain(aside).collect()
 }
 
-/// Volumes that were of a claim of this cluster's, and are not of one that is there.
+/// What [`left`] finds.
 fn on_volumes(view: &Facts<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = left(view).map(|volume| of_volume(view, volume)).collect();
     let several = found.len() > 1;
@@ -116,7 +116,7 @@ fn on_volumes(view: &Facts<'_>) -> Vec<Evidence> {
     found
 }
 
-/// See [`on_volumes`].
+/// Volumes that were of a claim of this cluster's, and are not of one that is there.
 pub(super) fn left<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = &'v Volume> {
     view.o.surroundings.volumes.values().filter(|volume| is_left(view, volume))
 }
