@@ -20,23 +20,20 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Looks in a row that must fail before the server is called silent.
 const PATIENCE: u32 = 3;
 
-/// Looks at the server until it is cancelled. `stopping`: the server says that it stops, because somebody told it to.
+/// Looks at the server until it is cancelled, or the server says that it stops, because somebody told it to.
 pub(crate) async fn run(board: Board, session: Session, stopping: CancellationToken) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
     let mut failures = 0;
     let mut options = Instant::now();
-    let mut stops = false;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = stopping.cancelled(), if !stops => {
-                stops = true;
+            () = stopping.cancelled() => {
                 tracing::info!("the server says that it was told to stop");
                 board.server(Server::Stopping);
-                make_way(&session, client.take()).await;
-                continue;
+                return make_way(client).await;
             }
         }
         if options.elapsed() >= OPTIONS {
@@ -47,8 +44,6 @@ pub(crate) async fn run(board: Board, session: Session, stopping: CancellationTo
         }
         match observe(&board, &session, &mut client).await {
             Ok(()) => failures = 0,
-            // It lets nobody in any more.
-            Err(_) if stops => client = None,
             Err(error) => {
                 client = None;
                 failures += 1;
@@ -63,19 +58,13 @@ pub(crate) async fn run(board: Board, session: Session, stopping: CancellationTo
     }
 }
 
-/// What keeps a server that was told to stop from doing so at once: it waits 2 s if any session is open at this moment,
-/// and while it has a replica up to 8 s for all else that is no replica's, its event scheduler too (seen on 9.7.4).
-/// It has not ended the agent's session yet, and if it has, nothing is worse than without.
-async fn make_way(session: &Session, client: Option<Client>) {
-    let Some(mut client) = client else { return };
-    if session.live.writable() {
-        let stop = client.run("stop the event scheduler", "SET GLOBAL event_scheduler = OFF");
-        if let Ok(Err(error)) = timeout(LAST_WORD, stop).await {
-            tracing::debug!(%error, "the server stops with its event scheduler");
-        }
+/// A server that was told to stop waits 2 s if any session is open at this moment, and longer for one that stays (seen on
+/// 9.7.4). It has not ended the agent's session yet; if it has, nothing is worse than without.
+async fn make_way(client: Option<Client>) {
+    if let Some(client) = client {
+        // What is left unsaid, the server does by itself.
+        let _ = timeout(LAST_WORD, client.close()).await;
     }
-    // What is left unsaid, the server does by itself.
-    let _ = timeout(LAST_WORD, client.close()).await;
 }
 
 /// Reads the options back that safety rests on, and sets back what can be.

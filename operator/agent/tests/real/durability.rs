@@ -7,19 +7,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::cluster::Cluster;
 use crate::instance::Instance;
-
-/// A primary with one row and a replica that has it.
-async fn pair(cluster: &Cluster) -> (Instance<'_>, Instance<'_>) {
-    let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
-    primary.primary(false).await;
-    primary.sql("CREATE DATABASE d").await;
-    primary.sql("CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY)").await;
-    primary.sql("INSERT INTO d.t VALUES ()").await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
-    (primary, replica)
-}
+use crate::pair;
 
 /// The primary writes a row that the replica receives and can't apply; then the primary is gone.
 async fn received_only(primary: &mut Instance<'_>, replica: &Instance<'_>) {
@@ -43,7 +31,7 @@ async fn received_only(primary: &mut Instance<'_>, replica: &Instance<'_>) {
 #[tokio::test]
 async fn a_replica_leads_only_with_everything_that_it_received() {
     let cluster = Cluster::new();
-    let (mut primary, replica) = pair(&cluster).await;
+    let (mut primary, replica) = pair::with_a_row(&cluster).await;
     replica.sql("STOP REPLICA SQL_THREAD").await;
     received_only(&mut primary, &replica).await;
     replica.order(2, 5, Action::Lead { alone: false }).await;
@@ -55,7 +43,7 @@ async fn a_replica_leads_only_with_everything_that_it_received() {
 #[tokio::test]
 async fn a_primary_that_is_told_to_end_hands_over_first() {
     let cluster = Cluster::new();
-    let (mut primary, replica) = pair(&cluster).await;
+    let (mut primary, replica) = pair::with_a_row(&cluster).await;
     // As an operator would listen.
     let mut stream = primary.watch().await;
     primary.signal("TERM", primary.agent.as_ref().unwrap().id());
@@ -79,7 +67,7 @@ async fn a_primary_that_is_told_to_end_hands_over_first() {
 #[tokio::test]
 async fn a_change_of_source_keeps_what_was_received() {
     let cluster = Cluster::new();
-    let (mut primary, replica) = pair(&cluster).await;
+    let (mut primary, replica) = pair::with_a_row(&cluster).await;
     // The applier runs, and waits for this.
     let mut blocker = replica.client().await;
     blocker.query_drop("LOCK TABLES d.t READ").await.unwrap();
@@ -99,7 +87,7 @@ async fn a_change_of_source_keeps_what_was_received() {
 #[tokio::test]
 async fn an_applier_that_can_not_go_on_keeps_a_replica_from_leading() {
     let cluster = Cluster::new();
-    let (mut primary, replica) = pair(&cluster).await;
+    let (mut primary, replica) = pair::with_a_row(&cluster).await;
     replica.sql("SET GLOBAL super_read_only = OFF").await;
     let mut local = replica.client().await;
     // The next row is there already: the primary's can't be applied.
@@ -196,7 +184,7 @@ async fn a_primary_that_nothing_waits_on_is_stopped_cleanly_while_clients_write(
 #[tokio::test]
 async fn a_newer_role_ends_one_that_is_being_taken_on() {
     let cluster = Cluster::new();
-    let (mut primary, replica) = pair(&cluster).await;
+    let (mut primary, replica) = pair::with_a_row(&cluster).await;
     let mut blocker = replica.client().await;
     blocker.query_drop("LOCK TABLES d.t READ").await.unwrap();
     received_only(&mut primary, &replica).await;

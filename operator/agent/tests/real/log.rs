@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use mainstay_proto::Action;
-
 use crate::cluster::Cluster;
+use crate::pair;
 
 /// Warnings that are left in the life of an instance, and why.
 const LEFT: [(&str, &str); 3] = [
@@ -31,11 +30,7 @@ async fn a_fresh_instance_warns_of_nothing_but_what_is_listed() {
         fs::set_permissions(instance.run_directory(), fs::Permissions::from_mode(0o777)).unwrap();
     }
     primary.primary(false).await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica
-        .state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running && c.applier_running))
-        .await;
+    pair::follow(&mut replica, &primary).await;
     let query = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables \
                  WHERE VARIABLE_NAME = 'innodb_numa_interleave'";
     assert_ne!(primary.own_text(query).await, "ON", "a container may not, and says so five times");

@@ -18,6 +18,7 @@ mod events;
 mod full;
 mod ledger;
 mod log;
+mod pair;
 mod received;
 mod roles;
 mod safety;

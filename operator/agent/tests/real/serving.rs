@@ -3,6 +3,7 @@
 use mainstay_proto::{Action, Directory, Server};
 
 use crate::cluster::{Cluster, NAMESPACE};
+use crate::pair;
 
 #[tokio::test]
 async fn only_an_instance_that_fills_its_role_is_ready() {
@@ -14,11 +15,7 @@ async fn only_an_instance_that_fills_its_role_is_ready() {
     primary.order(1, 2, Action::Lead { alone: false }).await;
     primary.state("it leads", |state| !state.super_read_only).await;
     assert_eq!(primary.probe("/readyz").await, 200);
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica
-        .state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running && c.applier_running))
-        .await;
+    pair::follow(&mut replica, &primary).await;
     assert_eq!(replica.probe("/readyz").await, 200);
     replica.sql("STOP REPLICA IO_THREAD").await;
     replica.state("it does not", |s| s.channel.as_ref().is_some_and(|c| !c.receiver_running)).await;

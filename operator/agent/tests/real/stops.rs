@@ -7,19 +7,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::cluster::Cluster;
 use crate::instance::Instance;
-
-/// A primary with a row, and a replica that follows it.
-async fn pair(cluster: &Cluster) -> (Instance<'_>, Instance<'_>) {
-    let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
-    primary.primary(false).await;
-    primary.sql("CREATE DATABASE d").await;
-    primary.sql("CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY)").await;
-    primary.sql("INSERT INTO d.t VALUES ()").await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica.wait_for_rows("d.t", 1).await;
-    (primary, replica)
-}
+use crate::pair;
 
 /// Has the server stop by `statement`. Returns what was told until it answered again, and the seconds until it had ended
 /// and until it answered.
@@ -47,7 +35,7 @@ async fn stop_by(instance: &Instance<'_>, statement: &'static str) -> (Vec<Serve
 #[tokio::test]
 async fn a_server_that_is_stopped_by_sql_says_so_and_comes_back_as_it_was() {
     let cluster = Cluster::new();
-    let (primary, replica) = pair(&cluster).await;
+    let (primary, replica) = pair::with_a_row(&cluster).await;
     for (revision, statement) in [(5, "SHUTDOWN"), (6, "RESTART")] {
         let before = primary.text("SELECT @@GLOBAL.gtid_executed").await;
         let (told, ended, back) = stop_by(&primary, statement).await;
@@ -74,7 +62,7 @@ async fn an_agent_that_ends_leaves_mysqld_nobody_to_wait_for() {
     let cluster = Cluster::new();
     cluster
         .mount("config", &[("common.cnf", "[mysqld]\ninnodb_buffer_pool_size=64M\nlog_error_verbosity=3\n")]);
-    let (mut primary, mut replica) = pair(&cluster).await;
+    let (mut primary, mut replica) = pair::with_a_row(&cluster).await;
     let mut idle = Vec::new();
     for instance in [&primary, &replica] {
         idle.push(instance.client().await);
