@@ -29,6 +29,7 @@ pub mod shell;
 pub mod sql;
 pub mod static_volumes;
 pub mod table;
+pub mod told;
 pub mod tools;
 pub mod wait;
 pub mod writer;

@@ -13,8 +13,9 @@ use kube::runtime::{WatchStreamExt, watcher};
 use mainstay_crd::names::ANNOTATION_GTID_SET;
 use mainstay_crd::{InstanceState, MySQLCluster, MySQLClusterStatus, OperationKind, ReplicationRecord};
 
-use crate::database::{Database, instance, is_healthy};
+use crate::database::Database;
 use crate::operator;
+use crate::told::{instance, is_healthy};
 
 /// A moment: its name, and how it is known.
 pub type Moment = (&'static str, fn(&Seen) -> bool);

@@ -11,7 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use mainstay_crd::names::LABEL_CLUSTER;
 use tokio::task::JoinHandle;
 
-use crate::database::{Database, is_ready};
+use crate::database::Database;
+use crate::told::is_ready;
 
 /// A watch of a cluster's pods.
 pub struct Rollout {

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use kube::ResourceExt;
 
-use crate::database::{Database, ordinal};
+use crate::database::Database;
 use crate::scope::Scope;
 use crate::sql::Sql;
+use crate::told::ordinal;
 
 /// Who an instance is: read from the API server and from MySQL, not from status.
 #[derive(Clone, Debug, PartialEq, Eq)]

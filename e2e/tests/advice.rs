@@ -7,8 +7,9 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::ANNOTATION_LEAD_FROM;
 use mainstay_crd::{ClusterPhase, MySQLClusterStatus};
-use mainstay_e2e::database::{Database, is_healthy};
+use mainstay_e2e::database::Database;
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::told::is_healthy;
 use mainstay_e2e::{checksum, load, note, wait};
 use serde_json::json;
 

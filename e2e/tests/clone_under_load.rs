@@ -35,7 +35,7 @@ async fn clone_under_load() -> Result<(), Failed> {
                     note!("clone: {} of {:?} bytes", clone.bytes, clone.total_bytes);
                     seen.push(clone);
                 }
-                mainstay_e2e::database::is_healthy(status, 2)
+                mainstay_e2e::told::is_healthy(status, 2)
             })
             .await?;
         sysbench.stop().await?;

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams};
 use mainstay_crd::{InstanceState, InstanceStatus, Judgement};
-use mainstay_e2e::database::{Database, is_healthy, ordinal};
+use mainstay_e2e::database::Database;
 use mainstay_e2e::faults::on_node;
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::static_volumes::{StaticVolumes, directory_of};
+use mainstay_e2e::told::{is_healthy, ordinal};
 use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{load, note, table, wait};
 

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mainstay_crd::Judgement;
-use mainstay_e2e::database::{Database, instance, is_healthy, message};
+use mainstay_e2e::database::Database;
 use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::told::{instance, is_healthy, message};
 use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{note, table, wait};
 

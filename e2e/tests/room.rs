@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{Node, ResourceQuota};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use mainstay_crd::MySQLClusterStatus;
-use mainstay_e2e::database::{instance, message};
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::told::{instance, message};
 use mainstay_e2e::{load, note, wait};
 use serde_json::json;
 

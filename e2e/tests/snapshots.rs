@@ -10,8 +10,9 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_SNAPSHOT, FINALIZER_RETENTION, LABEL_CLUSTER, LABEL_CLUSTER_ID};
-use mainstay_e2e::database::{Database, condition, is_healthy};
+use mainstay_e2e::database::Database;
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::told::{condition, is_healthy};
 use mainstay_e2e::{held, load, note, shell, table, wait};
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use mainstay_e2e::audit::{self, Audit};
-use mainstay_e2e::database::is_healthy;
 use mainstay_e2e::scope::{self, Failed, Scope};
+use mainstay_e2e::told::is_healthy;
 use mainstay_e2e::{note, operator, wait};
 use serde_json::json;
 
