@@ -32,7 +32,7 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema, false);
-            schema.x_kubernetes_validations = Some(vec![rules::name_rule()]);
+            schema.x_kubernetes_validations = Some(rules::root_rules());
         }
     }
     crd

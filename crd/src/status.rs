@@ -47,6 +47,9 @@ pub struct MySQLClusterStatus {
     /// Which template of the pods is proven, and which is being tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateStatus>,
+    /// What the instances' claims have: a size is set back, and a class named, by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageStatus>,
     /// One entry for each instance, by ordinal.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -54,6 +57,20 @@ pub struct MySQLClusterStatus {
     /// For the operator: in which state it has looked into the Secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretsStatus>,
+}
+
+/// What the instances' claims have, as far as they are bound to volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageStatus {
+    /// The largest size that one of them asks for; absent while none is bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub largest: Option<String>,
+    /// The storage class that all of them have; absent if they have none, or not the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub class: Option<String>,
 }
 
 /// In which state the cluster's Secrets were looked into: an operator that takes over need not read them again.

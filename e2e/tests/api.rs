@@ -108,6 +108,7 @@ async fn the_api_server_judges_every_new_object_as_it_should() -> Result<()> {
 async fn the_api_server_judges_every_change_as_it_should() -> Result<()> {
     let env = Env::connect().await?;
     install(&env).await?;
+    stop_operator(&env.client).await?;
     with_namespace(&env.client, async |namespace| {
         let api = clusters(&env.client, namespace);
         let all = cases::changes();
@@ -129,6 +130,12 @@ async fn attempt(api: &Clusters, name: &str, change: &Change) -> Result<Option<S
     let mut from: DynamicObject = serde_json::from_value(change.from.clone())?;
     from.metadata.name = Some(name.into());
     api.create(&PostParams::default(), &from).await.with_context(|| change.name.clone())?;
+    if let Some(status) = change.from.get("status") {
+        let status = Patch::Merge(json!({ "status": status }));
+        api.patch_status(name, &PatchParams::default(), &status)
+            .await
+            .with_context(|| change.name.clone())?;
+    }
     let patch =
         serde_json::from_value(json!([{"op": "replace", "path": "/spec", "value": change.to["spec"]}]))?;
     let params = PatchParams { dry_run: true, ..PatchParams::default() };

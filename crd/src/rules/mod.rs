@@ -53,13 +53,20 @@ pub fn validate_name(name: &str) -> Option<Violation> {
     (!NAME.matches(name)).then(|| Violation { field: "metadata.name".into(), message: NAME_MESSAGE.into() })
 }
 
-/// The rule about the whole object, for [`crate::manifest::crd`].
-pub(crate) fn name_rule() -> ValidationRule {
-    ValidationRule {
+/// The rules about the whole object, for [`crate::manifest::crd`]: its name, and changes that hang on the status.
+pub(crate) fn root_rules() -> Vec<ValidationRule> {
+    let name = ValidationRule {
         rule: format!("self.metadata.name.{}", NAME.cel()),
         message: Some(NAME_MESSAGE.into()),
         ..ValidationRule::default()
-    }
+    };
+    let changes = storage::root_transitions().map(|change| ValidationRule {
+        rule: change.cel.into_owned(),
+        message: Some(change.message.into()),
+        field_path: Some(format!(".{}", change.field)),
+        ..ValidationRule::default()
+    });
+    [name].into_iter().chain(changes).collect()
 }
 
 /// Everything in `spec` that can't be carried out; empty if all can.

@@ -41,25 +41,42 @@ pub(super) fn rules() -> Vec<Rule<Storage>> {
     ]
 }
 
-fn transitions() -> [Transition; 4] {
+/// Rules about a change that ask what the claims have, at the root of the object: `status` is seen from there alone.
+///
+/// Without `status.storage` nobody has looked at the claims yet, so that they may have what the old spec said. The operator
+/// writes it in the same look in which it lets a claim grow. Should somebody be quicker, the claim is larger than the spec
+/// asks for, which harms nothing.
+pub(super) fn root_transitions() -> [Transition; 2] {
+    let (size, old) = ("string(self.spec.storage.size)", "string(oldSelf.spec.storage.size)");
+    let looked = "has(self.status) && has(self.status.storage)";
     [
         Transition {
-            field: "size",
-            message: "size can't shrink: volumes can't; keep the size, or move the data to a new cluster",
+            field: "spec.storage.size",
+            message: "size can't shrink below what a claim has (status.storage.largest): volumes can't; set it back to no \
+                      less than that, or move the data to a new cluster",
             // What is no quantity is the other rule's business.
-            cel: Cow::Borrowed(
-                "!isQuantity(string(self.size)) || !isQuantity(string(oldSelf.size)) || \
-                  quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-            ),
+            cel: Cow::Owned(format!(
+                "!isQuantity({size}) || !isQuantity({old}) || quantity({size}).compareTo(quantity({old})) >= 0 || \
+                 ({looked} && (!has(self.status.storage.largest) || \
+                 quantity({size}).compareTo(quantity(self.status.storage.largest)) >= 0))"
+            )),
         },
         Transition {
-            field: "class",
-            message: "class can't change in place: a volume stays in the class it was made in; move the data to a \
-                      new cluster",
-            cel: Cow::Borrowed(
-                "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
-            ),
+            field: "spec.storage.class",
+            message: "class can't change in place, but to name the one that all claims have (status.storage.class): a \
+                      volume stays in the class it was made in; move the data to a new cluster",
+            cel: Cow::Owned(format!(
+                "has(self.spec.storage.class) ? \
+                 (has(oldSelf.spec.storage.class) && self.spec.storage.class == oldSelf.spec.storage.class) || \
+                 ({looked} && has(self.status.storage.class) && \
+                 self.spec.storage.class == self.status.storage.class) : !has(oldSelf.spec.storage.class)"
+            )),
         },
+    ]
+}
+
+fn transitions() -> [Transition; 2] {
+    [
         Transition {
             field: "accessModes",
             message: "accessModes can't change in place; move the data to a new cluster",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Verdict::{Accepted, Misshapen, Refused};
-use super::{Case, Change, field, object};
+use super::{Case, Change, Verdict, field, object};
 
 pub(super) fn storage() -> Vec<Case> {
     let size = Refused("size must be a quantity of at least 256Mi");
@@ -130,8 +130,8 @@ fn tool_images() -> Vec<Case> {
 
 /// Every case of change.
 pub(super) fn changes() -> Vec<Change> {
-    let size = Refused("size can't shrink");
-    let class = Refused("class can't change in place");
+    let size = Refused("size can't shrink below what a claim has");
+    let class = Refused("class can't change in place, but to name the one that all claims have");
     let modes = Refused("accessModes can't change in place");
     let selector = Refused("selector can't change in place");
     let disk = |name: &str| json!({"matchLabels": {"disk": name}});
@@ -148,7 +148,7 @@ pub(super) fn changes() -> Vec<Change> {
         to: object(&json!({ "spec": to })),
         verdict,
     };
-    vec![
+    let fixed = vec![
         row("size", json!("1Gi"), json!("2Gi"), Accepted),
         row("size", json!("1Gi"), json!("1024Mi"), Accepted),
         row("size", json!("900Mi"), json!("1Gi"), Accepted),
@@ -182,5 +182,35 @@ pub(super) fn changes() -> Vec<Change> {
             json!({"config": {"common": {"max_connections": "100", "server_id": "1"}}}),
             Refused("the operator sets these options, or relies on their defaults; remove: server_id"),
         ),
+    ];
+    [fixed, by_claims(size, class)].concat()
+}
+
+/// What may be set back or named hangs on what the claims have.
+fn by_claims(size: Verdict, class: Verdict) -> Vec<Change> {
+    let row = |what: &str, status: Value, from: Value, to: Value, verdict| {
+        let name = format!("spec.storage.{what}: {from} to {to} with status.storage {status}");
+        let object =
+            |value| object(&json!({"spec": {"storage": {what: value}}, "status": {"storage": status}}));
+        Change { name, from: object(from), to: object(to), verdict }
+    };
+    let largest = |size: &str| json!({"largest": size, "class": "standard"});
+    vec![
+        row("size", largest("1Gi"), json!("2Gi"), json!("1Gi"), Accepted),
+        row("size", largest("1Gi"), json!("2Gi"), json!("1536Mi"), Accepted),
+        row("size", largest("1Gi"), json!("2Gi"), json!(1_073_741_824_i64), Accepted),
+        row("size", largest("1Gi"), json!("2Gi"), json!("1023Mi"), size),
+        row("size", largest("2Gi"), json!("2Gi"), json!("1Gi"), size),
+        row("size", largest("3Gi"), json!("1Gi"), json!("1Gi"), Accepted),
+        row("size", largest("3Gi"), json!("1Gi"), json!("2Gi"), Accepted),
+        row("size", json!({}), json!("100Ti"), json!("1Gi"), Accepted),
+        row("size", json!(null), json!("100Ti"), json!("1Gi"), size),
+        row("class", largest("1Gi"), json!(null), json!("standard"), Accepted),
+        row("class", largest("1Gi"), json!("standrad"), json!("standard"), Accepted),
+        row("class", largest("1Gi"), json!(null), json!("other"), class),
+        row("class", largest("1Gi"), json!("standard"), json!("other"), class),
+        row("class", largest("1Gi"), json!("standard"), json!(null), class),
+        row("class", json!({"largest": "1Gi"}), json!(null), json!("standard"), class),
+        row("class", json!({}), json!(null), json!("standard"), class),
     ]
 }

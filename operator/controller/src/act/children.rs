@@ -181,17 +181,18 @@ fn is_immutable(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
-/// Whether all that two StatefulSets differ in, as far as they can't be changed, is the size of their claims.
-fn differs_in_size_only(live: &StatefulSet, wanted: &StatefulSet) -> bool {
+/// Whether all that two StatefulSets differ in, as far as they can't be changed, is the size of their claims or the class that
+/// they name: those the API lets change as far as no claim is touched by it.
+fn differs_in_claims_only(live: &StatefulSet, wanted: &StatefulSet) -> bool {
     let fixed = |set: &StatefulSet| {
         let spec = set.spec.as_ref()?;
         let claim = spec.volume_claim_templates.as_ref()?.first()?.spec.clone()?;
-        let (modes, class, selector) = (claim.access_modes, claim.storage_class_name, claim.selector);
         let size = claim.resources.and_then(|resources| resources.requests?.remove("storage"));
-        Some(((modes, class, selector, spec.service_name.clone(), spec.selector.clone()), size?))
+        let fixed = (claim.access_modes, claim.selector, spec.service_name.clone(), spec.selector.clone());
+        Some((fixed, (whole(&size?), claim.storage_class_name)))
     };
     match (fixed(live), fixed(wanted)) {
-        (Some((live, had)), Some((wanted, wants))) => live == wanted && whole(&had) != whole(&wants),
+        (Some((live, had)), Some((wanted, wants))) => live == wanted && had != wants,
         _ => false,
     }
 }
@@ -303,7 +304,7 @@ impl Hand<'_> {
         }
     }
 
-    /// Applies the StatefulSet. One whose claims were to be of another size can't be changed: it is deleted, without its
+    /// Applies the StatefulSet. One whose claims were to be of another size or class can't be changed: it is deleted, without its
     /// pods, and made anew, which takes them up again.
     async fn stateful_set(
         &mut self,
@@ -319,7 +320,7 @@ impl Hand<'_> {
         let failed = |source| ChildError::Api { kind: KIND, name: name.clone(), source };
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &namespace);
         let live = api.get_opt(&name).await.map_err(failed)?;
-        let Some(live) = live.filter(|live| differs_in_size_only(live, wanted)) else {
+        let Some(live) = live.filter(|live| differs_in_claims_only(live, wanted)) else {
             return Err(failed(refused));
         };
         let params =
@@ -327,7 +328,10 @@ impl Hand<'_> {
         let params = params.preconditions(Preconditions { uid: live.metadata.uid, resource_version: None });
         match api.delete(&name, &params).await {
             Ok(_) => {
-                info!(namespace, name, "replaced, without its pods: its claims are to be of another size")
+                info!(
+                    namespace,
+                    name, "replaced, without its pods: its claims are to be of another size or class"
+                )
             }
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(failed(error)),

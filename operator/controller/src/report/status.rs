@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mainstay_core::children::pod_selector;
-use mainstay_core::{Observation, Plan};
+use mainstay_core::{Observation, Plan, storage_status};
 use mainstay_crd::conditions::{ConditionType, Wanted, merge};
 use mainstay_crd::{InstanceState, InstanceStatus, MySQLClusterStatus, SecretsStatus};
 
@@ -45,6 +45,7 @@ pub(super) fn of(
             Some(_) => cluster.status.template.clone(),
             None => plan.template.clone(),
         },
+        storage: Some(storage_status(observation, plan.step.as_ref())),
         instances: plan.instances.clone(),
         secrets: secrets.or_else(|| cluster.status.secrets.clone()),
     }

@@ -6,14 +6,15 @@
 use mainstay_crd::names::{
     ANNOTATION_GIVE_BACK, ANNOTATION_LEAD_FROM, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY,
 };
+use mainstay_crd::quantity;
 use mainstay_proto::Directory;
 
-use super::deletion;
 use super::divergence::Divergence;
 use super::lead_from;
-use crate::Volume;
+use super::{deletion, growth};
 use crate::facts::Facts;
 use crate::state::{self, Broken};
+use crate::{Claim, Volume};
 
 /// How operators before this one began what they advised, within what they said of data that came back.
 const FORMER: [&str; 2] = [" It neither serves nor leads. ", " It stays out. "];
@@ -149,6 +150,26 @@ pub(super) fn without_volume(view: &Facts<'_>, ordinal: u32) -> String {
         );
     }
     format!("put it back if its data still exists; if not, {}", clone_anew(view, ordinal))
+}
+
+/// What to do about a claim that can't grow to the size that the spec asks for. Where no claim has that size, it can be set
+/// back: that is also what the CRD's rule says.
+pub(super) fn too_small(view: &Facts<'_>, wanted: u64) -> String {
+    let back = growth::largest(view.o).filter(|largest| *largest < wanted).map(quantity::of_bytes);
+    let back = back.map(|size| format!(" set spec.storage.size back to {size},")).unwrap_or_default();
+    format!("Allow it there,{back} or move the data to a new cluster")
+}
+
+/// What to do about a claim that was never bound and asks for more than the spec does by now.
+pub(super) fn asks_for_too_much(view: &Facts<'_>, claim: &Claim) -> Option<String> {
+    let wanted = quantity::whole(&view.o.cluster.spec.storage.size)?;
+    let asked = claim.requested.filter(|asked| *asked > wanted && claim.volume.is_none())?;
+    Some(format!(
+        "It asks for {}, and spec.storage.size for {} by now: nothing is on it, so delete the claim {}, and it is made anew",
+        quantity::of_bytes(asked),
+        view.o.cluster.spec.storage.size.0,
+        claim.name
+    ))
 }
 
 /// What is to be free before a volume can be given back to an instance that has another.

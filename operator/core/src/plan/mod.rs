@@ -10,6 +10,7 @@ mod decision;
 mod deletion;
 mod divergence;
 mod evidence;
+mod growth;
 mod identity;
 mod instances;
 mod last_copy;
@@ -45,6 +46,7 @@ use crate::state::{self, Broken, ClusterState};
 use crate::{Dispatched, Observation, Record, Step};
 use decision::Decision;
 pub use decision::Plan;
+pub use growth::storage_status;
 pub use template::Hold;
 
 /// Decides what to do next.
@@ -87,7 +89,7 @@ fn decide(facts: &Facts<'_>, state: &ClusterState<'_>) -> Decided {
         }
         ClusterState::Beginning => beforehand(facts, state).unwrap_or_else(|| {
             // What a person gives back comes before anything is begun anew.
-            weigh(facts, &[&volumes::give_back, &volumes::grow, &bootstrap::decide])
+            weigh(facts, &[&volumes::give_back, &growth::grow, &bootstrap::decide])
         }),
         ClusterState::Led { primary } => beforehand(facts, state)
             .or_else(|| lead_from::decide(facts).map(Decided::from))
@@ -131,7 +133,7 @@ fn led(facts: &Facts<'_>, primary: u32) -> Decided {
             &nodes::taint,
             // What a class or a missing right may refuse comes late: it is tried again and again, and keeps back only
             // what stands behind it.
-            &volumes::grow,
+            &growth::grow,
             &rollout::roll,
             &retention::decide,
             &volumes::mark,
@@ -155,7 +157,7 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
             &leaving::forget_notes,
             &replicas::decide,
             &nodes::taint,
-            &volumes::grow,
+            &growth::grow,
             &rollout::roll,
             &volumes::mark,
         ],

@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::{AccessMode, quantity};
 
-use super::nodes;
 use super::storage::Problem;
+use super::{advice, nodes};
 use crate::facts::Facts;
 use crate::{Claim, Pod, Volume};
 
@@ -18,6 +18,14 @@ const NAMED: usize = 3;
 
 /// Why `claim` is Pending, and what to do.
 pub(super) fn problem(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
+    let (reason, why) = unbound(view, ordinal, claim, pod);
+    match advice::asks_for_too_much(view, claim) {
+        Some(way) => (reason, format!("{}. {way}", why.trim_end_matches('.'))),
+        None => (reason, why),
+    }
+}
+
+fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
     let surroundings = &view.o.surroundings;
     let name = &claim.name;
     if let Some(problem) = taken(view, claim) {

@@ -6,7 +6,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_proto::{Server, Space};
 
 use super::nodes;
-use super::{advice, last_copy, pending, volumes};
+use super::{advice, growth, last_copy, pending, volumes};
 use crate::facts::Facts;
 use crate::{Claim, Instance, Pod, Volume};
 
@@ -57,7 +57,7 @@ fn problem(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Proble
         .or_else(|| of_pod(view, ordinal, instance))
         .or_else(|| silent(view, ordinal, instance))
         .or_else(|| full(view, ordinal, instance))
-        .or_else(|| claim.and_then(|claim| volumes::growth_problem(view, claim)))
+        .or_else(|| claim.and_then(|claim| growth::growth_problem(view, claim)))
 }
 
 fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {

@@ -1,5 +1,5 @@
-//! What the operator does to volumes and claims: marks and keeps volumes, lets claims grow, gives data back, and
-//! replaces volumes that are stranded on lost nodes.
+//! What the operator does to volumes and claims: marks and keeps volumes, gives data back, and replaces volumes that are
+//! stranded on lost nodes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{
     ANNOTATION_GIVE_BACK, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER_ID, LABEL_ORDINAL,
 };
-use mainstay_crd::{OperationKind, ReclaimPolicy, quantity};
+use mainstay_crd::{OperationKind, ReclaimPolicy};
 
 use super::nodes;
 use super::storage::Problem;
@@ -55,62 +55,6 @@ pub(super) fn mark(view: &Facts<'_>) -> Option<Decision> {
 pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String> {
     let labels = [(LABEL_CLUSTER_ID, cluster_id.to_owned()), (LABEL_ORDINAL, ordinal.to_string())];
     labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-/// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
-pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
-    let size = &view.o.cluster.spec.storage.size;
-    let wanted = quantity::whole(size)?;
-    view.o.instances.values().find_map(|instance| {
-        let claim = instance.claim.as_ref()?;
-        let bound = claim.phase.as_deref() == Some("Bound") && !claim.deleting;
-        let small = claim.requested.is_some_and(|requested| requested < wanted);
-        if !bound || !small || !may_grow(view, claim) {
-            return None;
-        }
-        let message = format!("claim {} grows to {}", claim.name, size.0);
-        let (claim, uid) = (claim.name.clone(), claim.uid.clone());
-        let step = ClaimStep::Grow { size: size.0.clone() };
-        Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::Growing, message }))
-    })
-}
-
-/// A class that can't be seen is left to the API server to refuse.
-fn may_grow(view: &Facts<'_>, claim: &Claim) -> bool {
-    let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
-    class.map_or(!view.o.surroundings.known, |class| class.expandable)
-}
-
-/// Why a claim has not the size that the spec asks for.
-pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
-    let size = &view.o.cluster.spec.storage.size;
-    let wanted = quantity::whole(size)?;
-    let name = &claim.name;
-    if claim.phase.as_deref() != Some("Bound") {
-        return None;
-    }
-    let small = claim.requested.is_some_and(|requested| requested < wanted);
-    if small && may_grow(view, claim) {
-        return Some((Reason::Growing, format!("claim {name} is to grow to {}", size.0)));
-    }
-    if small {
-        let class = claim.class.as_deref().filter(|class| !class.is_empty());
-        let class = class.map_or("no class".to_owned(), |class| format!("the class {class}"));
-        let text = format!(
-            "claim {name} can't grow to {}: it has {class}, which does not allow it (allowVolumeExpansion). Allow it \
-             there, or move the data to a new cluster",
-            size.0
-        );
-        return Some((Reason::ExpansionRefused, text));
-    }
-    let (requested, capacity) = (claim.requested?, claim.capacity?);
-    if capacity >= requested {
-        return None;
-    }
-    let state = claim.resizing.as_deref().unwrap_or("the provisioner has not begun");
-    let words = claim.warning.as_deref().map(|words| format!("; {words}")).unwrap_or_default();
-    let text = format!("claim {name} grows to {requested} bytes and has {capacity}: {state}{words}");
-    Some((Reason::Growing, text))
 }
 
 /// The volume that a person wants to give back, with the ordinal that it was of.

@@ -57,6 +57,16 @@ fn the_nearest_volumes_are_named_first() {
     assert!(!said.message.contains("; c has"), "{said:?}");
 }
 
+#[test]
+fn a_claim_that_asks_for_more_than_the_spec_by_now_is_to_be_made_anew() {
+    let mut o = waiting();
+    assert!(!said(&o).message.contains("made anew"), "{:?}", said(&o));
+    o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().requested = Some(100 << 40);
+    let message = said(&o).message;
+    let way = "It asks for 100Ti, and spec.storage.size for 1Gi by now: nothing is on it, so delete the claim data-shop-2";
+    assert!(message.contains(way), "{message}");
+}
+
 /// As the controller of volumes says of every class that has no provisioner.
 #[test]
 fn that_nobody_makes_volumes_of_a_class_is_no_news_where_people_make_them() {

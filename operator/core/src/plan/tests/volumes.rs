@@ -6,7 +6,7 @@ use mainstay_crd::{Aside, Judgement, Operation, OperationKind};
 
 use super::well::{away, claim, pending, pod, recorded, storage_ready, storage_step, volume_of, well};
 use super::world::{NAME, NAMESPACE};
-use crate::{Agent, ClaimStep, Observation, Step, VolumeStep, plan};
+use crate::{Agent, ClaimStep, Observation, Step, VolumeStep, plan, storage_status};
 
 #[test]
 fn claims_grow_one_by_one_and_never_shrink() {
@@ -33,6 +33,63 @@ fn claims_grow_while_nothing_runs() {
         pod(&mut o, ordinal).trouble = Some("mysql: CrashLoopBackOff: No space left on device".into());
     }
     assert_eq!(storage_step(&plan(&o)), Some("GrowClaim"));
+}
+
+/// What is told to the rules of the CRD.
+fn told(o: &Observation) -> (Option<String>, Option<String>) {
+    let told = storage_status(o, plan(o).step.as_ref());
+    (told.largest, told.class)
+}
+
+#[test]
+fn a_size_can_be_set_back_to_what_claims_have_until_one_is_about_to_grow() {
+    let mut o = well();
+    assert_eq!(told(&o).0.as_deref(), Some("1Gi"));
+    o.cluster.spec.storage.size.0 = "2Gi".into();
+    assert_eq!(told(&o).0.as_deref(), Some("2Gi"), "told with the step, not after it");
+    claim(&mut o, 2).requested = Some(3 << 30);
+    assert_eq!(told(&o).0.as_deref(), Some("3Gi"));
+    // What has no volume holds nothing.
+    (claim(&mut o, 2).volume, claim(&mut o, 2).phase) = (None, Some("Pending".into()));
+    o.cluster.spec.storage.size.0 = "1Gi".into();
+    assert_eq!(told(&o).0.as_deref(), Some("1Gi"));
+    // A volume may be larger than what its claim asked for.
+    claim(&mut o, 1).capacity = Some(9 << 30);
+    assert_eq!(told(&o).0.as_deref(), Some("1Gi"));
+}
+
+#[test]
+fn the_class_can_be_named_that_all_claims_have() {
+    let mut o = well();
+    assert_eq!(told(&o).1.as_deref(), Some("fast"));
+    for ordinal in 0..3 {
+        claim(&mut o, ordinal).class = None;
+        assert_eq!(told(&o).1, None);
+    }
+    for ordinal in 0..3 {
+        claim(&mut o, ordinal).class = Some("standard".into());
+    }
+    assert_eq!(told(&o).1.as_deref(), Some("standard"));
+    claim(&mut o, 1).class = Some("other".into());
+    assert_eq!(told(&o).1, None);
+}
+
+#[test]
+fn to_set_the_size_back_is_said_where_the_api_takes_it() {
+    let mut o = well();
+    for ordinal in 0..3 {
+        claim(&mut o, ordinal).class = Some("fixed".into());
+    }
+    o.surroundings.classes.insert("fixed".into(), crate::Class::default());
+    o.cluster.spec.storage.size.0 = "2Gi".into();
+    let said = storage_ready(&o);
+    assert_eq!(said.reason, Reason::ExpansionRefused);
+    assert!(said.message.contains("set spec.storage.size back to 1Gi"), "{}", said.message);
+    assert_eq!(told(&o).0.as_deref(), Some("1Gi"));
+    claim(&mut o, 2).requested = Some(2 << 30);
+    let said = storage_ready(&o);
+    assert!(!said.message.contains("set spec.storage.size back"), "{}", said.message);
+    assert_eq!(told(&o).0.as_deref(), Some("2Gi"));
 }
 
 #[test]
