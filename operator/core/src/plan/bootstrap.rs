@@ -45,8 +45,9 @@ fn first_look(view: &Facts<'_>) -> Decision {
 
 /// No data can be where no volume ever was: no node takes the pod, or none can be made, and its claim was never bound,
 /// carries nothing of an instance, and has no volume reserved for it. Such an instance need not be heard before the others
-/// can start. A claim that is missing while there is a pod may have been deleted; without a pod, it could not be made.
-fn was_never_anywhere(view: &Facts<'_>, ordinal: u32) -> bool {
+/// can start, nor do they wait for it to change. A claim that is missing while there is a pod may have been deleted; without
+/// a pod, it could not be made.
+pub(super) fn was_never_anywhere(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
     let refused = match &instance.pod {
         Some(pod) => pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable")),

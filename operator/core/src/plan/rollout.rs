@@ -12,7 +12,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Stage, TaskState};
 
 use super::template::Templates;
-use super::{Decision, candidates};
+use super::{Decision, bootstrap, candidates};
 use crate::facts::{Facts, Seen};
 use crate::{Pod, PodStep, Step, guards, moments};
 
@@ -113,8 +113,11 @@ fn waits_for_a_copy(view: &Facts<'_>, ordinal: u32) -> bool {
 /// The first that does not serve. The kubelet must have seen it too: until then, no Service leads to it.
 fn not_serving(view: &Facts<'_>) -> Option<u32> {
     let served = |i: u32| view.instance(i).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.ready);
-    // One whose data may not be used comes back only by a person's hand: the others do not wait for that.
-    let awaited = |i: u32| !view.quarantined(i) && !waits_for_a_copy(view, i);
+    // One whose data may not be used comes back only by a person's hand: the others do not wait for that. Nor for one that
+    // no node takes: it may be they that keep it out, by an anti-affinity that the change takes back.
+    let awaited = |i: u32| {
+        !view.quarantined(i) && !waits_for_a_copy(view, i) && !bootstrap::was_never_anywhere(view, i)
+    };
     view.ordinals().find(|&i| awaited(i) && (!view.ready(i) || !served(i)))
 }
 
@@ -173,7 +176,13 @@ fn outdated<'v>(view: &Facts<'v>, templates: &Templates<'_>, ordinal: u32) -> Op
     let wanted = templates.of_pod(ordinal);
     let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
     let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != wanted);
-    (other && held == Some(wanted)).then_some(pod)
+    // It was the first of the change and no node took it: it is not put back, and waits for the others to change.
+    let ahead = is_of(pod, templates.wanted) && bootstrap::was_never_anywhere(view, ordinal);
+    (other && !ahead && held == Some(wanted)).then_some(pod)
+}
+
+fn is_of(pod: &Pod, hash: &str) -> bool {
+    pod.template_hash.as_deref() == Some(hash)
 }
 
 fn replace(view: &Facts<'_>, ordinal: u32, pod: &Pod, why: &str) -> Decision {

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use mainstay_crd::{TemplateStatus, TryingTemplate};
 use serde::{Deserialize, Serialize};
 
-use super::rollout;
+use super::{bootstrap, rollout};
 use crate::facts::Facts;
 use crate::{Pod, moments};
 
@@ -57,7 +57,10 @@ impl<'a> Templates<'a> {
         // One that stands as it was is taken only while nothing else has become more pressing.
         let still = |canary: &u32| {
             let stands = !being_made(*canary) && !made(*canary) && !given_up;
-            view.ordinals().contains(canary) && (!stands || rollout::first(view, wanted) == Some(*canary))
+            // One that no node takes as it is wanted either proves nothing: another is tried.
+            let nowhere = made(*canary) && bootstrap::was_never_anywhere(view, *canary);
+            let first = || rollout::first(view, wanted) == Some(*canary);
+            view.ordinals().contains(canary) && !nowhere && (!stands || first())
         };
         let canary = canary.filter(still);
         let given_up = canary.is_some_and(|canary| !made(canary) && (given_up || late && being_made(canary)));
