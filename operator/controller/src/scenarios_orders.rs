@@ -66,13 +66,13 @@ async fn to_the_order(rig: &mut Rig, ordinal: u32, change: impl FnOnce(&mut Repo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_primary_that_is_told_to_end_is_ordered_to_stand_down_after_two_writes() {
+async fn a_primary_that_is_told_to_end_is_ordered_to_stand_down_after_one_write() {
     let mut rig = healthy().await;
     let (path, action) = to_the_order(&mut rig, 0, |report| report.ending = true).await;
     println!("ending → {action:?}: {path:?}");
     assert_eq!(action, Action::StandDown);
-    // The intention, and the label by which clients find it.
-    assert_eq!(path.requests, ["PATCH mysqlclusters/shop/status", "PATCH pods/shop-0"]);
+    // The intention. Clients find it until the next leads.
+    assert_eq!(path.requests, ["PATCH mysqlclusters/shop/status"]);
     assert_eq!(path.handshakes, 0, "the connection was kept");
 }
 

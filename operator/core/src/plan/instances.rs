@@ -1,7 +1,6 @@
-//! What is said of each instance: role label, state, and why it is not Ready.
+//! What is said of each instance: its state, and why it is not Ready.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mainstay_crd::names::{ROLE_PRIMARY, ROLE_REPLICA};
 use mainstay_crd::{CloneProgress, InstanceRole, InstanceState, InstanceStatus};
 use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState};
 
@@ -9,43 +8,6 @@ use super::replicas::COPIES;
 use super::{advice, divergence, nodes, options, storage, threads};
 use crate::facts::{Facts, Seen};
 use crate::{Agent, Instance, record};
-
-/// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
-/// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`.
-pub(super) fn roles(view: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
-    let mut roles: Vec<_> = view
-        .o
-        .instances
-        .iter()
-        .filter_map(|(&i, instance)| Some((i, role(view, i, instance.pod.as_ref()?.role.as_deref()))))
-        .collect();
-    roles.sort_by_key(|(i, role)| (role.is_some(), *i));
-    roles
-}
-
-fn role(view: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
-    if view.leaving().any(|i| i == ordinal) {
-        return None;
-    }
-    // Before it becomes read-only, so that no client is sent to a server that is about to refuse it.
-    if view.target().is_some() && view.primary() == Some(ordinal) {
-        return None;
-    }
-    if view.live(ordinal).is_some() {
-        return if view.leads(ordinal) {
-            Some(ROLE_PRIMARY)
-        } else if view.in_time(ordinal) {
-            Some(ROLE_REPLICA)
-        } else {
-            None
-        };
-    }
-    match current {
-        Some(ROLE_PRIMARY) if view.primary() == Some(ordinal) => Some(ROLE_PRIMARY),
-        Some(ROLE_REPLICA) if view.primary() != Some(ordinal) => Some(ROLE_REPLICA),
-        _ => None,
-    }
-}
 
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
 pub(super) fn statuses(view: &Facts<'_>) -> Vec<InstanceStatus> {

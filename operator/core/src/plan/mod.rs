@@ -27,6 +27,7 @@ mod rebuild;
 mod replicas;
 mod retention;
 mod rivals;
+mod roles;
 mod rollout;
 mod scheduled;
 mod storage;

@@ -7,7 +7,7 @@ use mainstay_proto::Action;
 
 use super::{
     Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, instances, nodes, pods,
-    replicas, retention, storage, switchover, template, threads, volumes,
+    replicas, retention, roles, storage, switchover, template, threads, volumes,
 };
 use crate::facts::Facts;
 use crate::{ClaimStep, Object, ObjectStep, Operation, PodStep, Step, Unneeded, moments};
@@ -27,7 +27,7 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
         stateful_set_replicas: pods::replicas(view),
         hold,
         template,
-        roles: instances::roles(view),
+        roles: roles::roles(view),
         conditions: conditions(view, primary, &instances, &decided),
         instances,
         primary: primary.map(|p| view.names.pod(p)),

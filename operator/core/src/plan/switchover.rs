@@ -1,10 +1,10 @@
 //! A planned change of the primary. It loses nothing, whatever the replication: the old primary is read-only and
 //! its right to lead taken back before its set is read, and nobody is promoted who lacks any of it.
 //!
-//! The path, each state of it observable: *announced* (`target` in the record; the old primary loses its label) →
-//! it *stands*, read-only and without its grant → the candidate holds all that it held → *outcome* (the candidate
-//! is `primary` in a new epoch, from where it is ordered to lead and the others to follow it). Until the outcome it
-//! can be given up at any point: the record without `target`, and the old primary is ordered to lead again.
+//! The path, each state of it observable: *announced* (`target` in the record) → the old primary *stands*, read-only and
+//! without its grant → the candidate holds all that it held → *outcome* (the candidate is `primary` in a new epoch, from
+//! where it is ordered to lead and the others to follow it; once it leads, both labels change). Until the outcome it can be
+//! given up at any point: the record without `target`, and the old primary is ordered to lead again.
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

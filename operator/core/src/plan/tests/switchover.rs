@@ -53,17 +53,79 @@ fn who_is_asked_for_leads_and_is_asked_for_once() {
     assert_eq!(world.settle().primary.as_deref(), Some("shop-0"));
 }
 
+fn labels(world: &World) -> Vec<Option<&str>> {
+    world.pods.values().map(|pod| pod.role.as_deref()).collect()
+}
+
+const BEFORE: [Option<&str>; 3] = [Some("primary"), Some("replica"), Some("replica")];
+
 #[test]
-fn clients_are_led_away_before_the_old_primary_refuses_them() {
+fn clients_are_led_to_the_new_primary_in_one_go() {
     let mut world = healthy(3);
-    world.ask(None);
+    world.ask(Some(1));
     announced(&mut world);
     assert!(world.pods[&0].writable, "the announcement alone changes nothing");
     let plan = world.turn();
-    assert!(plan.roles.contains(&(0, None)));
     assert!(
         matches!(&plan.step, Some(Step::Order { ordinal: 0, order, .. }) if order.action == Action::StandDown)
     );
+    while !world.pods[&1].writable {
+        assert_eq!(labels(&world)[..2], BEFORE[..2]);
+        world.turn();
+    }
+    // Who has the label of a primary is read-only until the swap.
+    assert!(!world.pods[&0].writable);
+    assert_eq!(labels(&world)[..2], BEFORE[..2]);
+    world.turn();
+    let [old, new] = [labels(&world)[0], labels(&world)[1]];
+    assert!(old != Some("primary") && new == Some("primary"), "{:?}", labels(&world));
+    world.settle();
+    assert_eq!(labels(&world), [Some("replica"), Some("primary"), Some("replica")]);
+}
+
+#[test]
+fn an_old_primary_that_is_silent_while_it_hands_over_loses_its_label() {
+    for turns in 0..6 {
+        let mut world = healthy(3);
+        world.ask(Some(1));
+        announced(&mut world);
+        (0..turns).for_each(|_| drop(world.turn()));
+        if world.pods[&1].role.as_deref() == Some("primary") {
+            return;
+        }
+        world.pods.get_mut(&0).unwrap().heard = false;
+        world.turn();
+        assert_eq!(labels(&world)[0], None, "{turns}");
+    }
+    panic!("nobody ever led");
+}
+
+#[test]
+fn an_old_primary_loses_its_label_if_its_successor_is_silent() {
+    let mut world = healthy(3);
+    world.ask(Some(1));
+    announced(&mut world);
+    while world.recorded_primary() == Some(0) {
+        world.turn();
+    }
+    world.pods.get_mut(&1).unwrap().heard = false;
+    world.turn();
+    assert!(!labels(&world).contains(&Some("primary")), "{:?}", labels(&world));
+}
+
+#[test]
+fn a_switchover_that_is_given_up_changes_no_label() {
+    let mut world = healthy(2);
+    world.stalled.insert(1);
+    world.write();
+    world.ask(Some(1));
+    announced(&mut world);
+    while given_up(&world).is_none() || !world.pods[&0].writable {
+        world.turn();
+        assert_eq!(labels(&world)[0], BEFORE[0]);
+    }
+    world.settle();
+    assert_eq!(labels(&world)[0], BEFORE[0]);
 }
 
 #[test]
