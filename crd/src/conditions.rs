@@ -96,6 +96,8 @@ pub enum Reason {
     RolledBack,
     /// The primary came back with data that is not its own, or on another volume.
     ForeignVolume,
+    /// A password in the cluster's Secret can't be taken up; the message says which and why.
+    InvalidCredentials,
     /// An order to an agent failed.
     OrderFailed,
     /// A call to the API server failed.

@@ -110,6 +110,10 @@ impl Names {
     pub fn credentials_secret(&self) -> String {
         format!("{}-credentials", self.cluster)
     }
+    /// The ConfigMap with the authority's certificate alone (`ca.crt`), for clients.
+    pub fn ca_config_map(&self) -> String {
+        format!("{}-ca", self.cluster)
+    }
     /// The Secret with the certificate authority (`tls.crt`, `tls.key`); never mounted in a pod.
     pub fn ca_secret(&self) -> String {
         format!("{}-ca", self.cluster)
@@ -236,6 +240,7 @@ mod tests {
             ("Service", names.read_service()),
             ("ConfigMap", names.config_map("0123abcd")),
             ("ConfigMap", names.old_config_map()),
+            ("ConfigMap", names.ca_config_map()),
             ("Secret", names.credentials_secret()),
             ("Secret", names.ca_secret()),
             ("Secret", names.tls_secret()),

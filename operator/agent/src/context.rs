@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use mainstay_proto::password::REPLICATION_LONGEST;
 use mainstay_proto::{ChannelStart, EventName, UnsafeOption};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::{Credentials, REPLICATION_LONGEST};
+use crate::credentials::Credentials;
 use crate::lag::Lag;
 use crate::mounts::Digest;
 use crate::mysqld::ServerBinary;

@@ -4,11 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use mainstay_proto::password::{REPLICATION_LONGEST, Unfit, trimmed, unfit};
 use mainstay_proto::pod::credentials as keys;
 use sha2::{Digest, Sha256};
-
-/// Most characters of the replication password: more are refused by `CHANGE REPLICATION SOURCE` (error 3056).
-pub(crate) const REPLICATION_LONGEST: usize = 32;
 
 /// A password. Its `Debug` does not show it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,13 +99,26 @@ impl Credentials {
         self.replication.0.chars().count() <= REPLICATION_LONGEST
     }
 
+    /// The first that is not to be adopted by a server that has others, and why. The replication password's length is not
+    /// asked for: the others are adopted all the same.
+    pub(crate) fn unfit(&self) -> Option<(&'static str, Unfit)> {
+        let all = [
+            (keys::ROOT, &self.root),
+            (keys::OPERATOR, &self.operator),
+            (keys::REPLICATION, &self.replication),
+            (keys::CLONE, &self.clone),
+        ];
+        let judged =
+            all.into_iter().filter_map(|(key, password)| Some((key, unfit(key, password.0.as_bytes())?)));
+        judged.into_iter().find(|(_, why)| *why != Unfit::TooLongForReplication)
+    }
+
     /// Reads the mounted Secret.
     pub(crate) fn read(directory: &Path) -> Result<Self, CredentialsError> {
         let read = |key: &'static str| {
             let text = std::fs::read_to_string(directory.join(key))
                 .map_err(|source| CredentialsError::Read { key, source })?;
-            // Secrets made by hand often end in a newline, which nobody means.
-            let text = text.trim_end_matches(['\n', '\r']);
+            let text = trimmed(&text);
             if text.is_empty() { Err(CredentialsError::Empty(key)) } else { Ok(Password::new(text)) }
         };
         Ok(Credentials {
@@ -138,5 +149,12 @@ mod tests {
         assert_eq!(credentials.root.reveal(), "root-pw");
         std::fs::write(directory.join(keys::CLONE), "\n").unwrap();
         assert!(matches!(Credentials::read(&directory), Err(CredentialsError::Empty("clone"))));
+        std::fs::write(directory.join(keys::CLONE), "two\nlines").unwrap();
+        let credentials = Credentials::read(&directory).unwrap();
+        assert_eq!(
+            credentials.unfit(),
+            Some(("clone", Unfit::Control)),
+            "it can start, but adopts nothing new"
+        );
     }
 }

@@ -88,7 +88,9 @@ async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest)
         }
     };
     let changed = credentials != has.credentials;
-    if changed {
+    if changed && let Some((key, why)) = credentials.unfit() {
+        tracing::warn!(key, %why, "a password can't be adopted; the old ones stay");
+    } else if changed {
         // Hashing takes a moment, and is done once for each password.
         let accounts = Arc::new(accounts::wanted(&credentials, &Own::of(&credentials)));
         let replication = credentials.replication != has.credentials.replication;

@@ -88,7 +88,8 @@ async fn go_round(
     let mut observed = observe(&cluster, &names, scope);
     observed.surroundings.refused = kept.refused.words(begun);
     let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
-    let observation = Observation { seen_for, ..observed };
+    let unfit = kept.checked.unfit().to_vec();
+    let observation = Observation { seen_for, unfit, ..observed };
     let plan = plan(&observation);
     context.agents.announce(key, term(&observation.cluster.status));
     trace!(cluster = %key, ?observation, ?plan, "planned");
@@ -103,6 +104,11 @@ async fn go_round(
     if let Some(at_once) = goes_on(context, key, &outcome, kept) {
         failure.map_or(Ok(()), Err)?;
         return Ok(at_once);
+    }
+    // Something was found in a Secret just now that this plan does not know of: the next says it.
+    if observation.unfit != kept.checked.unfit() {
+        failure.map_or(Ok(()), Err)?;
+        return Ok(Action::requeue(Duration::ZERO));
     }
     let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &kept.checked).await;
     if let Ok(Some(written)) = &reported {

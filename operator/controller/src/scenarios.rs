@@ -1,6 +1,9 @@
 //! The operator on an API server in memory: what it writes, what it leaves alone, and when it is silent.
 
+use std::time::Duration;
+
 use axum::http::Method;
+use kube::runtime::controller::Action;
 use mainstay_core::Node;
 use serde_json::{Value, json};
 
@@ -64,7 +67,61 @@ async fn nothing_is_made_twice_while_the_watches_lag_behind() {
     let count = |what: &str| made.iter().filter(|write| write.contains(what)).count();
     assert_eq!(count("POST secrets"), 4, "{made:?}");
     assert_eq!(count("PATCH mysqlclusters/shop/status"), 2, "the id, then the state: {made:?}");
-    assert_eq!(made.len(), 4 + 2 + 8, "each child once: {made:?}");
+    assert_eq!(made.len(), 4 + 2 + 9, "each child once: {made:?}");
+}
+
+#[tokio::test]
+async fn clients_find_the_authoritys_certificate_without_its_key() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let map = path("/api/v1", "configmaps", "shop-ca");
+    let certificate = rig.api.get(&map).unwrap()["data"].clone();
+    let secret = rig.api.get(&path("/api/v1", "secrets", "shop-ca")).unwrap()["data"].clone();
+    assert_eq!(certificate.as_object().unwrap().len(), 1);
+    let pem = certificate["ca.crt"].as_str().unwrap();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("KEY"), "{pem}");
+    // Put right, taken up by the next operator without a look into any Secret, and made anew with the authority.
+    rig.api.edit(&map, |map| map["data"] = json!({"ca.crt": "theirs"}));
+    rig.settle().await;
+    assert_eq!(rig.api.get(&map).unwrap()["data"], certificate);
+    let mut next = Rig::started(rig.api.clone());
+    next.reconcile().await.unwrap();
+    assert_eq!(next.api.requests(), []);
+    next.api.remove(&path("/api/v1", "secrets", "shop-ca"));
+    next.settle().await;
+    assert_ne!(next.api.get(&path("/api/v1", "secrets", "shop-ca")).unwrap()["data"], secret);
+    assert_ne!(next.api.get(&map).unwrap()["data"], certificate);
+}
+
+#[tokio::test]
+async fn a_password_that_no_instance_can_take_up_is_told_until_it_is_replaced() {
+    let mut rig = Rig::new();
+    rig.settle().await;
+    let secret = path("/api/v1", "secrets", "shop-credentials");
+    let well = rig.api.get(&secret).unwrap()["data"]["replication"].clone();
+    // 33 times x.
+    rig.api
+        .edit(&secret, |s| s["data"]["replication"] = json!("eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4"));
+    assert_eq!(rig.reconcile().await.unwrap(), Action::requeue(Duration::ZERO), "it is said at once");
+    rig.settle().await;
+    let told = rig.condition("Blocked");
+    assert_eq!((&told["status"], &told["reason"]), (&json!("True"), &json!("InvalidCredentials")));
+    assert!(told["message"].as_str().unwrap().contains("replication has more than 32 characters"), "{told}");
+    assert!(!rig.status().to_string().contains("xxxx"));
+    let (mut next, before) = (Rig::started(rig.api.clone()), rig.api.version());
+    for _ in 0..2 {
+        next.reconcile().await.unwrap();
+    }
+    next.settle().await;
+    assert_eq!(
+        (next.api.version(), next.condition("Blocked")),
+        (before, told),
+        "the next operator says it too"
+    );
+    next.api.edit(&secret, |s| s["data"]["replication"] = well.clone());
+    next.reconcile().await.unwrap();
+    next.settle().await;
+    assert_eq!(next.condition("Blocked")["status"], "False");
 }
 
 #[tokio::test]

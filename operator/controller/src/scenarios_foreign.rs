@@ -12,11 +12,13 @@ async fn children() -> Vec<String> {
     let mut rig = Rig::new();
     rig.settle().await;
     let maps = rig.api.list("configmaps");
-    assert_eq!(maps.len(), 1);
-    let map = format!("configmaps/{}", maps[0]["metadata"]["name"].as_str().unwrap());
+    assert_eq!(maps.len(), 2);
+    let names = maps.iter().map(|map| map["metadata"]["name"].as_str().unwrap());
+    let map = format!("configmaps/{}", names.max().unwrap());
     [
         ("/api/v1", "serviceaccounts/shop"),
         ("/api/v1", map.as_str()),
+        ("/api/v1", "configmaps/shop-ca"),
         ("/api/v1", "services/shop"),
         ("/api/v1", "services/shop-primary"),
         ("/api/v1", "services/shop-read"),

@@ -39,9 +39,22 @@ pub struct Observation {
     /// Clusters whose children would have names of this one's, while it has no id yet.
     #[serde(default)]
     pub rivals: Vec<Rival>,
+    /// Passwords in the cluster's Secret that no instance can take up, when it was last looked into.
+    #[serde(default)]
+    pub unfit: Vec<UnfitPassword>,
     /// What is known of storage and nodes.
     #[serde(default)]
     pub surroundings: Surroundings,
+}
+
+/// A password that no instance can take up. The password itself is not here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnfitPassword {
+    /// Its key in the Secret.
+    pub key: String,
+    /// What is wrong with it, in words that follow the key.
+    pub why: String,
 }
 
 /// What matters of the StatefulSet.

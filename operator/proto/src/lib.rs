@@ -10,6 +10,7 @@
 //! | `POST /v1/order` with an [`Order`] | [`Answer`]; the work goes on afterwards and shows in reports |
 
 mod order;
+pub mod password;
 pub mod pod;
 mod report;
 

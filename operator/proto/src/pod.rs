@@ -53,6 +53,8 @@ pub mod credentials {
     pub const REPLICATION: &str = "replication";
     /// `mainstay_clone@'%'`: recipients of a clone.
     pub const CLONE: &str = "clone";
+    /// All of them.
+    pub const KEYS: [&str; 4] = [ROOT, OPERATOR, REPLICATION, CLONE];
 }
 
 /// Environment variables (nothing secret is ever in one).

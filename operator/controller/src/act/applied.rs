@@ -113,6 +113,11 @@ impl Applied {
         Some(self.0.get(&(kind, name.to_owned()))?.version.uid.clone())
     }
 
+    /// State of an object when it was noted last.
+    pub(crate) fn version(&self, kind: &'static str, name: &str) -> Option<Version> {
+        Some(self.0.get(&(kind, name.to_owned()))?.version.clone())
+    }
+
     /// What was wanted of an object when it was noted last, and its state then, as text.
     pub(crate) fn told(&self, kind: &'static str, name: &str) -> Option<String> {
         let Mark { wanted, version, .. } = self.0.get(&(kind, name.to_owned()))?;

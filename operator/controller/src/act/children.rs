@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
-use mainstay_core::children::{Blueprint, Children, build};
+use mainstay_core::children::{Blueprint, Children, build, ca_config_map};
 use mainstay_core::{Hold, Observation, Plan};
 use mainstay_crd::names::{ANNOTATION_APPLIED, MANAGER_CLUSTER};
 use mainstay_crd::quantity::whole;
@@ -86,7 +87,7 @@ pub(crate) enum ChildError {
     },
 }
 
-/// Applies all children. One that can't be applied does not keep the others from it.
+/// Applies all children, and the authority's `certificate` if clients may not find it yet. One that can't be applied does not keep the others from it.
 ///
 /// # Errors
 /// The first.
@@ -94,12 +95,13 @@ pub(crate) async fn apply(
     scope: &Scope,
     observation: &Observation,
     plan: &Plan,
-    replicas: u32,
-    cluster_id: &str,
+    (replicas, cluster_id): (u32, &str),
+    certificate: Option<&str>,
     kept: &mut Kept,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
     let Kept { applied, trials, last, .. } = kept;
+    let blueprint = blueprint(scope, observation, replicas, cluster_id);
     let Children {
         service_account,
         config_map,
@@ -109,7 +111,7 @@ pub(crate) async fn apply(
         primary_pdb,
         replica_pdb,
         stateful_set,
-    } = wanted(scope, observation, replicas, cluster_id);
+    } = build(&blueprint);
     let Stores { accounts, config_maps, services, budgets, stateful_sets, .. } = &scope.stores;
     let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
     let mut hand = Hand {
@@ -132,6 +134,7 @@ pub(crate) async fn apply(
         hand.apply("Service", &headless, services, By::ResourceVersion).await,
         hand.apply("Service", &primary, services, By::ResourceVersion).await,
         hand.apply("Service", &read, services, By::ResourceVersion).await,
+        hand.publish(&blueprint, certificate, config_maps).await,
         hand.budget(&cluster.namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
         hand.budget(&cluster.namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
     ];
@@ -161,10 +164,15 @@ pub(crate) async fn apply(
     [accepted].into_iter().chain(outcomes).chain([set, cleaned]).collect()
 }
 
-/// The children as they are to be.
-fn wanted(scope: &Scope, observation: &Observation, replicas: u32, cluster_id: &str) -> Children {
+/// What the children are made from.
+fn blueprint<'a>(
+    scope: &'a Scope,
+    observation: &'a Observation,
+    replicas: u32,
+    cluster_id: &'a str,
+) -> Blueprint<'a> {
     let cluster = &observation.cluster;
-    build(&Blueprint {
+    Blueprint {
         namespace: &cluster.namespace,
         name: &cluster.name,
         uid: &cluster.uid,
@@ -173,7 +181,7 @@ fn wanted(scope: &Scope, observation: &Observation, replicas: u32, cluster_id: &
         replicas,
         sees_drains: observation.surroundings.known,
         agent_image: &scope.context.settings.agent_image,
-    })
+    }
 }
 
 /// The API server does not change what was asked of an object that exists.
@@ -302,6 +310,17 @@ impl Hand<'_> {
             Owner::Predecessor => Err(ChildError::Leftover { kind, name: name.to_owned() }),
             Owner::Other(whose) => Err(foreign(whose)),
         }
+    }
+
+    /// Applies the authority's certificate for clients, if it is to be.
+    async fn publish(
+        &mut self,
+        blueprint: &Blueprint<'_>,
+        certificate: Option<&str>,
+        store: &Store<Meta<ConfigMap>>,
+    ) -> Result<(), ChildError> {
+        let Some(certificate) = certificate else { return Ok(()) };
+        self.apply("ConfigMap", &ca_config_map(blueprint, certificate), store, By::ResourceVersion).await
     }
 
     /// Applies the StatefulSet. One whose claims were to be of another size or class can't be changed: it is deleted, without its

@@ -36,7 +36,8 @@ pub(super) async fn clean_up(
         map.namespace().as_ref() == Some(&names.namespace)
             && map.labels().get(LABEL_CLUSTER) == Some(&names.cluster)
     });
-    let there: Vec<String> = in_cluster.map(|map| map.name_any()).collect();
+    let named = in_cluster.map(|map| map.name_any());
+    let there: Vec<String> = named.filter(|name| *name != names.ca_config_map()).collect();
     if there.iter().all(|name| *name == wanted.name_any()) {
         return Ok(());
     }

@@ -181,11 +181,15 @@ async fn make(
     cluster_id: &str,
     kept: &mut Kept,
 ) -> Result<(), ActError> {
-    secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
+    let unpublished = secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
     let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
     let replicas = guard::replicas(&scope.context, &names, observation, plan).await?;
-    children::apply(scope, observation, plan, replicas, cluster_id, kept).await?;
-    Ok(())
+    let certificate = unpublished.as_ref().map(|unpublished| unpublished.certificate.as_str());
+    let applied = children::apply(scope, observation, plan, (replicas, cluster_id), certificate, kept).await;
+    if let Some(unpublished) = &unpublished {
+        kept.checked.published(&names, unpublished, &kept.applied);
+    }
+    Ok(applied?)
 }
 
 async fn take_step(

@@ -60,6 +60,8 @@ pub(crate) fn observe(cluster: &MySQLCluster, names: &Names, scope: &Scope) -> O
         pods_refused: pods_refused(context, &caller, cluster, names, stores),
         aside: aside(names, stores),
         rivals: rivals(cluster, names, stores),
+        // Of what is remembered, too.
+        unfit: Vec::new(),
         surroundings,
     }
 }

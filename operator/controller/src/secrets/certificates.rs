@@ -175,6 +175,13 @@ pub(super) fn check(
     if now >= renew_at { Err(CertificateError::Expiring) } else { Ok(renew_at) }
 }
 
+/// Whether the PEM holds certificates and nothing else: it is shown to everybody.
+pub(super) fn is_certificate(pem: &str) -> bool {
+    let begins = |line: &str| line.trim_start().starts_with("-----BEGIN ");
+    certificate(pem).is_ok()
+        && pem.lines().filter(|line| begins(line)).all(|line| line.contains("BEGIN CERTIFICATE-"))
+}
+
 fn certificate(pem: &str) -> Result<CertificateDer<'static>, CertificateError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::Unreadable("certificate"))
 }

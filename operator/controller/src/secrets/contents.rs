@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
+use mainstay_proto::password;
 use mainstay_proto::pod::credentials;
 use rand::distr::{Alphanumeric, SampleString};
 
@@ -108,13 +109,14 @@ fn renewed(authority: Pair, cluster: String, names: Vec<String>, now: Timestamp)
 
 /// Passwords that are there stay, whatever they are: accounts have them.
 fn credentials_in(present: &Data) -> Finding {
-    let keys = [credentials::ROOT, credentials::OPERATOR, credentials::REPLICATION, credentials::CLONE];
-    let lacks = |key: &&str| present.get(*key).is_none_or(|password| password.0.is_empty());
-    if !keys.iter().any(lacks) {
+    let lacks = |key: &&str| {
+        present.get(*key).is_none_or(|value| password::unfit(key, &value.0) == Some(password::Unfit::Empty))
+    };
+    if !credentials::KEYS.iter().any(lacks) {
         return Finding::Good { renew_at: None };
     }
     let mut all = present.clone();
-    for key in keys.iter().filter(|key| lacks(key)) {
+    for key in credentials::KEYS.iter().filter(|key| lacks(key)) {
         all.insert((*key).into(), bytes(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD)));
     }
     Finding::Make(Box::new(move || Ok((all, None))))
@@ -129,6 +131,12 @@ fn data(pair: &Pair, ca: Option<&str>) -> Data {
         data.insert(CA.into(), bytes(ca));
     }
     data
+}
+
+/// The authority's certificate, if that can be read: then it is no key.
+pub(super) fn certificate_in(authority: &Data) -> Option<String> {
+    let certificate = pair(authority).certificate;
+    certificates::is_certificate(&certificate).then_some(certificate)
 }
 
 fn pair(data: &Data) -> Pair {
@@ -163,6 +171,9 @@ mod tests {
         let whole = look(&Content::Credentials, &partial, None, NOW).unwrap();
         assert_eq!(whole[credentials::ROOT], made[credentials::ROOT]);
         assert_eq!(whole.len(), 4);
+        partial.insert(credentials::CLONE.into(), bytes("\n"));
+        let whole = look(&Content::Credentials, &partial, None, NOW).unwrap();
+        assert_eq!(whole[credentials::CLONE].0.len(), 32, "a line break is no password");
     }
 
     #[test]

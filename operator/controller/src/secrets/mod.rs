@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use mainstay_core::Observation;
+use mainstay_core::{Observation, UnfitPassword, unfit_passwords};
 use mainstay_crd::SecretsStatus;
 use mainstay_crd::names::{LABEL_CLUSTER, LABEL_CLUSTER_ID, MANAGER_CLUSTER, Names};
 use serde_json::json;
@@ -27,6 +27,8 @@ use certificates::CertificateError;
 use contents::{Content, Finding};
 
 const KIND: &str = "Secret";
+/// Of the authority's certificate, where clients find it. Before its name it tells it from the Secret of that name.
+const MAP: &str = "ConfigMap";
 
 /// Why a Secret is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,16 @@ pub(crate) struct Checked {
     renew_at: Option<Timestamp>,
     /// What the operator before this one told was taken over.
     learnt: bool,
+    /// Passwords that no instance can take up.
+    unfit: Vec<UnfitPassword>,
+}
+
+/// The authority's certificate, where clients may not find it yet.
+pub(crate) struct Unpublished {
+    /// PEM.
+    pub(crate) certificate: String,
+    /// A digest of what it is.
+    wanted: u64,
 }
 
 impl Checked {
@@ -94,24 +106,40 @@ impl Checked {
         let Some(told) = told else { return };
         self.renew_at = told.renew_at.as_ref().map(|at| at.0);
         for (name, seen) in &told.seen {
-            self.marks.learn(KIND, name, seen, Instant::now());
+            let map = name.strip_prefix(MAP).and_then(|name| name.strip_prefix(' '));
+            let (kind, name) = map.map_or((KIND, name.as_str()), |name| (MAP, name));
+            self.marks.learn(kind, name, seen, Instant::now());
+        }
+    }
+
+    /// Passwords in the Secret that no instance can take up, when it was last looked into.
+    pub(crate) fn unfit(&self) -> &[UnfitPassword] {
+        &self.unfit
+    }
+
+    /// Clients find the authority's certificate in the ConfigMap of this state.
+    pub(crate) fn published(&mut self, names: &Names, what: &Unpublished, applied: &Applied) {
+        let name = names.ca_config_map();
+        if let Some(version) = applied.version(MAP, &name) {
+            self.marks.note(MAP, &name, what.wanted, version, Instant::now());
         }
     }
 
     /// What the status is to say of it; none if nothing was looked into.
     pub(crate) fn told(&self, names: &Names) -> Option<SecretsStatus> {
+        let map = names.ca_config_map();
         let names =
             [names.credentials_secret(), names.ca_secret(), names.tls_secret(), names.operator_tls_secret()];
-        let seen: BTreeMap<String, String> = names
-            .into_iter()
-            .filter_map(|name| Some((self.marks.told(KIND, &name)?, name)))
-            .map(|(t, n)| (n, t))
-            .collect();
+        // What is wrong with a Secret is told by nothing else, so that the next operator looks into it too.
+        let well = names.into_iter().filter(|name| self.unfit.is_empty() || !name.ends_with("-credentials"));
+        let secrets = well.filter_map(|name| Some((self.marks.told(KIND, &name)?, name)));
+        let map = self.marks.told(MAP, &map).map(|told| (told, format!("{MAP} {map}")));
+        let seen: BTreeMap<String, String> = secrets.chain(map).map(|(told, name)| (name, told)).collect();
         (!seen.is_empty()).then(|| SecretsStatus { renew_at: self.renew_at.map(Time), seen })
     }
 }
 
-/// Sees to all Secrets of the cluster.
+/// Sees to all Secrets of the cluster. Returns the authority's certificate if clients may not find it yet.
 ///
 /// # Errors
 /// The first; those that come after it hang on it.
@@ -120,13 +148,13 @@ pub(crate) async fn ensure(
     observation: &Observation,
     cluster_id: &str,
     checked: &mut Checked,
-) -> Result<(), SecretError> {
+) -> Result<Option<Unpublished>, SecretError> {
     let cluster = &observation.cluster;
     let names = Names::new(&cluster.namespace, &cluster.name);
     let owners = owners::of(observation);
     checked.learn(cluster.status.secrets.as_ref());
     if checked.renew_at.is_some_and(|at| observation.now >= at) {
-        *checked = Checked { learnt: true, ..Checked::default() };
+        *checked = Checked { learnt: true, unfit: std::mem::take(&mut checked.unfit), ..Checked::default() };
     }
     let api = Api::namespaced(scope.context.client.clone(), &names.namespace);
     let mut keeper = Keeper { scope, names: &names, cluster_id, owners, api, now: observation.now, checked };
@@ -136,7 +164,8 @@ pub(crate) async fn ensure(
     let instances = Content::Certificate { names: certificates::instance_names(&names) };
     keeper.see_to(&names.tls_secret(), &instances, &authority).await?;
     let operator = Content::Certificate { names: certificates::operator_names() };
-    keeper.see_to(&names.operator_tls_secret(), &operator, &authority).await
+    keeper.see_to(&names.operator_tls_secret(), &operator, &authority).await?;
+    keeper.unpublished(&cluster.uid).await
 }
 
 struct Keeper<'a> {
@@ -170,7 +199,26 @@ impl Keeper<'_> {
         };
         let version = Version::of(&secret.metadata, By::ResourceVersion);
         self.checked.marks.note(KIND, name, wanted, version, Instant::now());
+        if let Content::Credentials = content {
+            let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.as_slice()));
+            self.checked.unfit = unfit_passwords(&data.collect());
+        }
         Ok(())
+    }
+
+    /// The authority's certificate, unless the ConfigMap in which clients find it is as it was left, of the same Secret.
+    async fn unpublished(&mut self, owner: &str) -> Result<Option<Unpublished>, SecretError> {
+        let (secret, name) = (self.names.ca_secret(), self.names.ca_config_map());
+        let wanted = digest(&(owner, self.cluster_id, self.checked.marks.told(KIND, &secret)))
+            .map_err(|error| SecretError::Json(secret.clone(), error))?;
+        let live = find(&self.scope.stores.config_maps, &self.names.namespace, &name)
+            .map(|live| Version::of(&live.metadata, By::ResourceVersion));
+        if self.checked.marks.is_current(MAP, &name, wanted, live, Instant::now()) {
+            return Ok(None);
+        }
+        let data = self.read(&secret).await?.and_then(|secret| secret.data).unwrap_or_default();
+        let certificate = contents::certificate_in(&data);
+        Ok(certificate.map(|certificate| Unpublished { certificate, wanted }))
     }
 
     async fn read(&self, name: &str) -> Result<Option<Secret>, SecretError> {

@@ -4,6 +4,7 @@
 //! when nothing differs (invariant I13). Fields that the API server would fill in are left out.
 
 mod account;
+mod authority;
 mod budgets;
 mod config;
 mod hash;
@@ -16,6 +17,7 @@ mod stateful_set;
 #[cfg(test)]
 mod tests;
 
+pub use authority::ca_config_map;
 pub use config::unused_config_maps;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
@@ -55,7 +57,7 @@ impl Blueprint<'_> {
     }
 }
 
-/// All children but the Secrets, in the order in which they are applied.
+/// All children but the Secrets and the authority's certificate, in the order in which they are applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
     /// The pods' account; it can do nothing and its token is not mounted.

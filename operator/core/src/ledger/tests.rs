@@ -142,6 +142,7 @@ impl Back {
             pods_refused: None,
             aside: BTreeMap::new(),
             rivals: Vec::new(),
+            unfit: Vec::new(),
             surroundings: Surroundings { known: self.known, volumes, ..Surroundings::default() },
         }
     }

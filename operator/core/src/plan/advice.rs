@@ -172,6 +172,17 @@ pub(super) fn asks_for_too_much(view: &Facts<'_>, claim: &Claim) -> Option<Strin
     ))
 }
 
+/// What is wrong with passwords in the Secret, and what to do.
+pub(super) fn unfit_passwords(view: &Facts<'_>) -> String {
+    let each = view.o.unfit.iter().map(|unfit| format!("{} {}", unfit.key, unfit.why));
+    format!(
+        "Secret {} holds passwords that no instance can take up: {}. Those that run keep the ones that they have. Put \
+         others there, or take the keys out: the operator then makes these passwords",
+        view.names.credentials_secret(),
+        each.collect::<Vec<_>>().join("; ")
+    )
+}
+
 /// What is to be free before a volume can be given back to an instance that has another.
 pub(super) fn make_room(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));

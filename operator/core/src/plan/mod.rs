@@ -6,6 +6,7 @@ mod announced;
 mod aside;
 mod bootstrap;
 mod candidates;
+mod credentials;
 mod decision;
 mod deletion;
 mod divergence;
@@ -45,6 +46,7 @@ use mainstay_proto::{Action, Order, Report};
 use crate::facts::Facts;
 use crate::state::{self, Broken, ClusterState};
 use crate::{Dispatched, Observation, Record, Step};
+pub use credentials::unfit_passwords;
 use decision::Decision;
 pub use decision::Plan;
 pub use growth::storage_status;
@@ -90,7 +92,10 @@ fn decide(facts: &Facts<'_>, state: &ClusterState<'_>) -> Decided {
         }
         ClusterState::Beginning => beforehand(facts, state).unwrap_or_else(|| {
             // What a person gives back comes before anything is begun anew.
-            weigh(facts, &[&volumes::give_back, &growth::grow, &bootstrap::decide])
+            weigh(
+                facts,
+                &[&volumes::give_back, &growth::grow, &credentials::before_bootstrap, &credentials::decide],
+            )
         }),
         ClusterState::Led { primary } => beforehand(facts, state)
             .or_else(|| lead_from::decide(facts).map(Decided::from))
@@ -138,6 +143,7 @@ fn led(facts: &Facts<'_>, primary: u32) -> Decided {
             &rollout::roll,
             &retention::decide,
             &volumes::mark,
+            &credentials::decide,
         ],
     )
 }
@@ -161,6 +167,7 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
             &growth::grow,
             &rollout::roll,
             &volumes::mark,
+            &credentials::decide,
         ],
     )
 }

@@ -22,7 +22,7 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
         .and_then(|p| Some(view.serving(p)?.version.clone()))
         .or_else(|| view.o.cluster.status.version.clone());
     Plan {
-        phase: phase(view, primary, ready, decided.blocked.as_ref()),
+        phase: phase(view, primary, ready, stops(&decided)),
         cluster_id: view.cluster_id.filter(|_| may_make_children(view)).map(String::from),
         stateful_set_replicas: pods::replicas(view),
         hold,
@@ -120,6 +120,12 @@ fn in_passing(view: &Facts<'_>, blocked: Option<&Decision>) -> Option<(Reason, S
     handing_over(view).filter(|_| goes_on)
 }
 
+/// What keeps anybody from serving. Passwords that can't be taken up do not: what runs has others.
+fn stops(decided: &Decided) -> Option<&Decision> {
+    let blocked = decided.blocked.as_ref();
+    blocked.filter(|blocked| !matches!(blocked, Decision::Blocked(Reason::InvalidCredentials, _)))
+}
+
 /// What a condition of this type said last.
 fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<Wanted> {
     let status = &view.o.cluster.status;
@@ -143,9 +149,9 @@ fn conditions(
     decided: &Decided,
 ) -> Vec<Wanted> {
     let (decision, blocking) = (decided.decision.as_ref(), decided.blocked.as_ref());
-    let handing_over = in_passing(view, blocking);
+    let handing_over = in_passing(view, stops(decided));
     // Where nobody serves, why that stays so comes before what is done meanwhile.
-    let told = match blocking.filter(|_| primary.is_none()).or(decision) {
+    let told = match stops(decided).filter(|_| primary.is_none()).or(decision) {
         None => None,
         Some(Decision::Do(step)) => doing(view, step),
         Some(Decision::Wait(reason, message) | Decision::Blocked(reason, message)) => {

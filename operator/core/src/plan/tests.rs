@@ -5,6 +5,7 @@ mod agents;
 mod aside;
 mod bench;
 mod clones;
+mod credentials;
 mod deletion;
 mod divergence;
 mod ending;

@@ -117,6 +117,8 @@ pub(super) struct World {
     pub(super) pods_refused: Option<String>,
     /// Instances that no node takes, so that their claims are not bound.
     pub(super) unbound: BTreeSet<u32>,
+    /// Passwords that no instance can take up.
+    pub(super) unfit: Vec<crate::UnfitPassword>,
     /// When the operator saw first what the record says.
     pub(super) seen: BTreeMap<String, Timestamp>,
     ids: u64,
@@ -160,6 +162,7 @@ impl World {
             directories: 0,
             pods_refused: None,
             unbound: BTreeSet::new(),
+            unfit: Vec::new(),
             seen: BTreeMap::new(),
             ids: 0,
         }
@@ -205,6 +208,7 @@ impl World {
             pods_refused: self.pods_refused.clone().filter(|_| self.pods.len() < self.replicas as usize),
             aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
             rivals: Vec::new(),
+            unfit: self.unfit.clone(),
             surroundings: self.surroundings(),
         }
     }
