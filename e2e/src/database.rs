@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cluster::root;
 use crate::scope::Scope;
 use crate::sql::{Login, Sql};
-use crate::told::{condition, is_healthy, is_ready, ordinal};
+use crate::told::{condition, instance, is_healthy, is_ready, ordinal};
 use crate::wait;
 
 /// A `MySQLCluster` under test. It need not exist.
@@ -145,26 +145,39 @@ impl<'a> Database<'a> {
         Ok(())
     }
 
-    /// Asks for this instance to lead, waits until it does and all are Healthy, and takes the request back, so that the
-    /// same can be asked for again.
+    /// As [`Self::led_by`], and waits until all are Healthy.
     ///
     /// # Errors
     /// If that does not come.
     pub async fn hand_over_to(&self, ordinal: u32) -> Result<()> {
+        let replicas = self.get().await?.spec.replicas;
+        self.led_by(ordinal).await?;
+        self.healthy(replicas, wait::LONG).await.map(drop)
+    }
+
+    /// Asks for this instance to lead, waits until it does, and takes the request back, so that the same can be asked for
+    /// again.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub async fn led_by(&self, ordinal: u32) -> Result<()> {
         let pod = self.names.pod(ordinal);
         let ask = async |whom: Option<&str>| {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION_SWITCHOVER_TO: whom}}}));
             self.api().patch(&self.names.cluster, &PatchParams::default(), &patch).await
         };
-        let replicas = ask(Some(&pod)).await?.spec.replicas;
-        let what = format!("{pod} to lead");
-        self.until(&what, wait::LONG, |s| is_healthy(s, replicas) && s.primary.as_ref() == Some(&pod))
-            .await?;
-        ask(None).await?;
-        let forgotten = |status: &MySQLClusterStatus| {
-            status.replication.as_ref().is_some_and(|record| record.answered_request.is_none())
+        let answer = |status: &MySQLClusterStatus| {
+            status.replication.as_ref().and_then(|record| record.answered_request.clone())
         };
-        self.until("the request to be forgotten", wait::SHORT, forgotten).await.map(drop)
+        ask(Some(&pod)).await?;
+        let leads = |s: &MySQLClusterStatus| {
+            s.primary.as_ref() == Some(&pod)
+                && answer(s).as_ref() == Some(&pod)
+                && instance(s, ordinal).is_some_and(|i| i.ready)
+        };
+        self.until(&format!("{pod} to lead"), wait::LONG, leads).await?;
+        ask(None).await?;
+        self.until("the request to be forgotten", wait::SHORT, |s| answer(s).is_none()).await.map(drop)
     }
 
     /// Deletes it and waits until it and its pods are gone.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::ResourceExt;
-use kube::api::DeleteParams;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::{InstanceState, MySQLClusterStatus};
 use mainstay_e2e::database::Database;
@@ -13,7 +13,7 @@ use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::sql::Sql;
 use mainstay_e2e::told::{instance, message};
 use mainstay_e2e::writer::Writer;
-use mainstay_e2e::{load, note, wait};
+use mainstay_e2e::{load, note, table, wait};
 use serde_json::json;
 
 /// Rows that are written.
@@ -58,7 +58,7 @@ async fn errant_replica() -> Result<(), Failed> {
         ensure!(following == 0, "it replicates");
         ensure!(reads(&database).await? == [database.names.pod(other)], "it is read from again");
 
-        database.hand_over_to(other).await?;
+        database.led_by(other).await?;
         database.patch(json!({"config": {"common": {OPTION: "7"}}})).await?;
         for ordinal in [primary, other] {
             wait::poll(&format!("{OPTION} on instance {ordinal}"), wait::LONG * 2, || async {
@@ -69,6 +69,10 @@ async fn errant_replica() -> Result<(), Failed> {
         }
         note!("a switchover and a change of the spec went by it");
 
+        let volumes: Api<PersistentVolume> = Api::all(scope.client());
+        let stray = table::identity(&database, replica).await?.volume;
+        let keep = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}));
+        volumes.patch(&stray, &PatchParams::default(), &keep).await?;
         let claims = scope.api::<PersistentVolumeClaim>();
         claims.delete(&database.names.claim(replica), &DeleteParams::default()).await?;
         scope.api::<Pod>().delete(&database.names.pod(replica), &DeleteParams::default()).await?;
@@ -77,6 +81,7 @@ async fn errant_replica() -> Result<(), Failed> {
         ensure!(database.sql(replica).await?.one::<u64>(stray).await? == 0, "the stray database is there");
         load::check_rows(&mut database.sql(replica).await?, ROWS).await?;
         writer.verify().await?;
+        volumes.delete(&stray, &DeleteParams::default()).await?;
         Ok(())
     })
     .await
