@@ -255,6 +255,10 @@ pub struct LedgerEntry {
     pub server_uuid: String,
     /// The GTID set that it had executed.
     pub gtid_executed: String,
+    /// From which count that set is: `RESETS.ORDINAL.MILLISECONDS` of the last time that a server began to count its
+    /// transactions anew; absent if none ever did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
     /// When that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Time>,

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_proto::password::REPLICATION_LONGEST;
-use mainstay_proto::{ChannelStart, EventName, UnsafeOption};
+use mainstay_proto::{ChannelStart, EventName, History, UnsafeOption};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Credentials;
+use crate::history::Watched;
 use crate::lag::Lag;
 use crate::mounts::Digest;
 use crate::mysqld::ServerBinary;
@@ -91,6 +92,8 @@ pub(crate) struct Live {
     pub(crate) window: tokio::sync::Mutex<()>,
     /// How far it is behind while its source is away.
     pub(crate) lag: Lag,
+    /// From which count its transactions are.
+    pub(crate) history: Watched,
     start: Start,
     held: watch::Sender<bool>,
     unconfirmed: AtomicBool,
@@ -121,6 +124,8 @@ pub(crate) struct Start {
     pub(crate) held: bool,
     /// What it came up with is not judged yet, and it does not wait for that for ever.
     pub(crate) unconfirmed: bool,
+    /// From which count its transactions are, as its directory says.
+    pub(crate) history: History,
     /// What was persisted and left out of this start.
     pub(crate) left_out: Vec<String>,
 }
@@ -144,6 +149,7 @@ impl Session {
             unconfirmed: AtomicBool::new(start.unconfirmed),
             options: Mutex::new(Options { mended: start.left_out.clone(), left: Vec::new() }),
             channel_started: Mutex::default(),
+            history: Watched::new(start.history),
             start,
             writable: AtomicBool::new(false),
             role: Mutex::new(role),

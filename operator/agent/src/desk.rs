@@ -152,7 +152,7 @@ impl Desk {
     /// hands over the lead asks for it.
     async fn confirm(&self, order: &Order) {
         let Some(session) = self.context.session() else { return };
-        match monitor::observe(&self.context.board, &session, &mut None).await {
+        match monitor::observe(&self.context.board, &self.context.store, &session, &mut None).await {
             Ok(()) => show(&self.context, order, TaskState::Done),
             Err(error) => tracing::debug!(%error, "the server's state could not be read for an order"),
         }
@@ -263,7 +263,7 @@ async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries
         if let Some(session) = context.session() {
             // The report that says that it is done also says what has come of it: a set that was read before the
             // server was read-only would not be all that it holds.
-            let observed = monitor::observe(&context.board, &session, &mut None).await;
+            let observed = monitor::observe(&context.board, &context.store, &session, &mut None).await;
             outcome = outcome.and(observed.map_err(TaskError::from));
         }
         let kind = order.action.kind();

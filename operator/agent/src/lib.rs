@@ -10,6 +10,7 @@ mod desk;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hand_over;
+mod history;
 mod http;
 mod install;
 mod lag;

@@ -8,8 +8,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Session;
+use crate::history;
 use crate::report::Board;
 use crate::sql::{Client, SqlError, required, state};
+use crate::volume::Store;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -21,7 +23,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 const PATIENCE: u32 = 3;
 
 /// Looks at the server until it is cancelled, or the server says that it stops, because somebody told it to.
-pub(crate) async fn run(board: Board, session: Session, stopping: CancellationToken) {
+pub(crate) async fn run(board: Board, store: Store, session: Session, stopping: CancellationToken) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
@@ -42,7 +44,7 @@ pub(crate) async fn run(board: Board, session: Session, stopping: CancellationTo
                 tracing::warn!(%error, "the options that safety rests on could not be read");
             }
         }
-        match observe(&board, &session, &mut client).await {
+        match observe(&board, &store, &session, &mut client).await {
             Ok(()) => failures = 0,
             Err(error) => {
                 client = None;
@@ -83,6 +85,7 @@ pub(crate) async fn look_at_options(session: &Session) -> Result<(), SqlError> {
 /// Reads the server's state and puts it on the board.
 pub(crate) async fn observe(
     board: &Board,
+    store: &Store,
     session: &Session,
     client: &mut Option<Client>,
 ) -> Result<(), SqlError> {
@@ -99,6 +102,8 @@ pub(crate) async fn observe(
     let read_at = Timestamp::now();
     let mut now = state::read(connected).await?;
     now.read_at = Some(read_at);
+    // Before the sets are told: who reads them knows from which count they are.
+    now.history = Some(history::of(session, store, board.ordinal(), connected, &now).await?);
     now.disabled_events = session.live.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     match state::channel(connected).await {

@@ -1,4 +1,4 @@
-use mainstay_proto::Grant;
+use mainstay_proto::{Grant, History};
 
 use super::*;
 
@@ -16,7 +16,12 @@ fn initialize(operation: &str) -> Action {
 }
 
 fn clone(operation: &str, host: &str) -> Action {
-    Action::Clone { operation: operation.into(), donor: endpoint(host), max_mib_per_second: None }
+    Action::Clone {
+        operation: operation.into(),
+        donor: endpoint(host),
+        max_mib_per_second: None,
+        history: History::default(),
+    }
 }
 
 fn endpoint(host: &str) -> Endpoint {
@@ -213,6 +218,7 @@ fn a_copy_is_received_by_its_own_container_once_and_all_else_is_for_the_next() {
         compress: false,
         max_mib_per_second: None,
         from_primary: false,
+        history: History::default(),
     };
     let at = |stage, directory, received| Case {
         stage,

@@ -40,6 +40,11 @@ impl Board {
         dated(&self.report.borrow())
     }
 
+    /// Ordinal of the instance.
+    pub(crate) fn ordinal(&self) -> u32 {
+        self.report.borrow().identity.ordinal
+    }
+
     /// Wakes on changes that matter.
     pub(crate) fn watch(&self) -> watch::Receiver<Report> {
         self.report.subscribe()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_proto::{Directory, GrantedRole, Server};
+use mainstay_proto::{Directory, GrantedRole, History, Server};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -111,7 +111,7 @@ async fn one_run(
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let Started { mut mysqld, files, role, held, moved, left_out } = match start(context).await {
+    let Started { mut mysqld, files, role, held, moved, history, left_out } = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
@@ -149,7 +149,7 @@ async fn one_run(
     let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, moved).await;
     let accounts = Arc::new(files.accounts);
     let mounted = Mounted { credentials: files.credentials.clone(), accounts, tls };
-    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, left_out };
+    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, history, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     session.live.give_up(lacking.0, lacking.1);
     attend(context, desk, commands, stop, &mut mysqld, session).await
@@ -172,11 +172,13 @@ async fn attend(
         tracing::warn!(%error, "the options that safety rests on can't be read yet");
     }
     // Nothing comes between this and the session: who reads that the server runs may order it something at once.
-    if let Err(error) = monitor::observe(&context.board, &session, &mut None).await {
+    if let Err(error) = monitor::observe(&context.board, &context.store, &session, &mut None).await {
         tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
-    let watcher = tokio::spawn(monitor::run(context.board.clone(), session.clone(), mysqld.stopping()));
+    let watch =
+        monitor::run(context.board.clone(), context.store.clone(), session.clone(), mysqld.stopping());
+    let watcher = tokio::spawn(watch);
     let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
     let (ended, told) = first(context, commands, stop, mysqld).await;
     let end = told + context.settings.stop_bound();
@@ -272,13 +274,15 @@ struct Started {
     held: bool,
     /// The volume was mounted by another pod before: what it holds is to be judged.
     moved: bool,
+    /// From which count its transactions are.
+    history: History,
     /// What was persisted, and left out.
     left_out: Vec<String>,
 }
 
 /// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
 async fn start(context: &Context) -> Result<Started, TaskError> {
-    let (lock, role, held, moved) = context
+    let (lock, role, held, moved, history) = context
         .store
         .with(|volume| {
             // Before it is overwritten by this start.
@@ -287,7 +291,8 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
             volume.started()?;
             volume.make_temporary()?;
             let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
-            Ok((volume.lock_for_server()?, role, held, moved))
+            let history = volume.ours().map(|marker| marker.history).unwrap_or_default();
+            Ok((volume.lock_for_server()?, role, held, moved, history))
         })
         .await?;
     let left_out = leave_out_persisted(context);
@@ -299,7 +304,7 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         files.secrets(),
         &context.children,
     )?;
-    Ok(Started { mysqld, files, role, held, moved, left_out })
+    Ok(Started { mysqld, files, role, held, moved, history, left_out })
 }
 
 /// What was persisted of options that safety rests on would outrank the option file. A server that was started with

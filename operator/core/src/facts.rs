@@ -1,7 +1,9 @@
 //! Each instance read once: what its report, its claim, its entry in status and the record say of it. Questions of the
 //! plan and guards look here; no question reads a text again.
 
+mod divergence;
 mod errant;
+mod history;
 mod member;
 
 use std::cell::OnceCell;
@@ -14,6 +16,7 @@ use mainstay_proto::{Channel, Endpoint, GrantedRole, LAG_LIMIT_SECONDS, Marker, 
 
 use crate::children::{self, Blueprint};
 use crate::{GtidSet, Instance, Observation, Record, ledger};
+pub(crate) use divergence::Divergence;
 pub use errant::EARLIER;
 use member::Member;
 pub(crate) use member::{Seen, gtids};
@@ -69,6 +72,8 @@ impl<'a> Facts<'a> {
             self.change(ordinal, |member| member.suspected = suspected);
             let errant = errant::proven(self, ordinal);
             self.change(ordinal, |member| member.errant = errant);
+            let diverged = divergence::proven(self, ordinal);
+            self.change(ordinal, |member| member.diverged = diverged);
             let follows = self.replicates(ordinal);
             self.change(ordinal, |member| member.follows = follows);
         }
@@ -104,7 +109,7 @@ impl<'a> Facts<'a> {
             && channel.source_host == source.host
             && channel.source_port == source.port
             && member.may_serve
-            && member.errant.is_none()
+            && member.diverged.is_none()
             && state.unsafe_options.is_empty()
             && state.super_read_only
     }
@@ -174,6 +179,9 @@ impl<'a> Facts<'a> {
 
     /// What an instance was the first to commit, no longer has, and another one holds.
     pub(crate) fn lost_to(&self, ordinal: u32, other: u32) -> Option<GtidSet> {
+        if !self.same_history(ordinal, other) {
+            return None;
+        }
         let (own, theirs) = (self.received_or_executed(ordinal)?, self.received_or_executed(other)?);
         let lost = theirs.subtract(own).of(&self.serving(ordinal)?.server_uuid);
         (!lost.is_empty()).then_some(lost)
@@ -188,7 +196,7 @@ impl<'a> Facts<'a> {
 
     /// Its data may not be used: nobody waits for it, and it neither serves nor takes over.
     pub(crate) fn quarantined(&self, ordinal: u32) -> bool {
-        self.errant(ordinal).is_some() || self.quarantine_verdict(ordinal).is_some()
+        self.diverged(ordinal).is_some() || self.quarantine_verdict(ordinal).is_some()
     }
 
     /// What is to be said of the data that the instance came back with.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::names::{ANNOTATION_LEDGER, Names};
 use mainstay_crd::{InstanceStatus, Judgement, LedgerEntry, OperationKind, Verdict};
-use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage};
+use mainstay_proto::{Directory, History, Marker, Report, Server, ServerState, Stage};
 pub(crate) use words::short;
 use words::{named, said, volume_of};
 
@@ -154,6 +154,7 @@ fn entry(
         operation: marker.operation.clone(),
         server_uuid: state.server_uuid.clone(),
         gtid_executed: state.gtid_executed.clone(),
+        history: history(state),
         seen_at: Some(Time(case.o.now)),
         ..LedgerEntry::default()
     };
@@ -179,6 +180,11 @@ fn entry(
         },
         (None, None) => begun,
     }
+}
+
+/// From which count a server's sets are, as an entry has it.
+pub(crate) fn history(state: &ServerState) -> Option<String> {
+    state.history.filter(|history| !history.is_first()).map(|history| history.to_string())
 }
 
 /// Kind and handle of a volume whose source tells it from all others.
@@ -261,10 +267,7 @@ fn complete(
         };
         return Some((Judgement::NewVolumeForeign, said(case, entry, pod, &what, differs)));
     }
-    let left: GtidSet = entry.gtid_executed.parse().ok()?;
-    let missing = left.subtract(&at_start(state)?);
-    if !missing.is_empty() {
-        let what = format!("was set back: it lacks {}", short(&missing.to_string()));
+    if let Some(what) = set_back(entry, state)? {
         return Some((Judgement::RolledBack, said(case, entry, pod, &what, None)));
     }
     let node = pod.node.as_deref().unwrap_or("?");
@@ -273,6 +276,27 @@ fn complete(
         None => format!("{name} is back on node {node}, {}", volume_of(entry)),
     };
     Some((Judgement::SameVolume, message))
+}
+
+/// In what it is older than what left, if it is. The marker says on the volume itself when a server was seen to count its
+/// transactions anew: what left before that tells nothing of it. One that knows less of that than was written down is from
+/// before. `None`: it can't be told.
+fn set_back(entry: &LedgerEntry, state: &ServerState) -> Option<Option<String>> {
+    let before: History = match &entry.history {
+        Some(text) => text.parse().ok()?,
+        None => History::default(),
+    };
+    // An agent that does not tell leaves only the sets.
+    let now = state.history.unwrap_or(before);
+    if now != before {
+        let earlier = now.resets <= before.resets;
+        return Some(earlier.then(|| {
+            "was set back: to a time before its server was made to count its transactions anew".to_owned()
+        }));
+    }
+    let left: GtidSet = entry.gtid_executed.parse().ok()?;
+    let missing = left.subtract(&at_start(state)?);
+    Some((!missing.is_empty()).then(|| format!("was set back: it lacks {}", short(&missing.to_string()))))
 }
 
 /// What the server came up with, before it replicated; an older agent says only what it holds now.

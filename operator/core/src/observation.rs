@@ -136,6 +136,8 @@ pub struct Heard {
     pub gtid_executed: String,
     /// Received.
     pub gtid_received: String,
+    /// Purged.
+    pub gtid_purged: String,
 }
 
 /// What matters of a pod.

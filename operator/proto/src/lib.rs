@@ -9,11 +9,13 @@
 //! | `GET /v1/watch` | [`Report`]s, one JSON object a line: at once on every change, else every two seconds |
 //! | `POST /v1/order` with an [`Order`] | [`Answer`]; the work goes on afterwards and shows in reports |
 
+mod history;
 mod order;
 pub mod password;
 pub mod pod;
 mod report;
 
+pub use history::*;
 pub use order::*;
 pub use report::*;
 

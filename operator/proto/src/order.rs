@@ -60,6 +60,9 @@ pub enum Action {
         /// Most MiB a second that the copy may take; no bound if absent. `clone_max_data_bandwidth`.
         #[serde(default)]
         max_mib_per_second: Option<u64>,
+        /// From which count the donor's transactions are: the copy's are from the same.
+        #[serde(default, skip_serializing_if = "crate::History::is_first")]
+        history: crate::History,
     },
     /// Replace an empty or partial data directory by a copy of a donor's, streamed by a copy tool (XtraBackup).
     /// Carried out by the init container `receive`; the one after it finishes what that one received.
@@ -79,6 +82,9 @@ pub enum Action {
         /// Also if the donor leads by then.
         #[serde(default)]
         from_primary: bool,
+        /// From which count the donor's transactions are: the copy's are from the same.
+        #[serde(default, skip_serializing_if = "crate::History::is_first")]
+        history: crate::History,
     },
     /// Lead: stop replicating, become writable, take the primary's settings.
     Lead {

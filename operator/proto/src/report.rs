@@ -279,6 +279,9 @@ pub struct ServerState {
     pub gtid_executed: String,
     /// `@@gtid_purged`.
     pub gtid_purged: String,
+    /// From which count these sets are. Absent from agents that do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<crate::History>,
     /// Executed and received GTIDs as the directory held them before this start of the server replicated anything.
     /// A volume that was set back shows here; afterwards its source would have filled the gap.
     pub gtid_at_start: Option<String>,

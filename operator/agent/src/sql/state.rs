@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_proto::{Channel, EventName, ServerState};
 use mysql_async::Row;
 
-use super::{Client, SqlError};
+use super::{Client, SqlError, quote};
 
 /// Longest time for each query of the monitor.
 const BOUND: Duration = Duration::from_secs(2);
@@ -27,6 +27,20 @@ pub(crate) async fn read(client: &mut Client) -> Result<ServerState, SqlError> {
         gtid_purged: one_line(&purged),
         ..ServerState::default()
     })
+}
+
+/// Whether each of these sets holds now what it held before: pairs of before and now.
+pub(crate) async fn grew(
+    client: &mut Client,
+    executed: (&str, &str),
+    purged: (&str, &str),
+) -> Result<bool, SqlError> {
+    let within =
+        |(before, now): (&str, &str)| format!("GTID_SUBSET({}, {})", quote::text(before), quote::text(now));
+    let query = format!("SELECT {} AND {}", within(executed), within(purged));
+    let what = "compare the server's GTIDs";
+    let mut rows: Vec<(bool,)> = client.rows_within(BOUND, what, &query).await?;
+    rows.pop().map(|(grew,)| grew).ok_or(SqlError::Unexpected { what })
 }
 
 /// The scheduled events that are disabled here, as a person or the agent left them.

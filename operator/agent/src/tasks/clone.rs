@@ -3,7 +3,7 @@
 //! The recipient has no network; the donor is reached by the connection that the plugin makes. CLONE ends with a
 //! restart, for which mysqld ends with [`crate::mysqld::RESTART_STATUS`]; the copy is verified by the next start.
 
-use mainstay_proto::Endpoint;
+use mainstay_proto::{Endpoint, History};
 
 use super::progress::{Trouble, watch};
 use super::scratch::{self, Scratch};
@@ -25,9 +25,10 @@ pub(super) async fn clone(
     operation: &str,
     donor: &Endpoint,
     max_mib_per_second: Option<u64>,
+    history: History,
 ) -> Result<(), TaskError> {
     let id = operation.to_owned();
-    context.store.with(move |volume| volume.begin(Kind::Clone, &id)).await?;
+    context.store.with(move |volume| volume.begin(Kind::Clone, &id, history)).await?;
     scratch::make_tables(context, guard).await?;
     let server = scratch::start(context, guard).await?;
     copy(context, guard, server, donor, max_mib_per_second).await?;

@@ -1,5 +1,7 @@
 //! Initialise: an empty directory becomes a server without data.
 
+use mainstay_proto::History;
+
 use super::{Guard, TaskError, scratch};
 use crate::context::Context;
 use crate::volume::Kind;
@@ -8,7 +10,7 @@ use crate::volume::Kind;
 /// server cleanly, and marks the directory complete.
 pub(super) async fn initialize(context: &Context, guard: &Guard, operation: &str) -> Result<(), TaskError> {
     let id = operation.to_owned();
-    context.store.with(move |volume| volume.begin(Kind::Initialize, &id)).await?;
+    context.store.with(move |volume| volume.begin(Kind::Initialize, &id, History::default())).await?;
     scratch::make_tables(context, guard).await?;
     let mut server = scratch::start(context, guard).await?;
     let mut executed = executed(&mut server).await?;

@@ -102,8 +102,8 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
     guard.check()?;
     match &order.action {
         Action::Initialize { operation } => initialize::initialize(context, guard, operation).await,
-        Action::Clone { operation, donor, max_mib_per_second } => {
-            clone::clone(context, guard, operation, donor, *max_mib_per_second).await
+        Action::Clone { operation, donor, max_mib_per_second, history } => {
+            clone::clone(context, guard, operation, donor, *max_mib_per_second, *history).await
         }
         Action::Receive { .. } if context.board.report().stage == Stage::Receive => {
             stream::take(context, guard, order).await

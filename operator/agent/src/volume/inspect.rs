@@ -166,6 +166,7 @@ mod tests {
             grant: None,
             last_start: None,
             unjudged: None,
+            history: mainstay_proto::History::default(),
             received: None,
         }
     }

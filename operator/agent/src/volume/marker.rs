@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Action, Fence, Grant};
+use mainstay_proto::{Action, Fence, Grant, History};
 use serde::{Deserialize, Serialize};
 
 /// Name of the marker in the volume's root.
@@ -45,6 +45,9 @@ pub(crate) struct MarkerFile {
     /// them then, gives it a role.
     #[serde(default)]
     pub(crate) unjudged: Option<String>,
+    /// From which count the server's transactions are.
+    #[serde(default)]
+    pub(crate) history: History,
     /// In a partial directory: a copy was received and made consistent, and waits for its first start.
     #[serde(default)]
     pub(crate) received: Option<Received>,
@@ -183,6 +186,7 @@ mod tests {
             grant: None,
             last_start: None,
             unjudged: None,
+            history: History::default().reset(1, 7),
             received: None,
         }
     }
@@ -204,6 +208,7 @@ mod tests {
             compress: true,
             max_mib_per_second: Some(7),
             from_primary: false,
+            history: History::default(),
         };
         let received = Received {
             gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".into(),
@@ -223,7 +228,8 @@ mod tests {
         let old =
             r#"{"version":1,"clusterId":"c","ordinal":1,"state":"partial","kind":"clone","operation":"op"}"#;
         fs::write(root.join(MARKER), old).unwrap();
-        assert_eq!(read(&root).unwrap().unwrap().received, None);
+        let old = read(&root).unwrap().unwrap();
+        assert_eq!((old.received, old.history), (None, History::default()));
     }
 
     proptest::proptest! {

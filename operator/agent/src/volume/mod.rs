@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Directory, Fence, Grant, Identity};
+use mainstay_proto::{Directory, Fence, Grant, History, Identity};
 
 pub(crate) use inspect::{Found, inspect};
 use lock::{Lock, LockError};
@@ -127,8 +127,8 @@ impl Volume {
 
     /// Begins to make the data directory: marks it partial, then wipes it. The only place that removes data; it
     /// reads the marker again right before and goes on only with an empty volume or with this instance's own
-    /// partial one.
-    pub(crate) fn begin(&mut self, kind: Kind, operation: &str) -> Result<(), VolumeError> {
+    /// partial one. `history` is that of what the directory is to hold.
+    pub(crate) fn begin(&mut self, kind: Kind, operation: &str, history: History) -> Result<(), VolumeError> {
         self.examine();
         let allowed = match &self.found.directory {
             Directory::Empty => true,
@@ -154,6 +154,7 @@ impl Volume {
             grant: None,
             last_start: None,
             unjudged: None,
+            history,
             received: None,
         })?;
         self.wipe()?;
@@ -286,6 +287,11 @@ impl Volume {
             return Ok(());
         }
         self.change(|marker| marker.unjudged = None)
+    }
+
+    /// Writes down from which count the server's transactions are from now on.
+    pub(crate) fn begins(&mut self, history: History) -> Result<(), VolumeError> {
+        self.change(|marker| marker.history = history)
     }
 
     /// Makes the directory for temporary files, without what a crash left in it.

@@ -31,7 +31,7 @@ fn fill(root: &Path) {
 fn a_directory_is_partial_until_its_operation_ends() {
     let root = crate::testing::directory();
     let mut volume = volume(&root);
-    volume.begin(Kind::Initialize, "op").unwrap();
+    volume.begin(Kind::Initialize, "op", History::default()).unwrap();
     fill(&root);
     assert!(matches!(volume.directory(), Directory::Partial { operation, .. } if operation == "op"));
     assert!(volume.complete("another", "uuid-1").is_err());
@@ -43,13 +43,13 @@ fn a_directory_is_partial_until_its_operation_ends() {
 fn a_partial_directory_is_wiped_as_a_whole_and_a_complete_one_never() {
     let root = crate::testing::directory();
     let mut volume = volume(&root);
-    volume.begin(Kind::Clone, "op-1").unwrap();
+    volume.begin(Kind::Clone, "op-1", History::default()).unwrap();
     fill(&root);
-    volume.begin(Kind::Clone, "op-2").unwrap();
+    volume.begin(Kind::Clone, "op-2", History::default()).unwrap();
     assert!(fs::read_dir(root.join(DATA)).unwrap().next().is_none());
     fill(&root);
     volume.complete("op-2", "uuid-1").unwrap();
-    assert!(volume.begin(Kind::Clone, "op-3").is_err());
+    assert!(volume.begin(Kind::Clone, "op-3", History::default()).is_err());
     assert!(root.join("data/mysql.ibd").exists());
 }
 
@@ -65,10 +65,10 @@ fn nothing_of_others_is_wiped() {
                 Volume::new(root.to_owned(), Identity { cluster_id: cluster.into(), ..identity("x") });
             fs::remove_dir_all(root.join(DATA)).unwrap();
             theirs.examine();
-            theirs.begin(Kind::Clone, "theirs").unwrap();
+            theirs.begin(Kind::Clone, "theirs", History::default()).unwrap();
             fill(&root);
         }
-        assert!(volume(&root).begin(Kind::Initialize, "op").is_err(), "{marker:?}");
+        assert!(volume(&root).begin(Kind::Initialize, "op", History::default()).is_err(), "{marker:?}");
         assert!(root.join("data/mysql.ibd").exists(), "{marker:?}");
     }
 }
@@ -79,7 +79,7 @@ fn the_highest_fence_survives_the_agent_once_there_is_a_marker() {
     {
         let mut first = volume(&root);
         first.raise(fence(2, 7)).unwrap();
-        first.begin(Kind::Initialize, "op").unwrap();
+        first.begin(Kind::Initialize, "op", History::default()).unwrap();
         first.raise(fence(2, 3)).unwrap();
         assert_eq!(first.highest(), fence(2, 7));
     }
@@ -97,6 +97,6 @@ fn without_the_lock_nothing_is_written() {
     let mut second = Volume::new(root.to_owned(), identity("second"));
     second.examine();
     assert!(matches!(second.directory(), Directory::Locked { holder } if holder.contains("uid pod-uid")));
-    assert!(second.begin(Kind::Initialize, "op").is_err());
+    assert!(second.begin(Kind::Initialize, "op", History::default()).is_err());
     assert!(!root.join("mainstay.json").exists());
 }

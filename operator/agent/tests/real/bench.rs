@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use mainstay_proto::{Action, Directory};
+use mainstay_proto::{Action, Directory, History};
 use mysql_async::prelude::Queryable;
 
 use crate::cluster::Cluster;
@@ -57,7 +57,12 @@ async fn clone(cluster: &Cluster, donor: &Instance<'_>, ordinal: u32, name: &str
     let mut to = cluster.instance(ordinal);
     to.start("prepare");
     to.report("it is empty", |report| report.directory == Directory::Empty).await;
-    let action = Action::Clone { operation: name.into(), donor: donor.endpoint(), max_mib_per_second: limit };
+    let action = Action::Clone {
+        operation: name.into(),
+        donor: donor.endpoint(),
+        max_mib_per_second: limit,
+        history: History::default(),
+    };
     to.order(1, 1, action).await;
     let began = Instant::now();
     let latencies = commits(donor.client().await, async {

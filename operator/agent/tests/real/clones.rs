@@ -1,6 +1,6 @@
 //! Clones that are cut short, and clones of a server that is written to.
 
-use mainstay_proto::{Action, Directory, TaskState};
+use mainstay_proto::{Action, Directory, History, TaskState};
 
 use crate::cluster::Cluster;
 
@@ -20,6 +20,7 @@ async fn a_clone_whose_donor_dies_leaves_nothing_that_could_be_served_and_the_ne
         operation: operation.into(),
         donor: donor.endpoint(),
         max_mib_per_second: bound,
+        history: History::default(),
     };
     recipient.order(1, 3, clone("first", Some(5))).await;
     let bytes = |report: &mainstay_proto::Report| {

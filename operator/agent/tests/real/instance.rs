@@ -11,7 +11,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use mainstay_proto::{
-    Action, Answer, Directory, Endpoint, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Report, Server,
+    Action, Answer, Directory, Endpoint, History, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Report, Server,
     ServerState, TaskState, pod,
 };
 use mysql_async::prelude::Queryable;
@@ -259,7 +259,12 @@ impl<'a> Instance<'a> {
         let operation = format!("op-{}-{revision}", self.ordinal);
         let action = match donor {
             None => Action::Initialize { operation },
-            Some(donor) => Action::Clone { operation, donor: donor.endpoint(), max_mib_per_second: None },
+            Some(donor) => Action::Clone {
+                operation,
+                donor: donor.endpoint(),
+                max_mib_per_second: None,
+                history: History::default(),
+            },
         };
         self.order(1, revision, action).await;
         assert!(self.ended(), "{}", self.log());

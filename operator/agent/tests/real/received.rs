@@ -5,10 +5,15 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use mainstay_proto::{Action, Directory, Endpoint, TaskState};
+use mainstay_proto::{Action, Directory, Endpoint, History, TaskState};
 
 use crate::cluster::{Cluster, USER};
 use crate::instance::Instance;
+
+/// The donor's.
+fn history() -> History {
+    History::default().reset(0, 7)
+}
 
 /// A primary with rows, stopped and started again, and an instance that has received a copy of it.
 async fn received<'a>(cluster: &'a Cluster, set: Option<&str>) -> (Instance<'a>, Instance<'a>, String) {
@@ -28,10 +33,11 @@ async fn received<'a>(cluster: &'a Cluster, set: Option<&str>) -> (Instance<'a>,
         compress: false,
         max_mib_per_second: None,
         from_primary: true,
+        history: history(),
     };
     let marker = serde_json::json!({
         "version": 1, "clusterId": cluster.id, "ordinal": 1, "state": "partial", "kind": "clone",
-        "operation": "copy", "highest": {"epoch": 1, "revision": 2},
+        "operation": "copy", "highest": {"epoch": 1, "revision": 2}, "history": history(),
         "received": {"gtidSet": set.unwrap_or(&held), "serverVersion": "9.7.4", "order": order},
     });
     let path = copy.volume().join("mainstay.json");
@@ -52,6 +58,7 @@ async fn a_received_copy_becomes_a_server_of_its_own_that_replicates_on() {
     let state = copy.state("it serves", |_| true).await;
     assert_eq!((state.gtid_executed.as_str(), state.gtid_purged.as_str()), (held.as_str(), held.as_str()));
     assert_eq!((state.super_read_only, state.channel), (true, None));
+    assert_eq!(state.history, Some(history()), "its own reset does not count");
     assert_ne!(state.server_uuid, primary.state("its source", |_| true).await.server_uuid);
     primary.order(1, 9, Action::Lead { alone: false }).await;
     primary.state("it leads", |state| !state.super_read_only).await;
@@ -134,7 +141,17 @@ async fn a_copy_that_lacks_what_its_source_has_purged_says_so_and_holds_what_it_
     anew.start("prepare");
     anew.report("it is empty", |report| report.directory == Directory::Empty).await;
     let donor = primary.endpoint();
-    anew.order(1, 10, Action::Clone { operation: "anew".into(), donor, max_mib_per_second: None }).await;
+    anew.order(
+        1,
+        10,
+        Action::Clone {
+            operation: "anew".into(),
+            donor,
+            max_mib_per_second: None,
+            history: History::default(),
+        },
+    )
+    .await;
     assert!(anew.ended(), "{}", anew.log());
     anew.start("serve");
     anew.wait_for_rows("d.t", 4).await;
@@ -154,6 +171,16 @@ async fn a_copy_whose_set_can_not_be_taken_is_wiped() {
     assert!(!copy.volume().join("data").exists(), "all of it is gone");
     // The plugin needs no other container.
     let donor = primary.endpoint();
-    copy.order(1, 9, Action::Clone { operation: "again".into(), donor, max_mib_per_second: None }).await;
+    copy.order(
+        1,
+        9,
+        Action::Clone {
+            operation: "again".into(),
+            donor,
+            max_mib_per_second: None,
+            history: History::default(),
+        },
+    )
+    .await;
     assert!(copy.ended(), "{}", copy.log());
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_proto::Action;
+use mainstay_proto::{Action, History};
 
 use crate::cluster::Cluster;
 use crate::limits::{CALM, LIMIT, MIB, commits, mib, tell, tell_latency, uncache};
@@ -81,6 +81,7 @@ async fn copy(
             compress: compressed,
             max_mib_per_second: limit,
             from_primary,
+            history: History::default(),
         },
         other => other,
     };

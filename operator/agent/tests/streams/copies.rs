@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mainstay_proto::{Action, TaskState};
+use mainstay_proto::{Action, History, TaskState};
 use mysql_async::prelude::Queryable;
 
 use crate::cluster::Cluster;
@@ -101,6 +101,7 @@ async fn copy(compress: bool) {
             compress,
             max_mib_per_second: Some(100),
             from_primary: false,
+            history: History::default(),
         },
         other => other,
     };

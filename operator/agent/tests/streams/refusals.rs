@@ -1,6 +1,6 @@
 //! Copies that are not given.
 
-use mainstay_proto::Action;
+use mainstay_proto::{Action, History};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{Cluster, NAMESPACE};
@@ -165,6 +165,7 @@ async fn a_primary_gives_only_when_it_is_told_to_and_one_that_becomes_primary_st
                 compress,
                 max_mib_per_second,
                 from_primary: true,
+                history: History::default(),
             }
         }
         other => other,

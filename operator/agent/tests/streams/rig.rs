@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mainstay_proto::{Action, Directory, Endpoint, Report, TaskState, pod};
+use mainstay_proto::{Action, Directory, Endpoint, History, Report, TaskState, pod};
 
 use crate::cluster::{Cluster, NAMESPACE, USER};
 use crate::instance::Instance;
@@ -87,6 +87,7 @@ impl<'a> Donor<'a> {
             compress: false,
             max_mib_per_second: None,
             from_primary: false,
+            history: History::default(),
         }
     }
 

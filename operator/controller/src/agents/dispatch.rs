@@ -296,7 +296,7 @@ async fn closed(kept: &mut Option<Connection>) {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_proto::Action;
+    use mainstay_proto::{Action, History};
 
     use super::*;
 
@@ -315,7 +315,12 @@ mod tests {
 
     fn clone(operation: u64) -> Order {
         let donor = mainstay_proto::Endpoint { host: "h".into(), port: 1 };
-        let action = Action::Clone { operation: operation.to_string(), donor, max_mib_per_second: None };
+        let action = Action::Clone {
+            operation: operation.to_string(),
+            donor,
+            max_mib_per_second: None,
+            history: History::default(),
+        };
         Order { action, ..order(1) }
     }
 

@@ -27,6 +27,7 @@ impl Earlier {
                 let heard = Heard {
                     at: now,
                     gtid_executed: state.gtid_executed.clone(),
+                    gtid_purged: state.gtid_purged.clone(),
                     gtid_received: channel.map(|c| c.gtid_received.clone()).unwrap_or_default(),
                 };
                 self.settled = self.next.replace(heard);

@@ -23,7 +23,7 @@ use crate::{GtidSet, Heard};
 /// says nothing for three heartbeats is broken, and what an agent says is [`FRESH`]: together less than this.
 pub const EARLIER: SignedDuration = SignedDuration::from_secs(10);
 /// Oldest state of a server, as its agent read it, by which anything is proven.
-const FRESH: SignedDuration = SignedDuration::from_secs(3);
+pub(super) const FRESH: SignedDuration = SignedDuration::from_secs(3);
 
 fn held_then(heard: &Heard) -> Option<GtidSet> {
     Some(gtids(&heard.gtid_executed)?.union(&gtids(&heard.gtid_received)?))
@@ -31,6 +31,9 @@ fn held_then(heard: &Heard) -> Option<GtidSet> {
 
 /// See [`Facts::suspected`].
 pub(super) fn suspected(facts: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    if facts.other_history(ordinal) {
+        return None;
+    }
     let leader = facts.leader(ordinal)?;
     let (held, executed) = (facts.received_or_executed(ordinal)?, leader.executed()?);
     if executed.contains(held) {

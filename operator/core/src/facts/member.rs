@@ -7,6 +7,7 @@ use mainstay_crd::names::Names;
 use mainstay_crd::{InstanceStatus, Judgement, Verdict};
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage, Task, TaskState};
 
+use super::Divergence;
 use crate::ledger::{self, Case};
 use crate::{GtidSet, Observation, Record};
 
@@ -34,6 +35,8 @@ pub(super) struct Member<'a> {
     pub(super) suspected: Option<GtidSet>,
     /// What of that is certain.
     pub(super) errant: Option<GtidSet>,
+    /// Why its data does not go with the primary's.
+    pub(super) diverged: Option<Divergence>,
     sets: Sets,
 }
 
@@ -67,6 +70,7 @@ impl<'a> Member<'a> {
             follows: false,
             suspected: None,
             errant: None,
+            diverged: None,
             sets: Sets::default(),
         })
     }

@@ -83,13 +83,15 @@ fn holds_nothing(view: &Facts<'_>, ordinal: u32) -> bool {
 }
 
 /// Another instance that is Ready and holds all that this one holds, executed and received, by its agent's own last
-/// word. Never of the primary: it may have committed since.
+/// word: of sets of two histories nobody can tell. Never of the primary: it may have committed since.
 pub(crate) fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> Option<u32> {
     if view.primary().is_none_or(|primary| primary == ordinal) || view.target() == Some(ordinal) {
         return None;
     }
     let own = view.received_or_executed(ordinal)?;
-    let holds = |&other: &u32| view.executed(other).is_some_and(|set| set.contains(own));
+    let holds = |&other: &u32| {
+        view.same_history(ordinal, other) && view.executed(other).is_some_and(|set| set.contains(own))
+    };
     // One whose own claim is being deleted is no place to rely on.
     let stays = |&other: &u32| {
         let claim = view.instance(other).and_then(|instance| instance.claim.as_ref());

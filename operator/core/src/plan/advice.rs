@@ -9,10 +9,9 @@ use mainstay_crd::names::{
 use mainstay_crd::quantity;
 use mainstay_proto::Directory;
 
-use super::divergence::Divergence;
 use super::lead_from;
 use super::{deletion, growth};
-use crate::facts::Facts;
+use crate::facts::{Divergence, Facts};
 use crate::state::{self, Broken};
 use crate::{Claim, Volume};
 
@@ -224,6 +223,9 @@ pub(super) fn divergence(
             format!("; it stays out. Only this volume may hold them: {}", clone_anew(view, ordinal))
         }
         (Divergence::Purged(_), _) => format!("; {} ({kept_back})", clone_anew(view, ordinal)),
+        (Divergence::History, _) => {
+            format!("; it stays out ({kept_back}). Once that is seen to: {}", clone_anew(view, ordinal))
+        }
     }
 }
 

@@ -12,10 +12,9 @@ use mainstay_crd::names::{
 };
 use mainstay_crd::{Aside, OperationKind};
 
-use super::divergence::Divergence;
 use super::leaving::gtids_on_claim;
 use super::{Decision, record, volumes};
-use crate::facts::{Facts, Seen};
+use crate::facts::{Divergence, Facts, Seen};
 use crate::{ClaimStep, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
 const RETAIN: &str = "Retain";
@@ -37,6 +36,9 @@ pub(super) fn allowed<'v>(
     if matches!(divergence, Divergence::Errant(_)) && gtids_on_claim(claim).is_none() {
         return Err("it was not scaled down");
     }
+    if *divergence == Divergence::History {
+        history_allows(view, ordinal)?;
+    }
     if !view.o.surroundings.known {
         return Err("the operator may not read volumes, and so can't keep this one aside");
     }
@@ -46,9 +48,36 @@ pub(super) fn allowed<'v>(
     bound.then_some(volume).ok_or("its volume is not bound to its claim")
 }
 
+/// What can't be compared was once a copy of what the primary has, as far as is known: it was well in the primary's
+/// history before it was reset itself, or the primary was reset since. Of one that led when it was reset, only a person can
+/// say so.
+fn history_allows(view: &Facts<'_>, ordinal: u32) -> Result<(), &'static str> {
+    let primary = view.primary().filter(|&p| p != ordinal && view.leads(p)).ok_or("nobody leads")?;
+    if view.serving(ordinal).is_none_or(|state| state.history.is_none()) {
+        return Err("its agent is older and does not tell such things: a new pod does");
+    }
+    let (own, leads) = (view.history(ordinal), view.history(primary));
+    let followed = view.history_left(ordinal) == leads;
+    (own.resets < leads.resets || followed).then_some(()).ok_or("it may hold rows that no other has")
+}
+
+/// Another's volume is being set aside, or it is being cloned: one after the other, so that not all are away at once.
+fn another(view: &Facts<'_>, ordinal: u32) -> bool {
+    let kinds = [OperationKind::SetAside, OperationKind::Clone];
+    let others = || view.ordinals().filter(|&i| i != ordinal && Some(i) != view.primary());
+    let announced =
+        |o: &Operation| kinds.contains(&o.kind) && o.failures < 2 && others().any(|i| i == o.ordinal);
+    // Between the two, its next pod is on its way.
+    let starts = |i: u32| match view.instance(i).and_then(|instance| instance.pod.as_ref()) {
+        Some(pod) => !pod.started && pod.trouble.is_none() && pod.warning.is_none(),
+        None => view.o.pods_refused.is_none(),
+    };
+    view.record.operations().iter().any(announced) || others().any(starts)
+}
+
 /// Announces that an instance's volume is set aside.
 pub(super) fn announce(view: &Facts<'_>, ordinal: u32, divergence: &Divergence) -> Option<Decision> {
-    let volume = allowed(view, ordinal, divergence).ok()?;
+    let volume = allowed(view, ordinal, divergence).ok().filter(|_| !another(view, ordinal))?;
     view.live(ordinal).filter(|report| !report.busy())?;
     let aside = Aside {
         claim_uid: volume.claim_uid.clone()?,

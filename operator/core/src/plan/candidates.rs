@@ -5,8 +5,8 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 
 use super::{Decision, record, switchover};
+use crate::Agent;
 use crate::facts::{Facts, Seen};
-use crate::{Agent, GtidSet};
 
 /// A replica further behind than this, in seconds, would keep clients waiting for too long.
 const NEAR: u64 = 10;
@@ -17,7 +17,7 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     requested(view, primary).or_else(|| unasked(view, primary))
 }
 
-/// A replica that could lead now: near, not about to end, holding nothing that the primary lacks, and not on a node
+/// A replica that could lead now: near, not about to end, whose data goes with the primary's, and not on a node
 /// that is being drained. Of several, the one that the others can follow, and that lacks least.
 pub(super) fn best(view: &Facts<'_>) -> Option<u32> {
     let could = (0..view.wanted()).filter(|&i| refusal(view, i).is_none() && !on_drained_node(view, i));
@@ -74,8 +74,8 @@ pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String>
     if let Some(verdict) = view.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
-    if let Some(errant) = view.errant(ordinal) {
-        return Some(errant_says(errant));
+    if let Some(diverged) = view.diverged(ordinal) {
+        return Some(diverged.what(view, ordinal));
     }
     match &instance?.agent {
         Agent::Unheard => None,
@@ -98,8 +98,8 @@ fn refusal(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     if Some(ordinal) == view.primary() {
         return Some("it leads already".into());
     }
-    if let Some(errant) = view.errant(ordinal) {
-        return Some(errant_says(errant));
+    if let Some(diverged) = view.diverged(ordinal) {
+        return Some(diverged.what(view, ordinal));
     }
     if !view.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
@@ -108,11 +108,11 @@ fn refusal(view: &Facts<'_>, ordinal: u32) -> Option<String> {
         return Some(format!("it holds transactions that the primary has not reported yet ({suspected})"));
     }
     let lag = view.serving(ordinal)?.channel.as_ref()?.lag_seconds;
-    lag.is_none_or(|lag| lag > NEAR).then(|| format!("it is more than {NEAR} s behind"))
-}
-
-fn errant_says(errant: &GtidSet) -> String {
-    format!("it holds transactions that the primary does not have ({errant})")
+    if lag.is_none_or(|lag| lag > NEAR) {
+        return Some(format!("it is more than {NEAR} s behind"));
+    }
+    let gap = view.gap(ordinal)?;
+    Some(format!("the primary no longer keeps the binary logs of {gap}, which it lacks by its last report"))
 }
 
 fn missing(view: &Facts<'_>, ordinal: u32) -> u64 {
@@ -152,8 +152,8 @@ fn requested(view: &Facts<'_>, primary: u32) -> Option<Decision> {
         let message = format!("no switchover to {asked}: it leads already");
         return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
     }
-    if let Some(errant) = view.errant(target) {
-        let message = format!("no switchover to {asked}: {}", errant_says(errant));
+    if let Some(diverged) = view.diverged(target) {
+        let message = format!("no switchover to {asked}: {}", diverged.what(view, target));
         return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
     }
     Some(match refusal(view, target) {

@@ -168,8 +168,10 @@ fn copies(view: &Facts<'_>) -> Vec<u32> {
     let Some((most, Some(has))) = all.iter().max_by_key(rank) else {
         return all.iter().map(|(i, _)| *i).collect();
     };
-    let adds = |set: &Option<GtidSet>| set.as_ref().is_none_or(|set| !has.contains(set));
-    all.iter().filter(|(i, set)| i == most || adds(set)).map(|(i, _)| *i).collect()
+    let adds = |i: u32, set: &Option<GtidSet>| {
+        !view.same_history(i, *most) || set.as_ref().is_none_or(|set| !has.contains(set))
+    };
+    all.iter().filter(|(i, set)| i == most || adds(*i, set)).map(|(i, _)| *i).collect()
 }
 
 /// What is on an instance's claim: as it says itself, or as was noted when it left, or last written down.

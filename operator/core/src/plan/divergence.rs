@@ -4,18 +4,10 @@ use jiff::SignedDuration;
 use mainstay_crd::InstanceState;
 use mainstay_crd::conditions::Reason;
 
-use super::{Decision, advice, aside};
+use super::advice::{self, RESET};
+use super::{Decision, aside};
 use crate::GtidSet;
-use crate::facts::Facts;
-
-/// Why a replica can't follow with its data.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Divergence {
-    /// It holds these transactions, which the primary does not have.
-    Errant(GtidSet),
-    /// It lacks these, of which the primary no longer has the binary logs.
-    Purged(GtidSet),
-}
+use crate::facts::{Divergence, Facts};
 
 /// It was quarantined, and there is no primary by which that could be judged anew: what was said of it stands.
 pub(super) fn undecided(view: &Facts<'_>, ordinal: u32) -> Option<Option<String>> {
@@ -26,14 +18,15 @@ pub(super) fn undecided(view: &Facts<'_>, ordinal: u32) -> Option<Option<String>
 
 /// When to look again, because what is suspected is proven or gone by then.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let open = |&i: &u32| view.errant(i).is_none() && view.suspected(i).is_some();
+    let suspected = |i: u32| view.suspected(i).is_some() || view.gap(i).is_some();
+    let open = |&i: &u32| view.diverged(i).is_none() && suspected(i);
     view.o.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
 }
 
-/// Why a replica's data can't be followed with. What lacks purged transactions is asked only when its set stands still.
+/// Why a replica's data can't be followed with: what is certain, and what it lacks whose set stands still.
 pub(super) fn find(view: &Facts<'_>, ordinal: u32) -> Option<Divergence> {
-    if let Some(errant) = view.errant(ordinal) {
-        return Some(Divergence::Errant(errant.clone()));
+    if let Some(diverged) = view.diverged(ordinal) {
+        return Some(diverged.clone());
     }
     let primary = view.primary().filter(|&p| p != ordinal)?;
     let state = view.serving(ordinal)?;
@@ -55,19 +48,34 @@ pub(super) fn open(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
 }
 
 impl Divergence {
-    /// For people, with what is or can be done.
-    pub(super) fn says(&self, view: &Facts<'_>, ordinal: u32) -> String {
-        let what = match self {
+    /// What it is, for people.
+    pub(super) fn what(&self, view: &Facts<'_>, ordinal: u32) -> String {
+        match self {
+            Divergence::History => {
+                let begun = match view.began_anew(ordinal) {
+                    true => "this server counts its transactions anew".to_owned(),
+                    false => {
+                        let primary = view.primary().map(|p| view.names.pod(p)).unwrap_or_default();
+                        format!("{primary} counts its transactions anew since this copy was made")
+                    }
+                };
+                format!("{begun} ({RESET}): GTIDs do not tell which rows it lacks")
+            }
             Divergence::Errant(set) => {
                 format!("it holds transactions that the primary does not have ({set})")
             }
             Divergence::Purged(set) => {
                 format!("the primary no longer keeps the binary logs of {set}, which it lacks")
             }
-        };
+        }
+    }
+
+    /// For people, with what is or can be done.
+    pub(super) fn says(&self, view: &Facts<'_>, ordinal: u32) -> String {
+        let what = self.what(view, ordinal);
         let lost_by = match self {
             Divergence::Errant(set) => lost_by_primary(view, set),
-            Divergence::Purged(_) => None,
+            Divergence::Purged(_) | Divergence::History => None,
         };
         match aside::allowed(view, ordinal, self) {
             Ok(_) => format!("{what}; its volume is set aside and it is cloned anew"),

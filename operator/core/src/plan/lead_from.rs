@@ -12,7 +12,8 @@ use mainstay_crd::names::ANNOTATION_LEAD_FROM;
 use mainstay_proto::{Action, Directory, Server};
 use sha2::{Digest, Sha256};
 
-use super::{Decision, advice, aside, nodes, record, send};
+use super::advice::RESET;
+use super::{Decision, aside, nodes, record, send};
 use crate::facts::{Facts, Seen, gtids};
 use crate::state::{self, Broken};
 use crate::{Agent, GtidSet, ledger};
@@ -27,6 +28,8 @@ pub(super) struct Offer {
     pub(super) seen_at: Option<Time>,
     /// Instances that were not asked what they hold.
     pub(super) unheard: Vec<String>,
+    /// Not all count their transactions alike, so that GTIDs do not tell what would be lost.
+    pub(super) counted_anew: bool,
     /// The annotation's value.
     pub(super) value: String,
 }
@@ -66,9 +69,13 @@ pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
     let could =
         others.iter().filter(|&&i| view.ordinals().contains(&i) && aside::operation(view, i).is_none());
     let candidates = could.filter_map(|&i| Some((i, held(view, i)?)));
-    let (candidate, has) =
-        candidates.max_by_key(|(i, set)| (applies(*i).is_none(), set.count(), std::cmp::Reverse(*i)))?;
-    let mut all = left(view, primary);
+    let (candidate, has) = candidates.max_by_key(|(i, set)| {
+        let comparable = view.same_history(*i, primary);
+        (applies(*i).is_none(), comparable, set.count(), std::cmp::Reverse(*i))
+    })?;
+    let same = |other: &u32| view.same_history(candidate, *other);
+    let counted_anew = !same(&primary) || others.iter().any(|i| held(view, *i).is_some() && !same(i));
+    let mut all = left(view, primary).filter(|_| !counted_anew);
     let mut unheard = Vec::new();
     for &other in &others {
         let (set, asked) = known_of(view, other);
@@ -86,7 +93,7 @@ pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
     let bound = format!("{}|{primary}|{name}|{told}|{}", view.record.term().epoch, unheard.join(","));
     let token: String =
         Sha256::digest(bound.as_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(Offer { candidate, known, seen_at, unheard, value: format!("{name}:{token}") })
+    Some(Offer { candidate, known, seen_at, unheard, counted_anew, value: format!("{name}:{token}") })
 }
 
 /// Answers the request, if there is one that was not answered.
@@ -225,12 +232,16 @@ pub(super) fn loss(view: &Facts<'_>, offer: &Offer) -> String {
         Some(known) => {
             format!("It gives up these transactions for good: {}", ledger::short(&known.to_string()))
         }
+        None if offer.counted_anew => format!(
+            "GTIDs do not tell what is given up by it: {RESET} was run, and not every instance was copied since. The others \
+             may hold rows that {to} does not have: look there first"
+        ),
         None => format!("What is given up by it is not known: it was never noted what {from} held"),
     };
     if view.primary().and_then(|p| view.live(p)).is_some_and(|report| report.marker().is_some()) {
         text.push_str(&format!(
             ". If {} was run on {from}, the sets say nothing, and it may hold rows that no other has: look there first",
-            advice::RESET
+            RESET
         ));
     }
     if let Some(at) = &offer.seen_at {

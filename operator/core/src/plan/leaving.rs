@@ -11,7 +11,7 @@ use mainstay_proto::{Action, Report, Server, TaskState};
 
 use super::{Decision, send};
 use crate::facts::{Facts, Seen, gtids};
-use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Step, guards};
+use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Step, guards, ledger};
 
 /// What a claim says that it holds, if it was told.
 pub(super) fn gtids_on_claim(claim: &Claim) -> Option<GtidSet> {
@@ -85,9 +85,11 @@ pub(super) fn forget_notes(view: &Facts<'_>) -> Option<Decision> {
 fn entry(view: &Facts<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
     let entry = view.next_ledger_entry(ordinal)?;
     let state = view.serving(ordinal).filter(|state| !state.unconfirmed);
-    let executed = state.map(|state| state.gtid_executed.clone());
-    Some(Box::new(match executed.filter(|_| view.may_serve(ordinal)) {
-        Some(gtid_executed) => LedgerEntry { gtid_executed, seen_at: Some(Time(view.o.now)), ..entry },
+    Some(Box::new(match state.filter(|_| view.may_serve(ordinal)) {
+        Some(state) => {
+            let (gtid_executed, history) = (state.gtid_executed.clone(), ledger::history(state));
+            LedgerEntry { gtid_executed, history, seen_at: Some(Time(view.o.now)), ..entry }
+        }
         None => entry,
     }))
 }

@@ -4,14 +4,13 @@ use mainstay_crd::Judgement;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::Action;
 
-use super::divergence::Divergence;
 use super::primary;
 use super::{Decision, send};
-use crate::facts::{Facts, Seen};
+use crate::facts::{Divergence, Facts, Seen};
 use crate::state::Broken;
 
 /// Orders every instance to stand down that leads or replicates with data that is not what left, or that holds
-/// transactions which the primary never had.
+/// transactions which the primary never had, or such that can't be compared with the primary's.
 pub(super) fn decide(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
     let orders = view.o.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
     orders.or_else(|| blocked(view, why))
@@ -32,8 +31,10 @@ fn why(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     if let Some(verdict) = view.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
-    let errant = view.errant(ordinal)?.clone();
-    Some(format!("{}: {}", view.names.pod(ordinal), Divergence::Errant(errant).says(view, ordinal)))
+    // What only lacks something receives nothing wrong.
+    let wrong = |diverged: &&Divergence| !matches!(diverged, Divergence::Purged(_));
+    let diverged = view.diverged(ordinal).filter(wrong)?;
+    Some(format!("{}: {}", view.names.pod(ordinal), diverged.says(view, ordinal)))
 }
 
 /// The record's primary came back with other data: nobody leads before a person has decided.

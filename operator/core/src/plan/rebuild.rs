@@ -4,6 +4,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{LABEL_CLUSTER_ID, LABEL_ORDINAL};
 use mainstay_proto::{GrantedRole, Report};
 
+use super::advice::RESET;
 use super::leaving::gtids_on_claim;
 use super::{Decision, advice, evidence, quarantine, record};
 use crate::facts::{Facts, Seen};
@@ -30,7 +31,7 @@ pub(super) fn decide(view: &Facts<'_>, complete: &[(u32, &Report)]) -> Decision 
             }
         }
     }
-    let Some(elected) = elect(&kept) else {
+    let Some(elected) = elect(view, &kept) else {
         return complete.iter().find_map(|(i, _)| distrusted(view, *i)).unwrap_or_else(|| {
             Decision::Blocked(
                 Reason::DataWithoutRecord,
@@ -57,7 +58,7 @@ fn look<'v>(view: &'v Facts<'_>, ordinal: u32, report: &'v Report) -> Option<Sur
 
 /// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
 /// the others hold. `None`: nobody does.
-fn elect<'k, 'a>(kept: &'k [Survivor<'a>]) -> Option<&'k Survivor<'a>> {
+fn elect<'k, 'a>(view: &Facts<'_>, kept: &'k [Survivor<'a>]) -> Option<&'k Survivor<'a>> {
     let last = kept.iter().filter_map(|k| Some((granted_lead(k.report)?, k))).max_by_key(|(fence, _)| *fence);
     let newest = kept.iter().filter_map(|k| Some(k.report.marker()?.grant.as_ref()?.fence.epoch)).max();
     if let Some((fence, last)) = last
@@ -66,7 +67,10 @@ fn elect<'k, 'a>(kept: &'k [Survivor<'a>]) -> Option<&'k Survivor<'a>> {
         return Some(last);
     }
     // What was received is executed before it leads.
-    kept.iter().find(|k| kept.iter().all(|other| k.held.contains(other.held)))
+    let holds = |k: &Survivor<'_>, other: &Survivor<'_>| {
+        view.same_history(k.ordinal, other.ordinal) && k.held.contains(other.held)
+    };
+    kept.iter().find(|k| kept.iter().all(|other| holds(k, other)))
 }
 
 fn granted_lead(report: &Report) -> Option<Term> {
@@ -79,6 +83,17 @@ fn granted_lead(report: &Report) -> Option<Term> {
 /// reported them yet.
 fn set_back(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> Option<Decision> {
     elected.report.serving().filter(|state| state.super_read_only)?;
+    if let Some(later) = kept.iter().find(|other| is_later(view, elected.ordinal, other.ordinal)) {
+        let way_out = advice::last_was_set_back(view, elected.ordinal, later.ordinal);
+        let (name, other) = (view.names.pod(elected.ordinal), view.names.pod(later.ordinal));
+        return Some(Decision::Blocked(
+            Reason::RolledBack,
+            format!(
+                "{name} led last, but its volume was set back: {other} was copied after {RESET} was run, of which {name} \
+                 knows nothing. {way_out}"
+            ),
+        ));
+    }
     let (other, own) =
         kept.iter().find_map(|other| Some((other.ordinal, view.lost_to(elected.ordinal, other.ordinal)?)))?;
     let way_out = advice::last_was_set_back(view, elected.ordinal, other);
@@ -90,6 +105,13 @@ fn set_back(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> 
              ({own}). {way_out}"
         ),
     ))
+}
+
+/// What another holds was copied from a server that was reset more often than this one. One that was reset itself only is
+/// no later for that.
+fn is_later(view: &Facts<'_>, ordinal: u32, other: u32) -> bool {
+    let (own, theirs) = (view.history(ordinal), view.history(other));
+    theirs.resets > own.resets && theirs.by != other
 }
 
 fn distrusted(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
@@ -107,7 +129,7 @@ fn missing(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> O
     let mut labelled = claims.filter(|(_, claim)| claim.cluster_id.is_some());
     labelled.find_map(|(i, claim)| {
         let led = may_have_led(view, kept, i);
-        if let Some(blocked) = distrusted(view, i).filter(|_| led || !holds_note(elected, claim)) {
+        if let Some(blocked) = distrusted(view, i).filter(|_| led || !holds_note(view, elected, i, claim)) {
             return Some(blocked);
         }
         let what = if i >= view.wanted() { "has no instance" } else { "has nothing on it that can be used" };
@@ -139,8 +161,9 @@ fn left_behind(view: &Facts<'_>, kept: &[Survivor<'_>]) -> Option<Decision> {
     })
 }
 
-fn holds_note(elected: &Survivor<'_>, claim: &Claim) -> bool {
-    gtids_on_claim(claim).is_some_and(|set| elected.held.contains(&set))
+fn holds_note(view: &Facts<'_>, elected: &Survivor<'_>, ordinal: u32, claim: &Claim) -> bool {
+    let comparable = view.same_history(ordinal, elected.ordinal);
+    comparable && gtids_on_claim(claim).is_some_and(|set| elected.held.contains(&set))
 }
 
 /// The newest grants call it their source, or its own says so; or one of those that are here was told to stand down,

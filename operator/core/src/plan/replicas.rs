@@ -186,9 +186,10 @@ fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Actio
     let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
     let spec = view.o.cluster.spec.clone.as_ref();
     let wanted = spec.is_some_and(|clone| clone.chosen() == CloneMethod::XtraBackup);
-    let endpoint = view.endpoint(donor);
+    // What it copies is not of an earlier one: at worst the donor is reset meanwhile, and the copy is found out.
+    let (endpoint, history) = (view.endpoint(donor), view.history(donor));
     if !wanted || report.stage != Stage::Receive {
-        return Action::Clone { operation, donor: endpoint, max_mib_per_second };
+        return Action::Clone { operation, donor: endpoint, max_mib_per_second, history };
     }
     Action::Receive {
         operation,
@@ -198,6 +199,7 @@ fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Actio
         max_mib_per_second,
         // The plan knows who leads, and takes the primary only where nobody else can give.
         from_primary: view.primary() == Some(donor),
+        history,
     }
 }
 
@@ -244,7 +246,8 @@ fn can_give(view: &Facts<'_>, donor: u32) -> bool {
     view.leads(donor) || (view.in_time(donor) && holds)
 }
 
-/// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has.
+/// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has, or that
+/// can't be told.
 fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let name = view.names.pod(ordinal);
     let primary = view.primary()?;
@@ -265,8 +268,9 @@ fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
         let blocked =
             || Decision::Blocked(Reason::Quarantined, format!("{name}: {}", divergence.says(view, ordinal)));
         let announced = aside::announce(view, ordinal, &divergence);
+        let certain = view.diverged(ordinal).is_some();
         // What is purged may be in its relay logs' gaps only for a moment, as long as it receives.
-        return announced.or_else(|| (!settled).then(blocked)).or_else(|| {
+        return announced.or_else(|| (!settled || certain).then(blocked)).or_else(|| {
             let (reason, message) = threads::telling(view, ordinal);
             Some(Decision::Wait(reason, message))
         });

@@ -1,6 +1,6 @@
 //! Claims of instances that are no longer asked for: kept, or deleted as `spec.storage.retention.whenScaled` says.
 //!
-//! I5: none is deleted whose GTID set is not known, or not within what another Ready instance has executed.
+//! I5: none is deleted whose GTID set is not known, or not within what another Ready instance of its history has executed.
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::RetentionPolicy;
@@ -27,7 +27,8 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let policy = policy(view);
     let object = Object::from(&view.o.cluster);
     let mut may_go = unused(view).filter(|(ordinal, _)| object.may_delete_unused(*ordinal));
-    let (ordinal, claim) = may_go.find(|(_, claim)| matches!(fate(view, claim), Fate::Delete))?;
+    let (ordinal, claim) =
+        may_go.find(|(ordinal, claim)| matches!(fate(view, *ordinal, claim), Fate::Delete))?;
     let name = claim.name.clone();
     // A snapshot of an earlier time at which the instance left is not of what it holds now.
     let left = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
@@ -53,7 +54,7 @@ pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
     if policy(view) == RetentionPolicy::Retain && !told {
         return None;
     }
-    let kept = unused(view).next().map(|(_, claim)| match fate(view, claim) {
+    let kept = unused(view).next().map(|(ordinal, claim)| match fate(view, ordinal, claim) {
         Fate::Delete => format!("{} is being dealt with", claim.name),
         Fate::Kept(why) => format!("{} is kept: {why}", claim.name),
         Fate::Until(at) => format!("{} is kept until {at}", claim.name),
@@ -66,7 +67,7 @@ pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
 
 /// When the next claim's time has come.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let times = unused(view).filter_map(|(_, claim)| match fate(view, claim) {
+    let times = unused(view).filter_map(|(ordinal, claim)| match fate(view, ordinal, claim) {
         Fate::Until(at) => Some(at.duration_since(view.o.now)),
         Fate::Delete | Fate::Kept(_) => None,
     });
@@ -87,7 +88,7 @@ fn unused<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (u32, &'v Claim)> + '
     })
 }
 
-fn fate(view: &Facts<'_>, claim: &Claim) -> Fate {
+fn fate(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Fate {
     if claim.cluster_id.as_deref() != view.cluster_id {
         return Fate::Kept("it does not say that its data is this cluster's".into());
     }
@@ -101,11 +102,15 @@ fn fate(view: &Facts<'_>, claim: &Claim) -> Fate {
     if let Some(at) = not_before(view, claim).filter(|at| *at > view.o.now) {
         return Fate::Until(at);
     }
-    let holds = |i: u32| (view.ready(i) && view.executed(i)?.contains(&set)).then_some(());
+    let history = view.history_left(ordinal);
+    let holds = |i: u32| {
+        let same = view.history(i) == history;
+        (same && view.ready(i) && view.executed(i)?.contains(&set)).then_some(())
+    };
     if view.ordinals().any(|i| holds(i).is_some()) {
         Fate::Delete
     } else {
-        Fate::Kept("no instance that is Ready holds all of its transactions".into())
+        Fate::Kept("no instance that is Ready holds all of its transactions, as far as can be told".into())
     }
 }
 

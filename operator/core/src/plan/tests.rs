@@ -10,6 +10,7 @@ mod deletion;
 mod divergence;
 mod ending;
 mod evidence;
+mod history;
 mod last_copy;
 mod life;
 mod lost;

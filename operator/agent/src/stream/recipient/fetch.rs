@@ -51,8 +51,9 @@ struct Stream {
 /// Fetches the copy that `action` orders into the directory for it. Success means that the donor's verdict was good
 /// and that all that it sent was unpacked.
 pub(super) async fn fetch(context: &Context, tool: &CopyTool, action: &Action) -> Result<(), TaskError> {
-    let Action::Receive { operation, donor, donor_ordinal, compress, max_mib_per_second, from_primary } =
-        action
+    let Action::Receive {
+        operation, donor, donor_ordinal, compress, max_mib_per_second, from_primary, ..
+    } = action
     else {
         return Err(TaskError::Outcome(format!("{} is no order to receive", action.kind())));
     };

@@ -19,11 +19,11 @@ use crate::volume::{self, Received};
 
 /// Carries out [`Action::Receive`].
 pub(crate) async fn take(context: &Context, guard: &Guard, order: &Order) -> Result<(), TaskError> {
-    let Action::Receive { operation, .. } = &order.action else {
+    let Action::Receive { operation, history, .. } = &order.action else {
         return Err(TaskError::Outcome(format!("{} is no order to receive", order.action.kind())));
     };
-    let id = operation.clone();
-    context.store.with(move |volume| volume.begin(volume::Kind::Clone, &id)).await?;
+    let (id, history) = (operation.clone(), *history);
+    context.store.with(move |volume| volume.begin(volume::Kind::Clone, &id, history)).await?;
     let work = attempt(context, guard, operation, &order.action);
     let outcome = tokio::select! {
         outcome = work => outcome,

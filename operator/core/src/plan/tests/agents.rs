@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use mainstay_proto::{
-    Action, Channel, Directory, Fence, Grant, GrantedRole, Marker, Order, Task, TaskState, pod,
+    Action, Channel, Directory, Fence, Grant, GrantedRole, History, Marker, Order, Task, TaskState, pod,
 };
 
 use super::world::{NAME, NAMESPACE, Process, Volume, World, uuid};
@@ -65,11 +65,12 @@ impl World {
                 self.directories += 1;
                 volume.directory = Some(complete(operation));
             }
-            Action::Clone { operation, .. } | Action::Receive { operation, .. } => {
+            Action::Clone { operation, history, .. } | Action::Receive { operation, history, .. } => {
                 assert!(!matches!(volume.directory, Some(Directory::Complete { .. })), "I6");
                 self.cloned += 1;
                 self.directories += 1;
-                volume.gtids = donated.expect("a donor of this cluster");
+                (volume.gtids, volume.history) = donated.expect("a donor of this cluster");
+                assert_eq!(volume.history, *history, "it is told from which count its copy is");
                 volume.purged = volume.gtids.clone();
                 volume.directory = Some(complete(operation));
                 volume.original = None;
@@ -99,13 +100,39 @@ impl World {
     }
 
     /// What a donor has to give.
-    fn donated(&self, action: &Action) -> Option<GtidSet> {
+    fn donated(&self, action: &Action) -> Option<(GtidSet, History)> {
         let (Action::Clone { donor, .. } | Action::Receive { donor, .. }) = action else { return None };
-        self.ordinal_of(&donor.host).map(|donor| self.volumes[&donor].gtids.clone())
+        let donor = &self.volumes[&self.ordinal_of(&donor.host)?];
+        Some((donor.gtids.clone(), donor.history))
     }
 
     fn ordinal_of(&self, host: &str) -> Option<u32> {
         self.pods.keys().copied().find(|&i| pod::host(NAMESPACE, NAME, i) == host)
+    }
+
+    /// Its binary logs are purged, but for those that a connected receiver still needs (manual, "PURGE BINARY LOGS
+    /// Statement").
+    pub(super) fn purge(&mut self, ordinal: u32) {
+        let host = pod::host(NAMESPACE, NAME, ordinal);
+        let connected = |process: &Process| {
+            process.channel.as_ref().is_some_and(|c| c.receiver_running && c.source_host == host)
+        };
+        let needed = self.pods.iter().filter(|(_, process)| connected(process));
+        let needed: Vec<GtidSet> = needed.map(|(i, _)| self.volumes[i].gtids.clone()).collect();
+        let Some(volume) = self.volumes.get_mut(&ordinal) else { return };
+        let goes = needed.iter().fold(volume.gtids.clone(), |goes, has| goes.common(has));
+        volume.purged = volume.purged.union(&goes);
+    }
+
+    /// A person runs `RESET BINARY LOGS AND GTIDS`, and the agent notices.
+    pub(super) fn reset(&mut self, ordinal: u32) {
+        let at = self.now.as_millisecond();
+        let volume = self.volumes.get_mut(&ordinal).unwrap();
+        (volume.gtids, volume.purged) = (GtidSet::default(), GtidSet::default());
+        volume.history = volume.history.reset(ordinal, at);
+        if self.pods[&ordinal].writable {
+            (self.acknowledged, self.history) = (GtidSet::default(), volume.history);
+        }
     }
 
     /// A client's commit on whoever is writable.

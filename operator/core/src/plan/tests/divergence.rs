@@ -1,7 +1,8 @@
 //! Replicas that hold what the primary never had, and those that only seem to.
 
 use jiff::SignedDuration;
-use mainstay_crd::conditions::{ConditionType, Reason};
+use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::names::ANNOTATION_SWITCHOVER_TO;
 use mainstay_crd::{ClusterPhase, InstanceState};
 use mainstay_proto::{Action, Directory, Report, Server, ServerState};
 
@@ -53,6 +54,7 @@ fn holds(o: &mut Observation, more: &str, received: bool, ago: Option<SignedDura
         at: now - ago,
         gtid_executed: state.gtid_executed.clone(),
         gtid_received: state.channel.as_ref().unwrap().gtid_received.clone(),
+        gtid_purged: state.gtid_purged.clone(),
     });
     o.instances.get_mut(&2).unwrap().earlier = earlier;
 }
@@ -182,4 +184,56 @@ fn a_switchover_to_it_is_refused_and_one_to_another_and_a_roll_go_on() {
     world.settle();
     assert!(world.pods.values().all(|pod| pod.hash != before), "every pod was replaced");
     assert!(quarantined(&world.turn()));
+}
+
+/// A dump was read into the primary with its GTIDs, while all receive.
+#[test]
+fn what_the_primary_purged_and_never_sent_is_lacking_also_while_the_replica_receives() {
+    let dump = format!("{}:1-997", uuid(99));
+    let read_in = |ago: SignedDuration| {
+        let mut o = well();
+        let leads = state(&mut o, 0);
+        leads.gtid_executed = format!("{},{dump}", leads.gtid_executed);
+        leads.gtid_purged = dump.clone();
+        let earlier = Heard {
+            at: o.now - ago,
+            gtid_executed: state(&mut o, 0).gtid_executed.clone(),
+            gtid_received: String::new(),
+            gtid_purged: dump.clone(),
+        };
+        o.instances.get_mut(&0).unwrap().earlier = Some(earlier);
+        o
+    };
+    let told = plan(&read_in(EARLIER));
+    assert!(quarantined(&told) && role(&told).is_none(), "{told:?}");
+    assert_eq!(told.phase, ClusterPhase::Degraded);
+    assert!(told.instances[2].message.as_deref().unwrap().contains(&dump), "{told:?}");
+    assert!(matches!(told.step, Some(Step::Record { reason: Reason::SettingAside, .. })), "{:?}", told.step);
+    // Not certain yet; but nobody is handed over to.
+    let mut o = read_in(EARLIER / 2);
+    let told = plan(&o);
+    assert!(!quarantined(&told) && told.look_again.is_some());
+    o.cluster.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), "shop-2".into());
+    let said = |c: &Wanted| c.message.contains(&dump);
+    let told = plan(&o);
+    assert!(told.step.is_none() && told.conditions.iter().any(said), "{told:?}");
+    // It may be on its way: something else of then has not come yet.
+    let mut o = read_in(EARLIER);
+    let heard = o.instances.get_mut(&0).unwrap().earlier.as_mut().unwrap();
+    heard.gtid_executed = format!("{},{}:1-900", heard.gtid_executed, uuid(0));
+    assert!(!quarantined(&plan(&o)));
+    // It was purged since, and may have been sent before.
+    let mut o = read_in(EARLIER);
+    o.instances.get_mut(&0).unwrap().earlier.as_mut().unwrap().gtid_purged = String::new();
+    assert!(!quarantined(&plan(&o)));
+}
+
+#[test]
+fn a_dump_with_its_gtids_comes_to_every_replica_by_a_new_copy() {
+    let mut world = healthy(3);
+    let dump = format!("{}:1-997", uuid(99)).parse().unwrap();
+    let primary = world.volumes.get_mut(&0).unwrap();
+    (primary.gtids, primary.purged) = (primary.gtids.union(&dump), primary.purged.union(&dump));
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    assert!(world.volumes.values().all(|volume| volume.gtids.contains(&dump)));
 }

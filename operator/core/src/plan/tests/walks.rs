@@ -94,11 +94,7 @@ proptest! {
                 Event::Stall(i) => { world.stalled.insert(i); }
                 Event::Release => world.stalled.clear(),
                 Event::Roll => world.spec.image = format!("mysql:{}", world.now.as_second()),
-                Event::Purge(i) => {
-                    if let Some(volume) = world.volumes.get_mut(&i) {
-                        volume.purged = volume.gtids.clone();
-                    }
-                }
+                Event::Purge(i) => world.purge(i),
                 Event::Retain(policy) => world.retain(policy),
                 Event::Pass(seconds) => world.now += SignedDuration::from_secs(seconds),
                 Event::TimePasses => world.time_passes(),

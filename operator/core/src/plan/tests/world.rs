@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
-use mainstay_proto::{Channel, Directory, Fence, Identity, Report, Server, ServerState, Stage, Task};
+use mainstay_proto::{
+    Channel, Directory, Fence, History, Identity, Report, Server, ServerState, Stage, Task,
+};
 use serde_json::json;
 
 use super::well::with_facts;
@@ -25,6 +27,8 @@ pub(super) struct Volume {
     pub(super) directory: Option<Directory>,
     pub(super) gtids: GtidSet,
     pub(super) purged: GtidSet,
+    /// From which count these are.
+    pub(super) history: History,
     /// What it came up with in a pod by which nobody has confirmed it yet.
     pub(super) unjudged: Option<GtidSet>,
     pub(super) highest: Fence,
@@ -109,6 +113,8 @@ pub(super) struct World {
     pub(super) deleted: u32,
     /// All that clients were told to be committed.
     pub(super) acknowledged: GtidSet,
+    /// From which count that is.
+    pub(super) history: History,
     /// Directories that were initialised, ever: I4 says one.
     pub(super) initialized: u32,
     /// Directories that were made, ever: each has a server UUID of its own.
@@ -158,6 +164,7 @@ impl World {
             cloned: 0,
             deleted: 0,
             acknowledged: GtidSet::default(),
+            history: History::default(),
             initialized: 0,
             directories: 0,
             pods_refused: None,
@@ -262,6 +269,7 @@ impl World {
             at: self.now - EARLIER,
             gtid_executed: held.to_string(),
             gtid_received: String::new(),
+            gtid_purged: self.volumes[&ordinal].purged.to_string(),
         });
         Instance { pod: Some(pod), claim, agent, earlier, dispatched: None }
     }
@@ -282,6 +290,7 @@ impl World {
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
                     gtid_purged: volume.purged.to_string(),
+                    history: Some(volume.history),
                     channel: process.channel.clone(),
                     ..ServerState::default()
                 }),
@@ -341,6 +350,7 @@ impl World {
             self.volumes.get(&primary).filter(|v| v.directory.is_some() && v.original.is_none())
         {
             assert!(volume.gtids.contains(&self.acknowledged), "I3: {primary} lacks acknowledged writes");
+            assert_eq!(volume.history, self.history, "I3: the same numbers are of other writes");
         }
     }
 
