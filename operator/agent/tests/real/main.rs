@@ -16,6 +16,7 @@ mod clones;
 mod durability;
 mod events;
 mod full;
+mod history;
 mod ledger;
 mod log;
 mod pair;
