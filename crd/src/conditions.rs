@@ -186,6 +186,8 @@ pub enum Reason {
     ForeignObject,
     /// A child of a deleted object of this name is still being removed.
     LeftoverObject,
+    /// The ConfigMap that a pod mounts was deleted, and nothing tells what was in it.
+    ConfigMapLost,
     /// Another cluster has the name of a child of this one.
     NameTaken,
     /// Nothing keeps the operator from going on.

@@ -19,6 +19,9 @@ pub const LABEL_ORDINAL: &str = "mysql.mainstay.dev/ordinal";
 pub const ANNOTATION_TEMPLATE_HASH: &str = "mysql.mainstay.dev/template-hash";
 /// Annotation on a StatefulSet: hash of all of its template, with what a release of the operator decides.
 pub const ANNOTATION_TEMPLATE_CONTENT: &str = "mysql.mainstay.dev/template-content";
+/// Annotation on a pod template: the option files of the ConfigMap that it mounts, in JSON, so that this can be made again
+/// for as long as the StatefulSet's history has the template.
+pub const ANNOTATION_CONFIG: &str = "mysql.mainstay.dev/config";
 /// Annotation on a child: digest of what was applied last, so that an operator that begins can tell what differs.
 pub const ANNOTATION_APPLIED: &str = "mysql.mainstay.dev/applied-hash";
 /// Annotation on a `MySQLCluster`: a person asks that this pod lead, or `any` other than the one that does.

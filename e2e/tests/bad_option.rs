@@ -42,9 +42,13 @@ async fn bad_option() -> Result<(), Failed> {
         ensure!(after.uid() == before.uid(), "{name} was replaced although its server comes back");
         ensure!(database.primary().await? == primary, "another leads");
 
+        // What it was made from is deleted too: it is made again, though the spec asks for another.
+        let map = configuration(&before)?;
+        scope.api::<ConfigMap>().delete(&map, &DeleteParams::default()).await?;
         scope.api::<Pod>().delete(&name, &DeleteParams::default()).await?;
         let after = database.replaced(primary, &before.uid().unwrap_or_default(), wait::LONG).await?;
         ensure!(template(&after)? == hash, "{name} came back with what was not tried yet");
+        ensure!(configuration(&after)? == map, "{name} came back with another configuration");
         writer.acknowledged(300).await?;
 
         database.patch(json!({"config": {"common": {"innodb_buffer_pool_size": null}}})).await?;
@@ -71,11 +75,19 @@ fn template(pod: &Pod) -> Result<String> {
     pod.annotations().get(ANNOTATION_TEMPLATE_HASH).cloned().context("a pod without a template's hash")
 }
 
+/// The ConfigMap with its configuration.
+fn configuration(pod: &Pod) -> Result<String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut maps = volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()));
+    maps.next().context("a pod without a configuration")
+}
+
 /// The configurations that no pod mounts are removed.
 async fn one_configuration(database: &Database<'_>) -> Result<()> {
     let of_cluster = ListParams::default().labels(&format!("{LABEL_CLUSTER}={}", database.names.cluster));
     wait::poll("one ConfigMap to be left", wait::LONG, || async {
-        let maps = database.scope.api::<ConfigMap>().list(&of_cluster).await?.items;
+        let mut maps = database.scope.api::<ConfigMap>().list(&of_cluster).await?.items;
+        maps.retain(|map| map.name_any() != database.names.ca_config_map());
         Ok((maps.len() == 1).then_some(()))
     })
     .await

@@ -29,6 +29,8 @@ mod scenarios_asked;
 #[cfg(test)]
 mod scenarios_foreign;
 #[cfg(test)]
+mod scenarios_kept;
+#[cfg(test)]
 mod scenarios_orders;
 mod secrets;
 mod settings;

@@ -54,10 +54,14 @@ impl Object<'_> {
         self.deleting && self.spec.deletion_protection
     }
 
-    /// Whether children may be made or applied. What is torn down is not made anew, and of what is paused only the
-    /// plan's step and the labels by which clients find who serves are for now.
+    /// Whether children may be made. What is torn down is not made anew.
     pub fn may_make_children(&self) -> bool {
-        !self.ends() && !self.spec.paused
+        !self.ends()
+    }
+
+    /// Whether children that are there may be changed. A pause keeps them as they are.
+    pub fn may_change_children(&self) -> bool {
+        self.may_make_children() && !self.spec.paused
     }
 
     /// Whether the claim of an ordinal may be deleted because no instance uses it. One whose pod is there may not,
@@ -186,13 +190,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paused_or_ends_makes_no_children() {
-        let may =
-            |change: fn(&mut ClusterObject)| Object::from(&observation(change).cluster).may_make_children();
-        assert!(may(|_| ()));
-        assert!(!may(|o| o.spec.paused = true));
-        assert!(!may(|o| o.deleting = true));
-        assert!(may(|o| (o.deleting, o.spec.deletion_protection) = (true, true)), "it is kept");
+    fn what_ends_makes_no_children_and_what_is_paused_changes_none() {
+        let may = |change: fn(&mut ClusterObject)| {
+            let observation = observation(change);
+            let object = Object::from(&observation.cluster);
+            (object.may_make_children(), object.may_change_children())
+        };
+        assert_eq!(may(|_| ()), (true, true));
+        assert_eq!(may(|o| o.spec.paused = true), (true, false));
+        assert_eq!(may(|o| o.deleting = true), (false, false));
+        assert_eq!(
+            may(|o| (o.deleting, o.spec.deletion_protection) = (true, true)),
+            (true, true),
+            "it is kept"
+        );
     }
 
     #[test]

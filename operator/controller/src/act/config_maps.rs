@@ -1,19 +1,54 @@
-//! ConfigMaps that no pod mounts any more.
+//! ConfigMaps with MySQL's configuration: those that pods mount are there, and no others.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
-use mainstay_core::children::unused_config_maps;
+use mainstay_core::children::{Blueprint, config_map_told, missing_config_maps, unused_config_maps};
 use mainstay_core::{Hold, Observation, Plan};
 use mainstay_crd::ClusterPhase;
 use mainstay_crd::names::{LABEL_CLUSTER, Names};
 use tracing::info;
 
 use super::api_error::is_gone;
+use super::applied::By;
 use super::children::ChildError;
+use super::hand::Hand;
+use super::revisions;
 use crate::context::Scope;
+use crate::watch::find;
+
+/// Makes those again that somebody deleted while a pod mounts them: a pod that starts waits for it. What was in one is told
+/// by the template that mounts it, in the StatefulSet's history, which has that of every pod.
+pub(super) async fn restore(
+    scope: &Scope,
+    names: &Names,
+    blueprint: &Blueprint<'_>,
+    wanted: &ConfigMap,
+    hand: &mut Hand<'_>,
+) -> Result<(), ChildError> {
+    let store = &scope.stores.config_maps;
+    let is_there = |name: &str| find(store, &names.namespace, name).is_some();
+    let missing = missing_config_maps(names, &mounted(scope, names), is_there);
+    let (same, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| *name == wanted.name_any());
+    if !same.is_empty() {
+        hand.apply("ConfigMap", wanted, store, By::ResourceVersion).await?;
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    let failed = |source| ChildError::Api { kind: "ControllerRevision", name: names.base(), source };
+    let templates = revisions::all(&scope.context, names).await.map_err(failed)?;
+    let mut lost = None;
+    for name in others {
+        match templates.iter().find_map(|(_, template)| config_map_told(blueprint, template, &name)) {
+            Some(map) => hand.apply("ConfigMap", &map, store, By::ResourceVersion).await?,
+            None => lost = Some(name),
+        }
+    }
+    lost.map_or(Ok(()), |name| Err(ChildError::Lost { name }))
+}
 
 /// Deletes them, once every pod is made from the template that the StatefulSet holds and serves: until then, one may be
 /// made from an older one.

@@ -13,6 +13,7 @@ mod deletion;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod hand;
 mod nodes;
 mod ownership;
 mod revisions;
@@ -90,6 +91,7 @@ impl ActError {
                 Reason::ForeignObject
             }
             ActError::Child(ChildError::Leftover { .. }) => Reason::LeftoverObject,
+            ActError::Child(ChildError::Lost { .. }) => Reason::ConfigMapLost,
             ActError::Child(ChildError::Refused { .. }) => Reason::InvalidSpec,
             ActError::Step(StepError::NoSnapshotApi(_)) => Reason::NoSnapshotApi,
             ActError::Step(StepError::SnapshotApi(..) | StepError::Snapshot(..)) => Reason::SnapshotFailed,
@@ -102,7 +104,10 @@ impl ActError {
         match self {
             ActError::Secret(error) => error.is_final(),
             ActError::Child(
-                ChildError::Json { .. } | ChildError::Refused { .. } | ChildError::Foreign { .. },
+                ChildError::Json { .. }
+                | ChildError::Refused { .. }
+                | ChildError::Foreign { .. }
+                | ChildError::Lost { .. },
             )
             | ActError::Step(StepError::Json(_)) => true,
             ActError::Step(StepError::NoSnapshotApi(_) | StepError::Snapshot(..)) => true,
@@ -261,6 +266,7 @@ pub(crate) mod tests {
         Plan {
             phase: ClusterPhase::Healthy,
             cluster_id: None,
+            upkeep: mainstay_core::Upkeep::Full,
             stateful_set_replicas: 3,
             roles: Vec::new(),
             hold: mainstay_core::Hold::Wanted,

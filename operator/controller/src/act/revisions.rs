@@ -55,12 +55,19 @@ impl LastTemplate {
     }
 }
 
-async fn read(context: &Context, names: &Names, hash: &str) -> Result<Option<PodTemplateSpec>, kube::Error> {
+/// All templates in the history, each with the number of its revision.
+pub(super) async fn all(
+    context: &Context,
+    names: &Names,
+) -> Result<Vec<(i64, PodTemplateSpec)>, kube::Error> {
     let api: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &names.namespace);
     let of_cluster = ListParams::default().labels(&format!("{LABEL_CLUSTER}={}", names.cluster));
     let revisions = api.list(&of_cluster).await?.items.into_iter();
-    let mut found: Vec<(i64, PodTemplateSpec)> =
-        revisions.filter_map(|revision| Some((revision.revision, template(revision)?))).collect();
+    Ok(revisions.filter_map(|revision| Some((revision.revision, template(revision)?))).collect())
+}
+
+async fn read(context: &Context, names: &Names, hash: &str) -> Result<Option<PodTemplateSpec>, kube::Error> {
+    let mut found = all(context, names).await?;
     found.retain(|(_, template)| {
         let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
         annotations.and_then(|all| all.get(ANNOTATION_TEMPLATE_HASH)).is_some_and(|of| of == hash)

@@ -349,4 +349,16 @@ pub(crate) mod tests {
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         certificates::issue(authority, "shop", &names, jiff::Timestamp::now()).unwrap()
     }
+
+    /// What the Secret with the instances' certificate would hold that was issued 70 days ago by the authority in `ca`.
+    pub(crate) fn ending(ca: &serde_json::Value) -> serde_json::Value {
+        let ca: super::contents::Data = serde_json::from_value(ca.clone()).unwrap();
+        let text = |key: &str| String::from_utf8(ca[key].0.clone()).unwrap();
+        let authority = Pair { certificate: text("tls.crt"), key: text("tls.key") };
+        let names = certificates::instance_names(&mainstay_crd::names::Names::new("db", "shop"));
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(70 * 24);
+        let pair = certificates::issue(&authority, "shop", &names, then).unwrap();
+        let data = [("tls.crt", pair.certificate), ("tls.key", pair.key), ("ca.crt", authority.certificate)];
+        serde_json::json!(std::collections::BTreeMap::from(data.map(|(key, text)| (key, super::bytes(text)))))
+    }
 }

@@ -136,7 +136,10 @@ pub(crate) fn prune(meta: &mut ObjectMeta, keep: Keep) {
     if keep == Keep::Labels {
         meta.owner_references = None;
     }
-    let ours = |key: &String| key.starts_with(mainstay_crd::names::GROUP);
+    // What a pod says of its configuration is large, and read only from the history of templates.
+    let ours = |key: &String| {
+        key.starts_with(mainstay_crd::names::GROUP) && key != mainstay_crd::names::ANNOTATION_CONFIG
+    };
     if let Some(labels) = &mut meta.labels {
         labels.retain(|key, _| ours(key));
     }
@@ -163,7 +166,7 @@ fn ours_compact(entries: Vec<ManagedFieldsEntry>) -> Vec<ManagedFieldsEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER};
+    use mainstay_crd::names::{ANNOTATION_CONFIG, ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER};
 
     #[test]
     fn a_pod_is_read_without_what_it_has_not_yet() {
@@ -186,7 +189,7 @@ mod tests {
         let mut meta: ObjectMeta = serde_json::from_value(serde_json::json!({
             "name": "shop-0", "uid": "u", "managedFields": [{"manager": "kubelet"}],
             "labels": {LABEL_CLUSTER: "shop", "team": "a"},
-            "annotations": {ANNOTATION_TEMPLATE_HASH: "h", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "annotations": {ANNOTATION_TEMPLATE_HASH: "h", ANNOTATION_CONFIG: "{}", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
             "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "y"}],
         }))
         .unwrap();

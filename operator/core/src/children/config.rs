@@ -7,12 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, ResourceRequirements};
 use mainstay_crd::Config;
-use mainstay_crd::names::Names;
+use mainstay_crd::names::{ANNOTATION_CONFIG, Names};
 use mainstay_proto::pod::{config_keys, ports};
 
 use super::{Blueprint, hash, memory, meta};
+
+/// Most bytes of option files that a template tells. All annotations of an object together may have 256 KiB (Kubernetes,
+/// `TotalAnnotationSizeLimitB`).
+const TOLD: usize = 128 << 10;
 
 /// Defaults that the user may replace.
 const DEFAULTS: [(&str, &str); 4] = [
@@ -52,17 +56,53 @@ pub(super) fn owned() -> Entries {
 /// change of a mounted ConfigMap to pods that run, whose servers would take it up at any restart in place.
 pub(super) fn config_map(blueprint: &Blueprint<'_>) -> ConfigMap {
     let data = files(blueprint);
+    immutable(blueprint, name_of(&blueprint.names(), &data), data)
+}
+
+fn immutable(blueprint: &Blueprint<'_>, name: String, data: BTreeMap<String, String>) -> ConfigMap {
     ConfigMap {
-        metadata: meta::metadata(blueprint, blueprint.names().config_map(&hash::content(&data)[..8])),
+        metadata: meta::metadata(blueprint, name),
         immutable: Some(true),
         data: Some(data),
         ..Default::default()
     }
 }
 
+fn name_of(names: &Names, data: &BTreeMap<String, String>) -> String {
+    names.config_map(&hash::content(data)[..8])
+}
+
 /// The name of the ConfigMap that the template mounts.
 pub(super) fn name(blueprint: &Blueprint<'_>) -> String {
-    blueprint.names().config_map(&hash::content(&files(blueprint))[..8])
+    name_of(&blueprint.names(), &files(blueprint))
+}
+
+/// What the template tells of its ConfigMap; none if that is too large.
+pub(super) fn told(blueprint: &Blueprint<'_>) -> Option<String> {
+    serde_json::to_string(&files(blueprint)).ok().filter(|text| text.len() <= TOLD)
+}
+
+/// The ConfigMap `name` as `template` tells it, if that is the one that it mounts and tells: a name is that of one content.
+/// A template that an operator up to 0.1 made tells none.
+pub fn config_map_told(
+    blueprint: &Blueprint<'_>,
+    template: &PodTemplateSpec,
+    name: &str,
+) -> Option<ConfigMap> {
+    let annotations = template.metadata.as_ref()?.annotations.as_ref()?;
+    let data: BTreeMap<String, String> = serde_json::from_str(annotations.get(ANNOTATION_CONFIG)?).ok()?;
+    let is_it = name_of(&blueprint.names(), &data) == name;
+    is_it.then(|| immutable(blueprint, name.to_owned(), data))
+}
+
+/// Those of the ConfigMaps that pods mount which are not there, and are to be: the cluster's configurations.
+pub fn missing_config_maps(
+    names: &Names,
+    mounted: &BTreeSet<String>,
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let missing = mounted.iter().filter(|name| names.is_config_map(name) && !is_there(name));
+    missing.cloned().collect()
 }
 
 fn files(blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {

@@ -18,7 +18,7 @@ mod stateful_set;
 mod tests;
 
 pub use authority::ca_config_map;
-pub use config::unused_config_maps;
+pub use config::{config_map_told, missing_config_maps, unused_config_maps};
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
 pub use stateful_set::set_template;

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use mainstay_crd::ImagePullPolicy;
-use mainstay_crd::names::ANNOTATION_TEMPLATE_HASH;
+use mainstay_crd::names::{ANNOTATION_CONFIG, ANNOTATION_TEMPLATE_HASH};
 use mainstay_proto::pod::{
     CONTAINER_AGENT, CONTAINER_DONOR, CONTAINER_MYSQL, CONTAINER_PREPARE, CONTAINER_RECEIVE, env, paths,
     ports,
@@ -51,7 +51,9 @@ const VOLUME_TMP: &str = "tmp";
 /// The template.
 pub(super) fn template(blueprint: &Blueprint<'_>) -> PodTemplateSpec {
     let theirs = blueprint.spec.pod_metadata.clone().unwrap_or_default();
-    let ours = BTreeMap::from([(ANNOTATION_TEMPLATE_HASH.to_owned(), hash::template_hash(blueprint))]);
+    let hash = (ANNOTATION_TEMPLATE_HASH, hash::template_hash(blueprint));
+    let told = config::told(blueprint).map(|files| (ANNOTATION_CONFIG, files));
+    let ours = [Some(hash), told].into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect();
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(meta::merged(Some(&theirs.labels), meta::labels(blueprint))),

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use mainstay_crd::conditions::{Reason, Wanted};
 use mainstay_crd::{ClusterPhase, InstanceStatus, TemplateStatus};
 
-use super::Hold;
+use super::{Hold, Upkeep};
 use crate::Step;
 
 /// The outcome of planning.
@@ -14,6 +14,8 @@ pub struct Plan {
     pub phase: ClusterPhase,
     /// Cluster id to be used for the children; none while no child may be made or applied.
     pub cluster_id: Option<String>,
+    /// What of the children is done then.
+    pub upkeep: Upkeep,
     /// Number of pods that the StatefulSet is to have; at least as many as hold data that must stay.
     pub stateful_set_replicas: u32,
     /// The template that the StatefulSet is to hold.

@@ -37,6 +37,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod upkeep;
 mod volumes;
 
 use mainstay_crd::conditions::Reason;
@@ -51,6 +52,7 @@ use decision::Decision;
 pub use decision::Plan;
 pub use growth::storage_status;
 pub use template::Hold;
+pub use upkeep::Upkeep;
 
 /// Decides what to do next.
 pub fn plan(observation: &Observation) -> Plan {

@@ -7,7 +7,7 @@ use mainstay_proto::Action;
 
 use super::{
     Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, instances, nodes, pods,
-    replicas, retention, roles, storage, switchover, template, threads, volumes,
+    replicas, retention, roles, storage, switchover, template, threads, upkeep,
 };
 use crate::facts::Facts;
 use crate::{ClaimStep, Object, ObjectStep, Operation, PodStep, Step, Unneeded, moments};
@@ -17,13 +17,15 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
     let instances = instances::statuses(view);
     let (hold, template) = template::decide(view, view.template_hash());
     let ready = ready(&instances);
+    let upkeep = upkeep::decide(view);
     let version = view
         .primary()
         .and_then(|p| Some(view.serving(p)?.version.clone()))
         .or_else(|| view.o.cluster.status.version.clone());
     Plan {
         phase: phase(view, primary, ready, stops(&decided)),
-        cluster_id: view.cluster_id.filter(|_| may_make_children(view)).map(String::from),
+        cluster_id: upkeep.and(view.cluster_id).map(String::from),
+        upkeep: upkeep.unwrap_or_default(),
         stateful_set_replicas: pods::replicas(view),
         hold,
         template,
@@ -39,10 +41,6 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
             _ => None,
         },
     }
-}
-
-fn may_make_children(view: &Facts<'_>) -> bool {
-    Object::from(&view.o.cluster).may_make_children() && !volumes::must_be_reserved(view)
 }
 
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.

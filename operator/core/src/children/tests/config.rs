@@ -155,3 +155,34 @@ fn only_a_configuration_of_this_cluster_that_no_pod_mounts_is_unused() {
     assert_eq!(unused(&[]), ["shop-config", "shop-config-0a1b2c3d"]);
     assert_eq!(unused(&["shop-config", "shop-config-0a1b2c3d"]), [] as [&str; 0]);
 }
+
+/// Where somebody deletes the ConfigMap, whatever the spec says by then.
+#[test]
+fn a_template_tells_the_configuration_that_it_mounts() {
+    let old = children(json!({"config": {"common": {"max_connections": "500"}}}));
+    let name = old.config_map.metadata.name.clone().unwrap();
+    let now = spec(json!({"config": {"common": {"max_connections": "9"}}}));
+    let mut template = old.stateful_set.spec.unwrap().template;
+    assert_eq!(config_map_told(&blueprint(&now), &template, &name), Some(old.config_map));
+    assert_eq!(config_map_told(&blueprint(&now), &template, "shop-config-00000000"), None);
+    let told = template.metadata.as_mut().unwrap().annotations.as_mut().unwrap();
+    let files = told.get_mut(mainstay_crd::names::ANNOTATION_CONFIG).unwrap();
+    *files = files.replace("500", "501");
+    assert_eq!(config_map_told(&blueprint(&now), &template, &name), None, "it was changed");
+    let large = json!({"config": {"common": {"init_connect": "x".repeat(200 << 10)}}});
+    let template = children(large).stateful_set.spec.unwrap().template;
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    assert!(
+        annotations.values().map(String::len).sum::<usize>() < 256 << 10,
+        "the API server would refuse it"
+    );
+}
+
+#[test]
+fn only_a_configuration_that_a_pod_mounts_is_missed() {
+    let names = mainstay_crd::names::Names::new("db", "shop");
+    let mounted = ["shop-config-0a1b2c3d", "shop-config-11111111", "shop-config", "theirs"];
+    let mounted = mounted.map(String::from).into();
+    let missing = missing_config_maps(&names, &mounted, |name| name == "shop-config-11111111");
+    assert_eq!(missing, ["shop-config-0a1b2c3d"]);
+}

@@ -6,7 +6,7 @@ use mainstay_crd::conditions::{ConditionType, Reason};
 
 use super::table::healthy;
 use super::world::World;
-use crate::{Plan, Step};
+use crate::{Plan, Step, Upkeep};
 
 /// What keeps anything from being begun.
 const HOLDS: [fn(&mut World); 2] = [
@@ -139,4 +139,28 @@ fn an_operator_with_another_clock_gives_up_neither_at_once_nor_never() {
         let begun = |plan: &Plan| matches!(&plan.step, Some(Step::Record { record, .. }) if record.target().is_some());
         assert!((0..20).all(|_| !begun(&world.turn())), "{hours}");
     }
+}
+
+#[test]
+fn what_is_missing_is_made_and_nothing_is_changed() {
+    let mut world = healthy(3);
+    assert_eq!(world.turn().upkeep, Upkeep::Full);
+    for hold in HOLDS {
+        let mut world = healthy(3);
+        let (template, id) = (world.template.clone(), world.status.cluster_id.clone());
+        hold(&mut world);
+        world.spec.replicas = 5;
+        world.spec.image = "mysql:8.4".into();
+        let plan = turns(&mut world, 20);
+        assert_eq!((plan.upkeep, plan.cluster_id), (Upkeep::Missing, id));
+        assert_eq!((world.pods.len(), &world.template), (3, &template));
+        world.pods.remove(&2);
+        turns(&mut world, 20);
+        assert_eq!(world.pods[&2].hash, template.unwrap(), "it comes back as it was");
+    }
+    let mut world = healthy(3);
+    world.spec.paused = true;
+    world.pods.clear();
+    world.replicas = 0;
+    assert_eq!(world.turn().cluster_id, None, "nothing of it runs");
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::well::with_facts;
 use crate::{
     Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Hold, Instance, Observation, Plan, Pod,
-    StatefulSetSeen, Step, plan,
+    StatefulSetSeen, Step, Upkeep, plan,
 };
 
 pub(super) const NAME: &str = "shop";
@@ -377,7 +377,8 @@ impl World {
         for _ in 0..400 {
             let before = self.pods.len();
             let plan = self.turn();
-            let applied = plan.cluster_id.is_none() || plan.stateful_set_replicas == self.replicas;
+            let changes = plan.cluster_id.is_some() && plan.upkeep == Upkeep::Full;
+            let applied = !changes || plan.stateful_set_replicas == self.replicas;
             if plan.step.is_some() || before != self.pods.len() || !applied {
                 idle = 0;
                 continue;
@@ -402,6 +403,8 @@ impl World {
         }
         if plan.cluster_id.is_some() {
             self.secrets = plan.cluster_id.clone();
+        }
+        if plan.cluster_id.is_some() && plan.upkeep == Upkeep::Full {
             self.replicas = plan.stateful_set_replicas;
             let wanted = with_facts(observation, |facts| facts.template_hash().to_owned());
             if self.spec.image == "bad:1" {
