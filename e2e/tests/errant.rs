@@ -70,9 +70,9 @@ async fn errant_replica() -> Result<(), Failed> {
         note!("a switchover and a change of the spec went by it");
 
         let volumes: Api<PersistentVolume> = Api::all(scope.client());
-        let stray = table::identity(&database, replica).await?.volume;
+        let kept = table::identity(&database, replica).await?.volume;
         let keep = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}));
-        volumes.patch(&stray, &PatchParams::default(), &keep).await?;
+        volumes.patch(&kept, &PatchParams::default(), &keep).await?;
         let claims = scope.api::<PersistentVolumeClaim>();
         claims.delete(&database.names.claim(replica), &DeleteParams::default()).await?;
         scope.api::<Pod>().delete(&database.names.pod(replica), &DeleteParams::default()).await?;
@@ -81,7 +81,7 @@ async fn errant_replica() -> Result<(), Failed> {
         ensure!(database.sql(replica).await?.one::<u64>(stray).await? == 0, "the stray database is there");
         load::check_rows(&mut database.sql(replica).await?, ROWS).await?;
         writer.verify().await?;
-        volumes.delete(&stray, &DeleteParams::default()).await?;
+        volumes.delete(&kept, &DeleteParams::default()).await?;
         Ok(())
     })
     .await
