@@ -34,11 +34,37 @@ const OWNED: &[&str] = &[
     "sync_binlog",
     "innodb_flush_log_at_trx_commit",
     "innodb_doublewrite",
-    // A replica holds what its GTID set says, or an error.
+    // A page or a log that was damaged is noticed, and is not read past.
+    "innodb_checksum_algorithm",
+    "innodb_force_recovery",
+    "innodb_log_checksums",
+    // A commit is in the binary log, or it fails; and the log is there until every replica had time to read it.
+    "binlog_error_action",
+    "binlog_space_limit",
+    // A replica holds what its GTID set says, or an error: nothing is skipped, converted with a loss, or read from a
+    // damaged log.
+    "binlog_checksum",
     "binlog_do_db",
     "binlog_ignore_db",
+    "replica_exec_mode",
     "replica_skip_errors",
+    "replica_sql_verify_checksum",
+    "replica_type_conversions",
+    "slave_exec_mode",
     "slave_skip_errors",
+    "slave_sql_verify_checksum",
+    "slave_type_conversions",
+    "sql_replica_skip_counter",
+    "sql_slave_skip_counter",
+    // A copy holds what the position says that it was taken at.
+    "binlog_order_commits",
+    "master_info_repository",
+    "relay_log_info_repository",
+    // Statements that no binary log has, run for each client or at each start of a replica's applier. The receivers of
+    // replicas are clients too, which an error in it turns away.
+    "init_connect",
+    "init_replica",
+    "init_slave",
     // Where files are: on the volume, or in the pod's directories.
     "basedir",
     "character_sets_dir",
@@ -126,6 +152,15 @@ static PACKET: Pattern = Pattern::new(
 );
 /// What needs no tables of time zones: they are loaded by hand, and a new data directory has none.
 static TIME_ZONE: Pattern = Pattern::new("^(SYSTEM|system|[-+][0-9]{1,2}:[0-9]{2})$");
+/// At least an hour, or 0 for ever. A replica that was away for longer than the logs are kept can't go on, and is to be
+/// cloned anew.
+static EXPIRY: Pattern = Pattern::new("^0*(0|[1-9][0-9]{4,}|[4-9][0-9]{3}|3[6-9][0-9]{2})$");
+/// InnoDB, as a name; MySQL takes any case.
+static INNODB: Pattern = Pattern::new("(?i)^innodb$");
+/// Anywhere in a list.
+static NAMES_INNODB: Pattern = Pattern::new("(?i)innodb");
+/// Those that write to the disk before they say so: not `nosync` and `littlesync`, nor their numbers.
+static FLUSH_METHOD: Pattern = Pattern::new("(?i)^(fsync|O_DSYNC|O_DIRECT|O_DIRECT_NO_FSYNC)$");
 /// Options with which a server does not start on a data directory that was made with another value.
 const FOR_GOOD: [&str; 3] = ["lower_case_table_names", "innodb_page_size", "innodb_data_file_path"];
 
@@ -202,6 +237,38 @@ pub(super) fn rules() -> Vec<EntryRule> {
                 TIME_ZONE.cel()
             ),
             holds: |key, value| !is_option(key, "default_time_zone") || TIME_ZONE.matches(value),
+        },
+        EntryRule {
+            message: "binlog_expire_logs_seconds must be at least 3600, or 0 for ever: a replica that was away for longer \
+                      than the binary logs are kept has to be cloned anew; correct",
+            cel: format!(
+                "!(k in ['binlog_expire_logs_seconds', 'loose_binlog_expire_logs_seconds']) || self[k].{}",
+                EXPIRY.cel()
+            ),
+            holds: |key, value| !is_option(key, "binlog_expire_logs_seconds") || EXPIRY.matches(value),
+        },
+        EntryRule {
+            message: "default_storage_engine must be InnoDB, and disabled_storage_engines must not name it: other engines \
+                      lose commits in a crash, and their rows are in no clone; correct",
+            cel: format!(
+                "(!(k in ['default_storage_engine', 'loose_default_storage_engine']) || self[k].{}) && \
+                 (!(k in ['disabled_storage_engines', 'loose_disabled_storage_engines']) || !self[k].{})",
+                INNODB.cel(),
+                NAMES_INNODB.cel()
+            ),
+            holds: |key, value| {
+                (!is_option(key, "default_storage_engine") || INNODB.matches(value))
+                    && (!is_option(key, "disabled_storage_engines") || !NAMES_INNODB.matches(value))
+            },
+        },
+        EntryRule {
+            message: "innodb_flush_method must be fsync, O_DSYNC, O_DIRECT or O_DIRECT_NO_FSYNC: with another, commits that \
+                      were acknowledged are not on disk; correct",
+            cel: format!(
+                "!(k in ['innodb_flush_method', 'loose_innodb_flush_method']) || self[k].{}",
+                FLUSH_METHOD.cel()
+            ),
+            holds: |key, value| !is_option(key, "innodb_flush_method") || FLUSH_METHOD.matches(value),
         },
     ]
 }

@@ -38,6 +38,17 @@ pub(super) fn config_keys() -> Vec<Case> {
         "rpl_semi_sync_source_timeout",
         "datadir",
         "skip_grant_tables",
+        "replica_exec_mode",
+        "slave_exec_mode",
+        "loose_replica_type_conversions",
+        "sql_slave_skip_counter",
+        "replica_skip_errors",
+        "innodb_force_recovery",
+        "binlog_error_action",
+        "binlog_checksum",
+        "skip_binlog_order_commits",
+        "init_connect",
+        "init_replica",
     ];
     let misspelt =
         ["server-id", "Max_Connections", "", "1st", "max connections", "a=b", "a\nserver_id", "#x", "a.b.c"];
@@ -72,15 +83,15 @@ pub(super) fn config_values() -> Vec<Case> {
         ("\u{7f}", refused),
     ];
     let mut cases = field(
-        "config.common.init_connect",
+        "config.common.ft_stopword_file",
         values.into_iter().map(|(value, verdict)| (json!(value), verdict)).collect(),
     );
     cases.extend(field(
-        "config.common.init_connect",
+        "config.common.ft_stopword_file",
         vec![
             (json!("x".repeat(2048)), Accepted),
             (json!("x".repeat(2049)), Misshapen("Too long")),
-            (json!(5), Misshapen("spec.config.common.init_connect")),
+            (json!(5), Misshapen("spec.config.common.ft_stopword_file")),
         ],
     ));
     cases
@@ -113,6 +124,42 @@ pub(super) fn fatal_values() -> Vec<Case> {
         ],
     ));
     cases
+}
+
+/// Values with which a commit that was acknowledged would be lost, or a replica be without the logs that it needs.
+pub(super) fn unsafe_values() -> Vec<Case> {
+    let expiry = Refused("binlog_expire_logs_seconds must be at least 3600");
+    let engine = Refused("default_storage_engine must be InnoDB");
+    let method = Refused("innodb_flush_method must be");
+    let cases = [
+        ("binlog_expire_logs_seconds", "1", expiry),
+        ("binlog_expire_logs_seconds", "3599", expiry),
+        ("binlog_expire_logs_seconds", "01", expiry),
+        ("binlog_expire_logs_seconds", "1h", expiry),
+        ("binlog_expire_logs_seconds", "", expiry),
+        ("loose_binlog_expire_logs_seconds", "60", expiry),
+        ("binlog_expire_logs_seconds", "3600", Accepted),
+        ("binlog_expire_logs_seconds", "3999", Accepted),
+        ("binlog_expire_logs_seconds", "4000", Accepted),
+        ("binlog_expire_logs_seconds", "259200", Accepted),
+        ("binlog_expire_logs_seconds", "0", Accepted),
+        ("default_storage_engine", "MyISAM", engine),
+        ("default_storage_engine", "", engine),
+        ("loose_default_storage_engine", "MEMORY", engine),
+        ("default_storage_engine", "innodb", Accepted),
+        ("disabled_storage_engines", "MyISAM,InnoDB", engine),
+        ("disabled_storage_engines", "MyISAM,BLACKHOLE", Accepted),
+        ("innodb_flush_method", "nosync", method),
+        ("innodb_flush_method", "littlesync", method),
+        ("innodb_flush_method", "3", method),
+        ("innodb_flush_method", "O_DIRECT", Accepted),
+        ("innodb_flush_method", "o_direct_no_fsync", Accepted),
+        ("innodb_flush_method", "fsync", Accepted),
+    ];
+    let case = |(option, value, verdict): &(&str, &str, Verdict)| {
+        field(&format!("config.common.{option}"), vec![(json!(value), *verdict)])
+    };
+    cases.iter().flat_map(case).collect()
 }
 
 /// Options that a data directory was made with.

@@ -96,7 +96,12 @@ pub fn changes() -> Vec<Change> {
 pub fn creations() -> Vec<Case> {
     let basics = [basics::names(), basics::basics(), basics::pods(), basics::resources()];
     let storage = [storage::storage(), storage::cloning(), retention::retention(), node_loss::node_loss()];
-    let entries =
-        [entries::config_keys(), entries::config_values(), entries::fatal_values(), entries::metadata()];
+    let entries = [
+        entries::config_keys(),
+        entries::config_values(),
+        entries::fatal_values(),
+        entries::unsafe_values(),
+        entries::metadata(),
+    ];
     [basics.concat(), storage.concat(), entries.concat()].concat()
 }
