@@ -62,6 +62,9 @@ pub enum Reason {
     Quarantined,
     /// A server runs with options by which what was committed could be lost.
     UnsafeOptions,
+    /// An agent is not let into its server, or can't read the options that safety rests on; the message says why, and what
+    /// to do.
+    AgentDenied,
     /// A primary was confirmed.
     PrimaryConfirmed,
     /// Nothing is being changed.

@@ -67,6 +67,40 @@ async fn password_rules() -> Result<(), Failed> {
     .await
 }
 
+/// Importance 1: the agents' own account is dropped on the primary, and by replication on the replica: both make it anew, the
+/// primary without a restart, and it hands over afterwards.
+#[tokio::test]
+async fn agent_shut_out() -> Result<(), Failed> {
+    scope::run("agent_shut_out", wait::LONG * 3, async |scope| {
+        let database = scope.database("shut");
+        database.start(2).await?;
+        load::rows(&mut database.sql_through(&database.names.primary_service()).await?, ROWS).await?;
+        let primary = database.primary().await?;
+        let since = "SELECT CAST(VARIABLE_VALUE AS UNSIGNED) FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'";
+        let mut sql = database.sql(primary).await?;
+        let before: u64 = sql.one(since).await?;
+        sql.exec("DROP USER 'mainstay_agent'@'localhost', 'mainstay_agent'@'127.0.0.1'").await?;
+        for ordinal in [primary, 1 - primary] {
+            wait::poll("the agent's accounts to be made anew", wait::LONG, || async {
+                let Ok(mut sql) = database.sql(ordinal).await else { return Ok(None) };
+                let query = "SELECT COUNT(*) FROM mysql.user WHERE User = 'mainstay_agent' AND Super_priv = 'Y'";
+                let found: u64 = sql.one(query).await.unwrap_or_default();
+                Ok((found == 2).then_some(()))
+            })
+            .await?;
+        }
+        let after: u64 = database.sql(primary).await?.one(since).await?;
+        ensure!(after >= before, "the primary's server was started again");
+        database.healthy(2, wait::LONG).await?;
+        database.hand_over_to(1 - primary).await?;
+        database.healthy(2, wait::LONG).await?;
+        is_read_only_but_for_who_leads(&database).await?;
+        load::check_rows(&mut database.sql(1 - primary).await?, ROWS).await?;
+        Ok(())
+    })
+    .await
+}
+
 async fn is_read_only_but_for_who_leads(database: &Database<'_>) -> Result<()> {
     let primary = database.primary().await?;
     for ordinal in 0..2 {

@@ -203,6 +203,13 @@ fn owned_pattern() -> String {
 }
 
 pub(super) fn rules() -> Vec<EntryRule> {
+    let mut rules = of_all();
+    rules.extend(of_values());
+    rules
+}
+
+/// What holds for every option.
+fn of_all() -> Vec<EntryRule> {
     vec![
         EntryRule {
             message: "options are written in lower case with underscores, as MySQL's variables are (sql_mode, not \
@@ -221,6 +228,12 @@ pub(super) fn rules() -> Vec<EntryRule> {
             cel: format!("!self[k].matches(r'{CONTROL}') && !self[k].startsWith('[')"),
             holds: |_, value| !value.chars().any(|c| c.is_ascii_control()) && !value.starts_with('['),
         },
+    ]
+}
+
+/// What holds for the values of some.
+fn of_values() -> Vec<EntryRule> {
+    vec![
         EntryRule {
             message: "max_allowed_packet must be at least 2M, or no instance can be cloned; correct",
             cel: format!(

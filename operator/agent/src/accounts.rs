@@ -57,6 +57,14 @@ pub(crate) async fn carry_out(
 /// What is left to be done to the accounts, and why it was not.
 pub(crate) type Lacking = (Vec<Statement>, Vec<String>);
 
+/// Why a server that has come up is not let near anybody.
+pub(crate) struct Unproven {
+    /// What is wrong.
+    pub(crate) why: String,
+    /// What a person did that is undone, and is to be told.
+    pub(crate) tell: Vec<String>,
+}
+
 /// Proves that a server that has just come up is as it must be before anybody is told of it: read-only, no event runs,
 /// and its accounts are as they should be. After these were seen to, what is left of them is only told: the agent gets
 /// in, and that is enough to serve.
@@ -64,7 +72,7 @@ pub(crate) async fn prove(
     mut client: Client,
     files: &Files,
     healed: bool,
-) -> Result<(Client, Lacking), String> {
+) -> Result<(Client, Lacking), Unproven> {
     let proof = async {
         let what = "look at the server that has started";
         let query = "SELECT @@global.super_read_only, @@global.event_scheduler = 'ON'";
@@ -79,13 +87,16 @@ pub(crate) async fn prove(
         }
         differences(&mut client, &files.accounts, true).await
     };
-    let left = proof.await.map_err(|error| error.to_string())?;
+    let left = match proof.await {
+        Ok(left) => left,
+        Err(error) => return Err(Unproven { why: error.to_string(), tell: Vec::new() }),
+    };
     if left.is_empty() {
         return Ok((client, Lacking::default()));
     }
     let why = format!("{} statements are needed for its accounts to be as they should be", left.len());
     if !healed {
-        return Err(why);
+        return Err(Unproven { why, tell: accounts::undone(&left) });
     }
     tracing::warn!(why, "the server's accounts are not as they should be");
     Ok((client, (left, vec![why])))
@@ -103,22 +114,32 @@ pub(crate) async fn heal(context: &Context, stop: &CancellationToken) -> Result<
 /// Sees to the accounts of a server that is reached, has a role and has nothing else to do. A replica is writable
 /// for the few milliseconds of the statements, and for nobody but who has `CONNECTION_ADMIN`.
 pub(crate) async fn keep(session: &Session) -> Result<(), SqlError> {
-    let mut client = Client::connect(&session.access).await?;
+    let connected = Client::connect(&session.access).await;
+    session.live.entry.asked(&connected);
+    match connected {
+        // Who looks at the server all the time sees to that.
+        Err(error) if error.is_denied() => Ok(()),
+        connected => keep_by(&mut connected?, session).await,
+    }
+}
+
+/// The same by this session.
+pub(crate) async fn keep_by(client: &mut Client, session: &Session) -> Result<(), SqlError> {
     let wanted = session.live.mounted().accounts;
     // A server that is told to lead or to stand down meanwhile must not find itself the other way round.
     let _turn = session.live.window.lock().await;
     let theirs = session.live.secret_changed();
-    let statements = differences(&mut client, &wanted, theirs).await?;
+    let statements = differences(client, &wanted, theirs).await?;
     if statements.is_empty() {
         session.live.secret_adopted();
     }
     if statements.is_empty() || session.live.given_up(&statements) {
         return Ok(());
     }
-    let refused = carry_out(&mut client, &statements).await?;
+    let refused = carry_out(client, &statements).await?;
     tracing::info!(statements = statements.len(), refused = refused.len(), "accounts were set");
     // What was of no use is not tried again until something changes.
-    let left = differences(&mut client, &wanted, theirs).await?;
+    let left = differences(client, &wanted, theirs).await?;
     if left.is_empty() {
         session.live.secret_adopted();
     }

@@ -10,7 +10,8 @@ use mainstay_proto::{ChannelStart, EventName, History, UnsafeOption};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Own};
+use crate::entry::Entry;
 use crate::history::Watched;
 use crate::lag::Lag;
 use crate::mounts::Digest;
@@ -84,6 +85,8 @@ pub(crate) struct Live {
     channel_started: Mutex<Option<ChannelStart>>,
     /// What the accounts lack though it was tried, and what the server said.
     lacking: Mutex<(Vec<Statement>, Vec<String>)>,
+    /// Whether the agent can do its work on the server.
+    pub(crate) entry: Entry,
     /// The mounted Secret has changed, and people's accounts do not have its passwords yet.
     secret_changed: AtomicBool,
     /// The disabled events, and when they were listed.
@@ -137,6 +140,9 @@ pub(crate) struct Mounted {
     pub(crate) credentials: Credentials,
     /// The accounts that it is to have by these.
     pub(crate) accounts: Arc<Vec<Account>>,
+    /// The passwords of accounts that are reached from within the pod: they stay while the server runs, since what is
+    /// open and what is written down uses them.
+    pub(crate) own: Own,
     /// Its certificates.
     pub(crate) tls: Digest,
 }
@@ -156,6 +162,7 @@ impl Session {
             setting_errors: Mutex::new(Vec::new()),
             mounted: Mutex::new(mounted),
             lacking: Mutex::default(),
+            entry: Entry::default(),
             secret_changed: AtomicBool::new(false),
             events: Mutex::default(),
             window: tokio::sync::Mutex::default(),

@@ -6,6 +6,8 @@ mod context;
 mod credentials;
 mod crowd;
 mod desk;
+mod entry;
+mod first_look;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mainstay_proto::Server;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Session;
+use crate::context::{Command, Session};
+use crate::entry;
 use crate::history;
 use crate::report::Board;
 use crate::sql::{Client, SqlError, required, state};
@@ -17,18 +19,26 @@ use crate::volume::Store;
 const PERIOD: Duration = Duration::from_millis(500);
 /// Time between two looks at the options that safety rests on.
 const OPTIONS: Duration = Duration::from_secs(60);
+/// Time until the next look after one that failed.
+const AGAIN: Duration = Duration::from_secs(5);
 /// Longest time for what is said to a server that is about to end the agent's session.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Looks in a row that must fail before the server is called silent.
 const PATIENCE: u32 = 3;
 
 /// Looks at the server until it is cancelled, or the server says that it stops, because somebody told it to.
-pub(crate) async fn run(board: Board, store: Store, session: Session, stopping: CancellationToken) {
+pub(crate) async fn run(
+    board: Board,
+    store: Store,
+    session: Session,
+    commands: mpsc::Sender<Command>,
+    stopping: CancellationToken,
+) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
     let mut failures = 0;
-    let mut options = Instant::now();
+    let mut options = Instant::now() + OPTIONS;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -38,19 +48,24 @@ pub(crate) async fn run(board: Board, store: Store, session: Session, stopping: 
                 return make_way(&session, client).await;
             }
         }
-        if options.elapsed() >= OPTIONS {
-            options = Instant::now();
-            if let Err(error) = look_at_options(&session).await {
-                tracing::warn!(%error, "the options that safety rests on could not be read");
-            }
+        if Instant::now() >= options {
+            options = Instant::now() + look_at_options(&session, client.as_mut()).await;
         }
         match observe(&board, &store, &session, &mut client).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                failures = 0;
+                if let Some(client) = &mut client {
+                    entry::see_to_it(&board, &session, client, &commands).await;
+                }
+            }
             Err(error) => {
                 client = None;
                 failures += 1;
                 if failures == PATIENCE {
                     tracing::warn!(%error, "the server does not answer");
+                    if error.is_denied() {
+                        entry::start_again(&commands, &error.to_string());
+                    }
                 }
                 if failures >= PATIENCE {
                     board.server(Server::Silent { error: error.to_string() });
@@ -75,11 +90,27 @@ async fn make_way(session: &Session, client: Option<Client>) {
     let _ = timeout(LAST_WORD, client.close()).await;
 }
 
-/// Reads the options back that safety rests on, and sets back what can be.
-pub(crate) async fn look_at_options(session: &Session) -> Result<(), SqlError> {
-    let outcome = required::enforce(&mut Client::connect(&session.access).await?).await?;
-    session.live.looked_at_options(outcome);
-    Ok(())
+/// Reads the options back that safety rests on, and sets back what can be. `client` is a session that is open: for when
+/// there is no new one. Returns when to look again.
+pub(crate) async fn look_at_options(session: &Session, client: Option<&mut Client>) -> Duration {
+    let connected = Client::connect(&session.access).await;
+    session.live.entry.asked(&connected);
+    let outcome = match (connected, client) {
+        (Ok(mut new), _) => required::enforce(&mut new).await,
+        (Err(_), Some(open)) => required::enforce(open).await,
+        (Err(error), None) => Err(error),
+    };
+    session.live.entry.looked(&outcome);
+    match outcome {
+        Ok(outcome) => {
+            session.live.looked_at_options(outcome);
+            OPTIONS
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the options that safety rests on could not be read");
+            AGAIN
+        }
+    }
 }
 
 /// Reads the server's state and puts it on the board.
@@ -118,6 +149,7 @@ pub(crate) async fn observe(
     }
     now.setting_errors = session.live.setting_errors();
     now.unsafe_options = session.live.unsafe_options();
+    now.agent_denied = session.live.entry.trouble();
     now.channel_started = session.live.channel_started();
     now.setting_errors.extend(session.live.account_errors());
     now.gtid_at_start.clone_from(&session.live.start().gtids);

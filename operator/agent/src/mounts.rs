@@ -13,9 +13,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::accounts as kept;
 use crate::context::{Command, Context, Mounted, Session};
-use crate::credentials::{Credentials, Own};
+use crate::credentials::Credentials;
 use crate::desk::Desk;
 use crate::mysqld::accounts;
+use crate::report::Board;
 use crate::sql::{Client, SqlError};
 use crate::tls::server_config;
 
@@ -92,11 +93,12 @@ async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest)
         tracing::warn!(key, %why, "a password can't be adopted; the old ones stay");
     } else if changed {
         // Hashing takes a moment, and is done once for each password.
-        let accounts = Arc::new(accounts::wanted(&credentials, &Own::of(&credentials)));
+        let own = has.own;
+        let accounts = Arc::new(accounts::wanted(&credentials, &own));
         let replication = credentials.replication != has.credentials.replication;
-        session.live.change_secret(Mounted { credentials, accounts, tls });
+        session.live.change_secret(Mounted { credentials, accounts, own, tls });
         tracing::info!("new passwords are mounted");
-        if replication && follows(context) {
+        if replication && follows(&context.board) {
             // Its channel is given the new one; until the source has it too, the receiver tries again.
             desk.resume().await;
         }
@@ -104,8 +106,9 @@ async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest)
     see_to_accounts(context, session).await
 }
 
-fn follows(context: &Context) -> bool {
-    let Directory::Complete { marker } = context.board.report().directory else { return false };
+/// Whether the instance was told to follow another.
+pub(crate) fn follows(board: &Board) -> bool {
+    let Directory::Complete { marker } = board.report().directory else { return false };
     marker.grant.is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
 }
 
@@ -113,7 +116,7 @@ fn follows(context: &Context) -> bool {
 async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), SqlError> {
     let task = context.board.report().task;
     let busy = task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !(follows(context) || session.live.writable()) {
+    if busy || !(follows(&context.board) || session.live.writable()) {
         return Ok(());
     }
     let outcome = kept::keep(session).await;

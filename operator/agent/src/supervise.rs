@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Unproven;
 use crate::context::{Command, Context, Mounted, Session, Start};
 use crate::desk::Desk;
+use crate::first_look::{came_with, look_at_start};
 use crate::mounts::digest;
-use crate::mysqld::options::{self, Purpose, Role};
+use crate::mysqld::options::{Purpose, Role};
 use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
-use crate::sql::{Client, required, state};
 use crate::tasks::TaskError;
 use crate::volume::MarkerFile;
 use crate::{accounts, hand_over, monitor, shutdown};
@@ -34,8 +35,8 @@ enum Ended {
     Stopped,
     /// It is to be started again at once.
     Again,
-    /// Its accounts are to be seen to first, since this was found.
-    Heal(String),
+    /// Its accounts are to be seen to first, since this was found; and what of it is to be told when that is done.
+    Heal(String, Vec<String>),
     /// It ended by itself, after it answered for this long.
     ByItself(String, Duration),
 }
@@ -49,15 +50,17 @@ pub(crate) async fn run(
 ) {
     let mut pause = PAUSES.0;
     let mut healed = false;
+    let mut told = Vec::new();
     while !stop.is_cancelled() {
         let wait = if complete(&context).await {
-            match one_run(&context, &desk, &mut commands, &stop, healed).await {
+            match one_run(&context, &desk, &mut commands, &stop, healed, &mut told).await {
                 Ended::Stopped => return,
                 Ended::Again => {
                     healed = false;
                     continue;
                 }
-                Ended::Heal(why) => {
+                Ended::Heal(why, tell) => {
+                    told = tell;
                     tracing::info!(why, "the server's accounts are seen to before it is reached");
                     let Err(error) = accounts::heal(&context, &stop).await else {
                         healed = true;
@@ -107,11 +110,12 @@ async fn one_run(
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
     healed: bool,
+    told: &mut Vec<String>,
 ) -> Ended {
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let Started { mut mysqld, files, role, held, moved, history, left_out } = match start(context).await {
+    let Started { mut mysqld, files, role, held, moved, history, mut left_out } = match start(context).await {
         Ok(started) => started,
         Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
     };
@@ -130,25 +134,30 @@ async fn one_run(
         Err(error @ ProcessError::Denied(_)) if !healed => {
             mysqld.kill();
             report_stop(mysqld.wait().await);
-            return Ended::Heal(error.to_string());
+            return Ended::Heal(error.to_string(), Vec::new());
         }
         Err(error) => {
             mysqld.kill();
             report_stop(mysqld.wait().await);
-            return Ended::ByItself(error.to_string(), Duration::ZERO);
+            let persisted = persisted::after_failed_start(&context.settings);
+            let why = persisted.map_or_else(|| error.to_string(), |said| format!("{error}. {said}"));
+            return Ended::ByItself(why, Duration::ZERO);
         }
     };
     let (client, lacking) = match accounts::prove(client, &files, healed).await {
         Ok(proven) => proven,
-        Err(why) => {
+        Err(Unproven { why, tell }) => {
             // Nobody was told of it, and it has never been writable.
             report_stop(shutdown::stop(&mut mysqld, None, context.settings.stop_bound()).await);
-            return if healed { Ended::ByItself(why, Duration::ZERO) } else { Ended::Heal(why) };
+            return if healed { Ended::ByItself(why, Duration::ZERO) } else { Ended::Heal(why, tell) };
         }
     };
+    left_out.extend(persisted::came_up(&context.settings));
+    left_out.append(told);
     let (gtids, unconfirmed) = came_with(context, look_at_start(client).await, moved).await;
     let accounts = Arc::new(files.accounts);
-    let mounted = Mounted { credentials: files.credentials.clone(), accounts, tls };
+    let (credentials, own) = (files.credentials.clone(), files.own.clone());
+    let mounted = Mounted { credentials, accounts, own, tls };
     let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, history, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     session.live.give_up(lacking.0, lacking.1);
@@ -168,17 +177,14 @@ async fn attend(
     // A command for an earlier run is not one for this.
     while commands.try_recv().is_ok() {}
     // Before it can take up a role, which asks again.
-    if let Err(error) = monitor::look_at_options(&session).await {
-        tracing::warn!(%error, "the options that safety rests on can't be read yet");
-    }
+    monitor::look_at_options(&session, None).await;
     // Nothing comes between this and the session: who reads that the server runs may order it something at once.
     if let Err(error) = monitor::observe(&context.board, &context.store, &session, &mut None).await {
         tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
-    let watch =
-        monitor::run(context.board.clone(), context.store.clone(), session.clone(), mysqld.stopping());
-    let watcher = tokio::spawn(watch);
+    let (board, store, kill) = (context.board.clone(), context.store.clone(), context.commands.clone());
+    let watcher = tokio::spawn(monitor::run(board, store, session.clone(), kill, mysqld.stopping()));
     let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
     let (ended, told) = first(context, commands, stop, mysqld).await;
     let end = told + context.settings.stop_bound();
@@ -295,7 +301,7 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
             Ok((volume.lock_for_server()?, role, held, moved, history))
         })
         .await?;
-    let left_out = leave_out_persisted(context);
+    let left_out = persisted::leave_out_owned(&context.settings);
     let files = Files::write(&context.settings, context.ordinal, Purpose::Serve(role))?;
     let mysqld = Mysqld::spawn(
         context.binary.as_ref().ok_or(TaskError::NoServer)?,
@@ -307,73 +313,12 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
     Ok(Started { mysqld, files, role, held, moved, history, left_out })
 }
 
-/// What was persisted of options that safety rests on would outrank the option file. A server that was started with
-/// one all the same is not let into a role.
-fn leave_out_persisted(context: &Context) -> Vec<String> {
-    let mut names = options::owned(&context.settings);
-    names.extend(required::names().map(String::from));
-    match persisted::leave_out(&context.settings.datadir(), &names) {
-        Ok(left_out) => {
-            left_out.iter().for_each(|said| tracing::warn!("{said}"));
-            left_out
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the persisted options could not be looked through");
-            Vec::new()
-        }
-    }
-}
-
-/// What is to be judged of this start, and whether it was not judged yet.
-async fn came_with(context: &Context, gtids: Option<String>, keep: bool) -> (Option<String>, bool) {
-    let Some(found) = gtids else { return (None, false) };
-    let text = found.clone();
-    match context.store.with(move |volume| volume.came_with(&text, keep)).await {
-        Ok(Some(first)) => (Some(first), true),
-        Ok(None) => (Some(found), false),
-        Err(error) => {
-            tracing::warn!(%error, "what the server came up with could not be kept");
-            (Some(found), false)
-        }
-    }
-}
-
 fn is_alone(marker: &MarkerFile) -> bool {
     marker.grant.as_ref().is_some_and(|grant| grant.role == GrantedRole::Primary { alone: true })
 }
 
 fn is_replica(marker: &MarkerFile) -> bool {
     marker.grant.as_ref().is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
-}
-
-/// What the server holds before replication starts, executed or received: later it can't be told what it came up
-/// with, since its source would have filled every gap.
-async fn look_at_start(mut client: Client) -> Option<String> {
-    let state = match state::read(&mut client).await {
-        Ok(state) => state,
-        Err(error) => {
-            tracing::warn!(%error, "the server's state can't be read");
-            return None;
-        }
-    };
-    tracing::info!(
-        server_uuid = state.server_uuid,
-        gtid_executed = state.gtid_executed,
-        gtid_purged = state.gtid_purged,
-        version = state.version,
-        "the server answers"
-    );
-    match state::channel(&mut client).await {
-        Ok(channel) => {
-            let received = channel.map(|channel| channel.gtid_received).unwrap_or_default();
-            let sets = [state.gtid_executed, received];
-            Some(sets.into_iter().filter(|set| !set.is_empty()).collect::<Vec<_>>().join(","))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "what the server has received can't be read");
-            None
-        }
-    }
 }
 
 fn report_stop(outcome: Result<Exit, ProcessError>) {

@@ -305,6 +305,10 @@ pub struct ServerState {
     pub setting_errors: Vec<String>,
     /// Options that safety rests on, that are otherwise, and that could not be set back.
     pub unsafe_options: Vec<UnsafeOption>,
+    /// Why the agent can't see to its server, though that answers a session of before: it gets no new session, or can't
+    /// read the options back that safety rests on. With MySQL's error number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_denied: Option<String>,
 }
 
 /// A start of the channel's threads.

@@ -5,6 +5,39 @@ use serde_json::{Value, json};
 use super::Verdict::{Accepted, Misshapen, Refused};
 use super::{Case, Change, Verdict, field, nest, object};
 
+/// Options that are the operator's.
+const TAKEN: &[&str] = &[
+    "server_id",
+    "gtid_mode",
+    "log_bin",
+    "skip_log_bin",
+    "disable_log_bin",
+    "loose_server_id",
+    "loose_skip_log_bin",
+    "maximum_loose_sync_binlog",
+    "innodb_flush_log_at_trx_commit",
+    "enable_super_read_only",
+    "ssl_ca",
+    "skip_ssl",
+    "mysqlx_port",
+    "plugin_load_add",
+    "replicate_do_db",
+    "rpl_semi_sync_source_timeout",
+    "datadir",
+    "skip_grant_tables",
+    "replica_exec_mode",
+    "slave_exec_mode",
+    "loose_replica_type_conversions",
+    "sql_slave_skip_counter",
+    "replica_skip_errors",
+    "innodb_force_recovery",
+    "binlog_error_action",
+    "binlog_checksum",
+    "skip_binlog_order_commits",
+    "init_connect",
+    "init_replica",
+];
+
 pub(super) fn config_keys() -> Vec<Case> {
     let owned = Refused("the operator sets these options");
     let spelling = Refused("options are written in lower case with underscores");
@@ -19,37 +52,6 @@ pub(super) fn config_keys() -> Vec<Case> {
         "require_secure_transport",
         "replica_parallel_workers",
     ];
-    let taken = [
-        "server_id",
-        "gtid_mode",
-        "log_bin",
-        "skip_log_bin",
-        "disable_log_bin",
-        "loose_server_id",
-        "loose_skip_log_bin",
-        "maximum_loose_sync_binlog",
-        "innodb_flush_log_at_trx_commit",
-        "enable_super_read_only",
-        "ssl_ca",
-        "skip_ssl",
-        "mysqlx_port",
-        "plugin_load_add",
-        "replicate_do_db",
-        "rpl_semi_sync_source_timeout",
-        "datadir",
-        "skip_grant_tables",
-        "replica_exec_mode",
-        "slave_exec_mode",
-        "loose_replica_type_conversions",
-        "sql_slave_skip_counter",
-        "replica_skip_errors",
-        "innodb_force_recovery",
-        "binlog_error_action",
-        "binlog_checksum",
-        "skip_binlog_order_commits",
-        "init_connect",
-        "init_replica",
-    ];
     let misspelt =
         ["server-id", "Max_Connections", "", "1st", "max connections", "a=b", "a\nserver_id", "#x", "a.b.c"];
     let case = |part: &str, key: &str, verdict| Case {
@@ -59,7 +61,7 @@ pub(super) fn config_keys() -> Vec<Case> {
     };
     let mut cases = Vec::new();
     cases.extend(free.iter().map(|key| case("common", key, Accepted)));
-    cases.extend(taken.iter().map(|key| case("common", key, owned)));
+    cases.extend(TAKEN.iter().map(|key| case("common", key, owned)));
     cases.extend(misspelt.iter().map(|key| case("common", key, spelling)));
     for part in ["primary", "replica"] {
         cases.push(case(part, "max_connections", Accepted));

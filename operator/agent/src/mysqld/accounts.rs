@@ -225,6 +225,16 @@ pub(crate) fn differences<'a>(
     wanted.into_iter().flat_map(differs).collect()
 }
 
+/// What these statements undo of what a person did to an account of theirs, and where that is done instead.
+pub(crate) fn undone(statements: &[Statement]) -> Vec<String> {
+    let theirs = |statement: &&Statement| statement.text.starts_with("ALTER USER 'root'@'%' IDENTIFIED");
+    let said = statements.iter().find(theirs).map(|_| {
+        "the password of root@'%' was not the one in the cluster's Secret, and was set to that: to change it, change the \
+         key root of the Secret"
+    });
+    said.map(String::from).into_iter().collect()
+}
+
 /// Makes people's accounts in a data directory that was just initialised, and drops the one without a password that
 /// `--initialize-insecure` made.
 pub(crate) fn first(wanted: &[Account]) -> Vec<Statement> {
@@ -343,6 +353,10 @@ mod tests {
         assert_eq!(statements.len(), 1);
         assert!(statements[0].starts_with("ALTER USER 'root'@'%' IDENTIFIED WITH"), "{statements:?}");
         assert!(!statements[0].contains("UNLOCK"));
+        let all = differences(&accounts(), &[]);
+        assert_eq!(undone(&all), Vec::<String>::new(), "one that was dropped stays so");
+        let password = |text: &str| Statement { text: text.into(), secret: Password::new("") };
+        assert_eq!(undone(&statements.iter().map(|text| password(text)).collect::<Vec<_>>()).len(), 1);
         let same = after(|found| of(found, "root").kept = sha2_password::hash("root-pw", "another salt"));
         assert_eq!(same, Vec::<String>::new(), "the same password, set by a person");
     }

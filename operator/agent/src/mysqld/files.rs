@@ -50,7 +50,7 @@ pub(crate) struct Files {
     /// The accounts that it is to have.
     pub(crate) accounts: Vec<Account>,
     /// The passwords of the accounts that are reached over the socket.
-    own: Own,
+    pub(crate) own: Own,
     /// mysqld's arguments.
     pub(crate) arguments: Vec<OsString>,
     /// The init file, if there is one.

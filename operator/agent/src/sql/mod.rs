@@ -37,8 +37,8 @@ const NO_SUCH_THREAD: u16 = 1094;
 const PARSE_ERROR: u16 = 1064;
 
 /// What an account that is not as it should be is told: access denied, password expired (to a client that can't
-/// change it, and to one that did not), locked, no such plugin, and TLS demanded.
-const DENIED: [u16; 6] = [1045, 1862, 1820, 3118, 1524, 3159];
+/// change it, and to one that did not), locked, no such plugin, TLS demanded, and a privilege that it lacks.
+const DENIED: [u16; 7] = [1045, 1862, 1820, 3118, 1524, 3159, 1227];
 
 /// Longest time for a statement that nothing should hold up.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);

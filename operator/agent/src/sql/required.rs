@@ -4,7 +4,7 @@
 
 use mainstay_proto::UnsafeOption;
 
-use super::quote::text;
+use super::quote::setting;
 use super::{Client, SqlError};
 
 /// One option and how a server must have it to serve.
@@ -35,10 +35,7 @@ impl Wanted {
     /// As a literal for `SET GLOBAL`.
     fn literal(self) -> String {
         match self {
-            Wanted::Is(wanted) if wanted.bytes().all(|byte| byte.is_ascii_digit()) && !wanted.is_empty() => {
-                wanted.to_owned()
-            }
-            Wanted::Is(wanted) => text(wanted),
+            Wanted::Is(wanted) => setting(wanted),
             Wanted::AtLeast(least) => least.to_string(),
         }
     }

@@ -1,9 +1,9 @@
 //! Rules of the server's for accounts, and what people do to accounts, lock nobody out and open nothing.
 
-use mainstay_proto::Action;
+use mainstay_proto::{Action, ServerState};
 use mysql_async::prelude::Queryable;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PASSWORDS};
 use crate::instance::Instance;
 
 const HISTORY: &str = "[mysqld]\ninnodb_buffer_pool_size=64M\npassword_history=5\npassword_reuse_interval=365\n\
@@ -166,4 +166,99 @@ async fn a_replication_password_that_can_not_work_is_not_adopted() {
     let query = "SELECT User_password FROM mysql.slave_master_info";
     replica.until("the channel has it", || async { replica.own_text(query).await == "x".repeat(32) }).await;
     replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
+}
+
+/// What may be done to the agent's accounts: with each of these it gets no new session, or one that is of little use.
+const SHUT_OUT: [&[&str]; 5] = [
+    &["DROP USER mainstay_agent@localhost, mainstay_agent@'127.0.0.1'"],
+    &["ALTER USER mainstay_agent@localhost, mainstay_agent@'127.0.0.1' ACCOUNT LOCK"],
+    &["ALTER USER mainstay_agent@localhost IDENTIFIED BY 'x', mainstay_agent@'127.0.0.1' IDENTIFIED BY 'x'"],
+    &["ALTER USER mainstay_agent@localhost, mainstay_agent@'127.0.0.1' PASSWORD EXPIRE"],
+    &[
+        "REVOKE ALL, GRANT OPTION FROM mainstay_agent@localhost",
+        "REVOKE ALL, GRANT OPTION FROM mainstay_agent@'127.0.0.1'",
+    ],
+];
+
+/// Does it as root, outside the binary log.
+async fn done(instance: &Instance<'_>, statements: &[&str]) -> Result<(), mysql_async::Error> {
+    let mut root = instance.log_in("root", PASSWORDS[0].1).await?;
+    root.query_drop("SET SESSION sql_log_bin = 0").await?;
+    if instance.ordinal == 1 {
+        root.query_drop("SET GLOBAL super_read_only = OFF").await?;
+    }
+    for statement in statements {
+        root.query_drop(*statement).await?;
+    }
+    if instance.ordinal == 1 {
+        root.query_drop("SET GLOBAL super_read_only = ON").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_is_shut_out_gets_in_again_by_itself_on_a_primary_and_on_a_replica() {
+    let cluster = Cluster::new();
+    let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
+    primary.primary(true).await;
+    replica.provision(3, Some(&primary)).await;
+    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
+    let follows =
+        |s: &ServerState| s.super_read_only && s.channel.as_ref().is_some_and(|c| c.receiver_running);
+    replica.state("it follows", follows).await;
+    let right = "SELECT COUNT(*) FROM mysql.user WHERE User = 'mainstay_agent' AND account_locked = 'N' AND \
+                 password_expired = 'N' AND Super_priv = 'Y' AND Grant_priv = 'Y'";
+    for instance in [&primary, &replica] {
+        for statements in SHUT_OUT {
+            // On a replica the agent may make the server read-only in between, after it has seen to its accounts.
+            instance.until("it is done", || async { done(instance, statements).await.is_ok() }).await;
+            instance
+                .until("the accounts are as they should be", || async {
+                    let Ok(mut root) = instance.log_in("root", PASSWORDS[0].1).await else { return false };
+                    let found: Result<Option<u64>, _> = root.query_first(right).await;
+                    matches!(found, Ok(Some(2)))
+                })
+                .await;
+        }
+    }
+    primary.state("it leads", |s| !s.super_read_only && s.agent_denied.is_none()).await;
+    replica.state("it follows", |s| follows(s) && s.agent_denied.is_none()).await;
+}
+
+#[tokio::test]
+async fn another_password_of_the_operators_shuts_no_agent_out() {
+    let cluster = Cluster::new();
+    let mut primary = cluster.instance(0);
+    primary.primary(true).await;
+    let before = primary.mysqld_pid();
+    cluster.mount("credentials", &[("operator", "another-operator")]);
+    primary
+        .until("the new one works", || async {
+            primary.log_in("mainstay_operator", "another-operator").await.is_ok()
+        })
+        .await;
+    // With the password that the file for people has, and by a new session.
+    assert_eq!(primary.own_text("SELECT @@GLOBAL.super_read_only").await, "0");
+    cluster.mount("credentials", &[("root", "another-root")]);
+    primary
+        .until("it still sees to accounts", || async { primary.log_in("root", "another-root").await.is_ok() })
+        .await;
+    assert_eq!(primary.mysqld_pid(), before, "without a restart");
+    primary.stop();
+    primary.start("serve");
+    primary.state("it leads again", |state| !state.super_read_only).await;
+}
+
+#[tokio::test]
+async fn a_password_of_roots_that_is_undone_is_told() {
+    let cluster = Cluster::new();
+    let mut primary = cluster.instance(0);
+    primary.primary(true).await;
+    primary.own_client().await.query_drop("ALTER USER root@'%' IDENTIFIED BY 'mine'").await.unwrap();
+    assert!(primary.log_in("root", "mine").await.is_ok());
+    primary.stop();
+    primary.start("serve");
+    let told = |s: &ServerState| s.setting_errors.iter().any(|error| error.contains("root@'%'"));
+    primary.state("it leads again, and says so", |s| !s.super_read_only && told(s)).await;
+    assert!(primary.log_in("root", PASSWORDS[0].1).await.is_ok());
 }

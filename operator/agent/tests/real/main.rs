@@ -19,6 +19,7 @@ mod full;
 mod history;
 mod ledger;
 mod log;
+mod options;
 mod pair;
 mod received;
 mod roles;

@@ -95,7 +95,7 @@ fn recreate(view: &Facts<'_>) -> String {
     }
 }
 
-fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
+pub(super) fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
     let cluster = &view.o.cluster;
     format!(
         "kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",

@@ -92,7 +92,8 @@ fn state(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState,
     }
     if view.ready(ordinal) {
         let pending = report.serving().map(|s| s.setting_errors.join("; ")).filter(|text| !text.is_empty());
-        return (InstanceState::Ready, pending);
+        let all: Vec<String> = options::denied(view, ordinal).into_iter().chain(pending).collect();
+        return (InstanceState::Ready, (!all.is_empty()).then(|| all.join("; ")));
     }
     match &report.directory {
         Directory::Complete { .. } => with_data(view, ordinal, report),

@@ -1,9 +1,11 @@
 //! Options that safety rests on: a server that has one otherwise, and whose agent could not set it back, does not serve.
+//! One whose agent can't look serves on, but is not called well.
 
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::Report;
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
+use mainstay_proto::{Report, Server};
 
-use super::Decision;
+use super::{Decision, advice, candidates};
 use crate::facts::{Facts, Seen};
 
 /// What is wrong with a server's options, and what to do.
@@ -25,4 +27,43 @@ pub(super) fn of_primary(view: &Facts<'_>) -> Option<Decision> {
     let primary = view.primary()?;
     let message = unsafe_ones(view.live(primary)?)?;
     Some(Decision::Blocked(Reason::UnsafeOptions, format!("{}: {message}", view.names.pod(primary))))
+}
+
+/// The first instance whose agent can't see to its server, though that serves.
+pub(super) fn unseen(view: &Facts<'_>) -> Option<(Reason, String)> {
+    let told = |i| Some((Reason::AgentDenied, format!("{}: {}", view.names.pod(i), denied(view, i)?)));
+    (0..view.wanted()).find_map(told)
+}
+
+/// Why the agent can't see to its server, and what to do. To stand down, a server whose agent is not let in is killed and
+/// started again; and each start makes the agent's accounts anew.
+pub(super) fn denied(view: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let why = view.serving(ordinal)?.agent_denied.as_ref()?;
+    let pod = view.names.pod(ordinal);
+    let leads = view.leads(ordinal);
+    let first = match candidates::best(view).filter(|_| leads) {
+        Some(_) => format!(
+            "Hand over first ({}), which starts its server again, and makes its accounts anew; else delete the pod {pod}",
+            advice::annotate(view, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY)
+        ),
+        None if leads => format!(
+            "Delete the pod {pod}, which makes the accounts anew as it starts: nobody can take over, so nobody can write \
+             until it is back"
+        ),
+        None => format!("Delete the pod {pod}, which makes the accounts anew as it starts"),
+    };
+    Some(format!(
+        "its agent can't do its work on the server, so that nothing it says of safety holds ({why}). The account \
+         mainstay_agent was probably changed. {first}"
+    ))
+}
+
+/// Why a server does not serve, if that is known.
+pub(super) fn not_up(report: &Report) -> String {
+    let why = match &report.server {
+        Server::Silent { error } => Some(format!("its server does not answer: {error}")),
+        Server::Stopped { last_exit: Some(exit) } => Some(format!("its server has ended: {exit}")),
+        _ => None,
+    };
+    why.unwrap_or_else(|| "its server is not up yet".into())
 }

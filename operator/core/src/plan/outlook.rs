@@ -6,7 +6,7 @@ use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
 use super::{
-    Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, instances, nodes, pods,
+    Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, instances, nodes, options, pods,
     replicas, retention, roles, storage, switchover, template, threads, upkeep,
 };
 use crate::facts::Facts;
@@ -85,7 +85,7 @@ fn phase(view: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&De
         },
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
-        Some(_) if ready >= view.wanted() => ClusterPhase::Healthy,
+        Some(_) if ready >= view.wanted() && options::unseen(view).is_none() => ClusterPhase::Healthy,
         Some(_) if operation(OperationKind::Clone) => ClusterPhase::Cloning,
         Some(_) => ClusterPhase::Degraded,
     }
@@ -238,7 +238,8 @@ fn ready_condition(
     told: Option<&(Reason, String)>,
 ) -> Wanted {
     let (wanted, ready) = (view.wanted(), ready(instances));
-    let all = primary.is_some() && ready >= wanted;
+    let unseen = options::unseen(view);
+    let all = primary.is_some() && ready >= wanted && unseen.is_none();
     let (reason, message) = if all {
         (Reason::AllReady, format!("{ready} of {wanted} instances serve"))
     } else {
@@ -248,7 +249,9 @@ fn ready_condition(
             Some(_) if kept_out => Reason::Quarantined,
             Some(_) => Reason::ReplicasMissing,
         };
-        let (reason, why) = told.cloned().unwrap_or_else(|| (fallback, missing(instances)));
+        let unseen = unseen.filter(|_| primary.is_some() && ready >= wanted);
+        let (reason, why) =
+            unseen.or_else(|| told.cloned()).unwrap_or_else(|| (fallback, missing(instances)));
         (reason, format!("{ready} of {wanted} instances serve: {why}"))
     };
     Wanted { type_: ConditionType::Ready, status: Some(all), reason, message }

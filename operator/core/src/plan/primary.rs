@@ -3,7 +3,7 @@
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Directory};
 
-use super::{Decision, advice, quarantine, send};
+use super::{Decision, advice, options, quarantine, send};
 use crate::Term;
 use crate::facts::{Facts, Seen};
 use crate::state::{self, Broken};
@@ -44,7 +44,7 @@ pub(super) fn decide(view: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -
         return Some(Decision::Wait(Reason::NoPrimary, message));
     }
     let Some(state) = report.serving() else {
-        return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: its server is not up yet")));
+        return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: {}", options::not_up(report))));
     };
     if !view.may_serve(primary) {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: its data is not what left")));

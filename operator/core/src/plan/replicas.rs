@@ -8,7 +8,7 @@ use mainstay_crd::{CloneCompression, CloneMethod, OperationKind};
 use mainstay_proto::pod::ports;
 use mainstay_proto::{Action, Channel, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
-use super::{Decision, aside, divergence, record, send, threads};
+use super::{Decision, aside, divergence, options, record, send, threads};
 use crate::facts::{Facts, Seen};
 use crate::{ClaimStep, Operation, Step, moments};
 
@@ -255,7 +255,7 @@ fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name} waits for a primary that leads")));
     }
     let Some(state) = report.serving() else {
-        return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name}: its server is not up yet")));
+        return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name}: {}", options::not_up(report))));
     };
     let source = view.endpoint(primary);
     let role = GrantedRole::Replica { source: source.clone() };

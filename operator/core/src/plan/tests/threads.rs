@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_proto::{Action, Channel, ChannelStart};
+use mainstay_proto::{Action, Channel, ChannelStart, Server};
 
 use super::divergence::{ordered, report, state};
 use super::well::well;
@@ -88,4 +88,37 @@ fn a_server_with_an_option_that_would_lose_data_neither_serves_nor_leads() {
     let told = plan(&o);
     assert_eq!((super::table::blocked(&told), told.primary.as_deref()), (Some(Reason::UnsafeOptions), None));
     assert!(told.roles.contains(&(0, None)));
+}
+
+#[test]
+fn a_server_that_its_agent_can_not_look_at_serves_on_and_is_not_called_well() {
+    for (ordinal, way_out) in [(2, "Delete the pod shop-2"), (0, "Hand over first")] {
+        let mut o = well();
+        state(&mut o, ordinal).agent_denied = Some("connect: error 1045 (28000): no".into());
+        let told = plan(&o);
+        let condition = |type_| told.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        let ready = condition(ConditionType::Ready);
+        assert_eq!((ready.status, ready.reason), (Some(false), Reason::AgentDenied));
+        assert!(ready.message.contains("error 1045") && ready.message.contains(way_out), "{}", ready.message);
+        assert_eq!(condition(ConditionType::Available).status, Some(true), "it serves");
+        assert_eq!((told.phase, told.ready), (mainstay_crd::ClusterPhase::Degraded, 3));
+        let said = told.instances[ordinal as usize].message.as_ref().unwrap();
+        assert!(said.contains("error 1045"), "{said}");
+    }
+}
+
+#[test]
+fn why_a_server_is_not_up_is_said() {
+    for ordinal in [0, 2] {
+        for (server, words) in [
+            (Server::Silent { error: "error 3118: locked".into() }, "error 3118"),
+            (Server::Stopped { last_exit: Some("exit status 1".into()) }, "exit status 1"),
+            (Server::Starting, if ordinal == 0 { "not up yet" } else { "" }),
+        ] {
+            let mut o = well();
+            report(&mut o, ordinal).server = server;
+            let told = ready(&o).1;
+            assert!(told.contains(words), "{ordinal}: {told}");
+        }
+    }
 }

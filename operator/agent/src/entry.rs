@@ -1,0 +1,167 @@
+//! Whether the agent is let into its server, and what is done when it is not.
+//!
+//! Somebody may drop, lock or change the agent's own account while the server runs. Sessions that are open stay as they
+//! were (manual, "When Privilege Changes Take Effect"): by the one that looks at the server all the time, the account is
+//! made anew. Where that is of no use, a replica's server is started again, since each start begins with the accounts;
+//! and so is any whose last session is gone, for it serves nobody then. A primary that serves is left alone.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mainstay_proto::TaskState;
+use tokio::sync::mpsc;
+
+use crate::accounts as kept;
+use crate::context::{Command, Session};
+use crate::mounts::follows;
+use crate::report::Board;
+use crate::sql::{Client, SqlError};
+
+/// Looks in a row that must fail before it is said that the options can't be read.
+const LOOKS: u32 = 3;
+/// Time until the account is made anew once more, where that was of no use.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Whether the agent can do its work on one run of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Entry(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The server's word when it did not let the agent in.
+    denied: Option<String>,
+    /// When it was last seen to in vain.
+    in_vain: Option<Instant>,
+    /// Looks in a row at the options that safety rests on that failed, and why the last one did.
+    unread: (u32, String),
+}
+
+impl Entry {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent asked for a new session.
+    pub(crate) fn asked<T>(&self, outcome: &Result<T, SqlError>) {
+        let mut known = self.known();
+        match outcome {
+            Ok(_) => (known.denied, known.in_vain) = (None, None),
+            Err(error) if error.is_denied() => {
+                known.denied = Some(error.to_string());
+            }
+            // It says nothing of the account.
+            Err(_) => {}
+        }
+    }
+
+    /// The agent tried to read the options that safety rests on.
+    pub(crate) fn looked<T>(&self, outcome: &Result<T, SqlError>) {
+        let mut known = self.known();
+        known.unread = match outcome {
+            Ok(_) => (0, String::new()),
+            Err(error) => (known.unread.0.saturating_add(1), error.to_string()),
+        };
+    }
+
+    /// It was not let in, and nothing was tried against that, or not for a while.
+    fn is_shut(&self) -> bool {
+        let known = self.known();
+        known.denied.is_some() && known.in_vain.is_none_or(|last| last.elapsed() >= PAUSE)
+    }
+
+    fn failed(&self) {
+        self.known().in_vain = Some(Instant::now());
+    }
+
+    /// What is to be told: not what is over in a moment.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let known = self.known();
+        match (&known.denied, known.in_vain) {
+            (Some(denied), Some(_)) => Some(denied.clone()),
+            _ if known.unread.0 >= LOOKS => {
+                Some(format!("the options that safety rests on can't be read: {}", known.unread.1))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Has the server killed and started again: only by its start its accounts come back.
+pub(crate) fn start_again(commands: &mpsc::Sender<Command>, why: &str) {
+    tracing::warn!(
+        why,
+        "the server does not let the agent in: it is started again, with its accounts made anew"
+    );
+    // One that waits already is enough.
+    let _ = commands.try_send(Command::Kill);
+}
+
+/// Makes the agent's account anew by a session that was open before, if it was not let in.
+pub(crate) async fn see_to_it(
+    board: &Board,
+    session: &Session,
+    client: &mut Client,
+    commands: &mpsc::Sender<Command>,
+) {
+    let live = &session.live;
+    let busy = board.report().task.is_some_and(|task| task.state == TaskState::Running);
+    if busy || !live.entry.is_shut() {
+        return;
+    }
+    // One without a role is not made writable for its accounts' sake while clients reach it.
+    let outcome = match follows(board) || live.writable() {
+        true => kept::keep_by(client, session).await,
+        false => Ok(()),
+    };
+    let again = Client::connect(&session.access).await;
+    live.entry.asked(&again);
+    match (outcome, again) {
+        (Ok(()), Ok(_)) => tracing::warn!("the agent's account was changed, and was made as it should be"),
+        // That is not about the account.
+        (Ok(()), Err(error)) if !error.is_denied() => {}
+        (outcome, again) => {
+            live.entry.failed();
+            let why = outcome.err().or(again.err()).map(|error| error.to_string()).unwrap_or_default();
+            if live.writable() {
+                tracing::error!(why, "the agent's account could not be made anew; the primary serves on");
+            } else {
+                start_again(commands, &why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: u16) -> Result<(), SqlError> {
+        Err(SqlError::Server { what: "connect", code, state: "28000".into(), message: "no".into() })
+    }
+
+    #[test]
+    fn a_denial_is_told_once_nothing_helps_and_until_it_is_over() {
+        let entry = Entry::default();
+        entry.asked(&error(1040));
+        assert!(!entry.is_shut(), "too many connections");
+        entry.asked(&error(1045));
+        assert!(entry.is_shut());
+        assert_eq!(entry.trouble(), None);
+        entry.failed();
+        assert!(!entry.is_shut());
+        assert!(entry.trouble().is_some_and(|why| why.contains("1045")));
+        entry.asked(&Ok(()));
+        assert_eq!(entry.trouble(), None);
+    }
+
+    #[test]
+    fn options_that_can_not_be_read_several_times_are_told() {
+        let entry = Entry::default();
+        for told in [false, false, true, true] {
+            entry.looked(&error(1142));
+            assert_eq!(entry.trouble().is_some_and(|why| why.contains("1142")), told);
+        }
+        entry.looked(&Ok(()));
+        assert_eq!(entry.trouble(), None);
+    }
+}
