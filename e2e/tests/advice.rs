@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_crd::names::ANNOTATION_LEAD_FROM;
+use mainstay_crd::names::{ANNOTATION_GIVE_BACK, ANNOTATION_LEAD_FROM};
 use mainstay_crd::{ClusterPhase, MySQLClusterStatus};
 use mainstay_e2e::database::Database;
 use mainstay_e2e::scope::{self, Failed, Scope};
@@ -21,7 +21,7 @@ const ROWS: u32 = 1000;
 #[tokio::test]
 async fn led_from_a_replica() -> Result<(), Failed> {
     scope::run("led_from_a_replica", wait::LONG * 4, async |scope| {
-        let (database, lost) = lost(scope, "lead").await?;
+        let (database, lost, _) = lost(scope, "lead").await?;
         let told = database.told(ConditionType::Blocked, Reason::PrimaryDataLost, wait::SHORT).await?;
         ensure!(told.contains("nothing is given up by it"), "every row is on two others: {told}");
         let before = claims(scope, &database).await?;
@@ -54,11 +54,11 @@ async fn led_from_a_replica() -> Result<(), Failed> {
 }
 
 /// Importance 1: as before, and the object is deleted, although it says that its claims go with it. Every claim and Secret
-/// stays, an event says so, and the object that is made again serves every row.
+/// stays, an event says so, and the object that is made again says which volume to give back, and serves every row then.
 #[tokio::test]
 async fn deleted_while_lost() -> Result<(), Failed> {
     scope::run("deleted_while_lost", wait::LONG * 4, async |scope| {
-        let (database, lost) = lost(scope, "gone").await?;
+        let (database, lost, volume) = lost(scope, "gone").await?;
         let before = claims(scope, &database).await?;
         database.delete().await?;
         let told = scope.event(Reason::ClaimKept.as_str(), wait::SHORT).await?;
@@ -67,9 +67,15 @@ async fn deleted_while_lost() -> Result<(), Failed> {
         for secret in [database.names.credentials_secret(), database.names.ca_secret()] {
             scope.api::<Secret>().get(&secret).await.with_context(|| format!("Secret {secret} went too"))?;
         }
+        // The lost volume was kept as its claim was deleted: nobody leads without what it holds.
         database.create(3, json!({})).await?;
-        database.healthy(3, wait::LONG).await?;
-        ensure!(database.primary().await? != lost, "the instance that had lost its data leads");
+        let told = database.told(ConditionType::Blocked, Reason::DataWithoutRecord, wait::LONG).await?;
+        note!("{told}");
+        ensure!(told.contains(&volume), "{volume} is not named");
+        let give = json!({"metadata": {"annotations": {ANNOTATION_GIVE_BACK: volume}}});
+        database.api().patch("gone", &PatchParams::default(), &Patch::Merge(give)).await?;
+        database.healthy(3, wait::LONG * 2).await?;
+        ensure!(database.primary().await? == lost, "another leads than who has the last primary's data");
         for ordinal in 0..3 {
             load::check_rows(&mut database.sql(ordinal).await?, ROWS).await?;
         }
@@ -78,8 +84,9 @@ async fn deleted_while_lost() -> Result<(), Failed> {
     .await
 }
 
-/// A cluster of three that goes with its claims, has rows on all of them, and whose primary has lost its volume.
-async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32)> {
+/// A cluster of three that goes with its claims, has rows on all of them, and whose primary has lost its volume, which
+/// is kept. Returns the primary and the volume too.
+async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32, String)> {
     let database = scope.database(name);
     let retention = json!({"whenDeleted": {"policy": "Delete"}});
     database.create(3, json!({"storage": {"size": "2Gi", "retention": retention}})).await?;
@@ -89,6 +96,7 @@ async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32)> {
     noted(&database).await?;
     let primary = database.primary().await?;
     let claim = database.claim(primary).await?;
+    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).context("no volume")?;
     // Without the grace in which it would hand over.
     let (names, at_once) = (&database.names, DeleteParams::default().grace_period(0));
     let claims = scope.api::<PersistentVolumeClaim>();
@@ -97,7 +105,7 @@ async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32)> {
     wait::gone(&claims, &names.claim(primary), claim.uid().as_deref(), wait::LONG).await?;
     let is_lost = |status: &MySQLClusterStatus| status.state == Some(ClusterPhase::Lost);
     database.until("the cluster to be Lost", wait::LONG, is_lost).await?;
-    Ok((database, primary))
+    Ok((database, primary, volume))
 }
 
 /// Waits until the ledger has all that the instances hold: it moves on in steps.
