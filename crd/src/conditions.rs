@@ -52,6 +52,8 @@ pub enum Reason {
     Cloning,
     /// An instance is being replaced to take up a change.
     Rolling,
+    /// The first pod of a change does not serve, so that the others stay as they were; the message says why.
+    ChangeFailed,
     /// A replica is catching up.
     CatchingUp,
     /// A replica's applier stops with an error again and again; the message has it.
@@ -147,6 +149,8 @@ pub enum Reason {
     NoDefaultClass,
     /// A claim's volume is to be made by hand, and none that is free fits.
     NoMatchingVolume,
+    /// A claim that was never bound is of another class than the spec asks for.
+    OtherClass,
     /// A claim wants a volume that another claim has.
     VolumeTaken,
     /// A claim's volume no longer exists.

@@ -36,6 +36,8 @@ pub const ANNOTATION_FORMER_POLICY: &str = "mysql.mainstay.dev/former-reclaim-po
 pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
 /// Annotation on a claim or volume: since when it is kept without an instance, in RFC 3339.
 pub const ANNOTATION_KEPT_SINCE: &str = "mysql.mainstay.dev/kept-since";
+/// Annotation on a claim: UID of the pod that its instance left with. It tells one leave from the next.
+pub const ANNOTATION_LEFT_POD: &str = "mysql.mainstay.dev/left-pod";
 /// Annotation on a claim that is kept without an instance: the ledger's entry of that, as in
 /// `status.instances[].ledger`, in JSON. What comes back is held against it.
 pub const ANNOTATION_LEDGER: &str = "mysql.mainstay.dev/ledger";

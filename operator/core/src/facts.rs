@@ -280,6 +280,17 @@ impl<'a> Facts<'a> {
             None => self.o.pods_refused.as_ref().map(|words| format!("it has no pod: {words}")),
         }
     }
+
+    /// Its pod is there.
+    pub(crate) fn has_pod(&self, ordinal: u32) -> bool {
+        self.instance(ordinal).is_some_and(|instance| instance.pod.is_some())
+    }
+
+    /// What is said of an instance that is not heard, where Kubernetes says nothing.
+    pub(crate) fn silence(&self, ordinal: u32) -> String {
+        let why = if self.has_pod(ordinal) { "has not reported yet" } else { "has no pod yet" };
+        format!("{} {why}", self.names.pod(ordinal))
+    }
 }
 
 /// The cluster.

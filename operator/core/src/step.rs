@@ -166,6 +166,8 @@ pub struct LeaveNote {
     pub gtid_set: String,
     /// Since when it is kept without an instance.
     pub since: Timestamp,
+    /// UID of the pod that it leaves with.
+    pub pod_uid: String,
     /// What its instance was: what comes back is held against it.
     pub ledger: Option<Box<LedgerEntry>>,
 }

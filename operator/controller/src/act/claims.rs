@@ -10,8 +10,8 @@ use kube::{Api, Resource};
 use mainstay_core::{LeaveNote, Object, Unneeded, is_kept};
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{
-    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT, LABEL_CLUSTER_ID,
-    LABEL_ORDINAL, MANAGER_CLUSTER, Names,
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_LEFT_POD, ANNOTATION_SNAPSHOT,
+    LABEL_CLUSTER_ID, LABEL_ORDINAL, MANAGER_CLUSTER, Names,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ impl ClaimHand<'_> {
         let annotations = json!({
             ANNOTATION_GTID_SET: note.map(|note| &note.gtid_set),
             ANNOTATION_KEPT_SINCE: note.map(|note| note.since.to_string()),
+            ANNOTATION_LEFT_POD: note.map(|note| &note.pod_uid),
             ANNOTATION_LEDGER: ledger,
             // A snapshot that was taken before is of what it held then.
             ANNOTATION_SNAPSHOT: Value::Null,

@@ -83,7 +83,12 @@ async fn what_an_instance_left_is_on_its_claim_and_is_taken_back() {
     let cluster = || rig.api.get(CLUSTER).unwrap();
     let ledger = LedgerEntry { claim_uid: "u".into(), server_uuid: "s".into(), ..LedgerEntry::default() };
     let since = "2026-01-01T00:00:00Z".parse().unwrap();
-    let kept = LeaveNote { gtid_set: String::new(), since, ledger: Some(Box::new(ledger.clone())) };
+    let kept = LeaveNote {
+        gtid_set: String::new(),
+        since,
+        pod_uid: "p".into(),
+        ledger: Some(Box::new(ledger.clone())),
+    };
     let note =
         |note: Option<LeaveNote>| on_claim(ClaimStep::Note { ordinal: 2, cluster_id: "id".into(), note });
     take(&rig, cluster(), &note(Some(kept))).await.unwrap();

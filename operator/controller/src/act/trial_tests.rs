@@ -106,3 +106,19 @@ async fn the_template_that_was_proven_is_put_back_from_the_history() {
     rig.reconcile().await.unwrap();
     assert_eq!(rig.api.requests(), [], "nothing is read or written while nothing differs");
 }
+
+#[tokio::test]
+async fn a_new_cluster_whose_pods_are_refused_says_why_nothing_serves() {
+    let mut rig = Rig::new();
+    rig.api.refuse_dry_runs("pods");
+    for _ in 0..3 {
+        let _ = rig.reconcile().await;
+    }
+    assert_eq!(rig.api.get(SET), None);
+    for type_ in ["Ready", "Available", "SpecValid", "Blocked", "Progressing"] {
+        let told = rig.condition(type_);
+        assert_eq!(told["reason"], "InvalidSpec", "{told}");
+        assert!(told["message"].as_str().unwrap().contains("refused by the test"), "{told}");
+    }
+    assert!(rig.condition("Ready")["message"].as_str().unwrap().starts_with("0 of 3 instances serve: "));
+}

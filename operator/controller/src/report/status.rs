@@ -26,6 +26,9 @@ pub(super) fn of(
     let mut wanted = plan.conditions.clone();
     if let Some(failure) = failure {
         blame(&mut wanted, failure);
+        if observation.stateful_set.is_none() && failure.is_final() {
+            explain(&mut wanted, failure, &format!("{} of {}", plan.ready, cluster.spec.replicas));
+        }
     }
     let pods = observation.instances.values().filter(|instance| instance.pod.is_some()).count();
     MySQLClusterStatus {
@@ -70,6 +73,18 @@ fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
     // What the plan says that a person must do stands: it has the way out.
     if failure.is_final() && !blocked {
         say(ConditionType::Blocked, true);
+    }
+}
+
+/// Until there is a StatefulSet, no pod can come, and what keeps it from being made is why nothing serves.
+fn explain(wanted: &mut [Wanted], failure: &ActError, serve: &str) {
+    for condition in wanted.iter_mut().filter(|condition| condition.status == Some(false)) {
+        condition.message = match condition.type_ {
+            ConditionType::Ready => format!("{serve} instances serve: {}", failure.said()),
+            ConditionType::Available => failure.said(),
+            _ => continue,
+        };
+        condition.reason = failure.reason();
     }
 }
 

@@ -171,6 +171,27 @@ pub(super) fn asks_for_too_much(view: &Facts<'_>, claim: &Claim) -> Option<Strin
     ))
 }
 
+/// What to do about a claim that was never bound and is of another class than the spec asks for by now; none if a volume is
+/// reserved for it.
+pub(super) fn is_of_another_class(view: &Facts<'_>, claim: &Claim) -> Option<String> {
+    let storage = &view.o.cluster.spec.storage;
+    let default = || {
+        let mut defaults = view.o.surroundings.classes.iter().filter(|(_, class)| class.default);
+        Some(defaults.next()?.0.as_str()).filter(|_| defaults.next().is_none())
+    };
+    let wanted = storage.class.as_deref().or_else(default)?;
+    let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
+    let reserved = view.o.surroundings.volumes.values().any(|volume| volume.claim.as_ref() == Some(&ours));
+    let other = claim.class.as_deref().filter(|class| *class != wanted);
+    let other = other.filter(|_| claim.volume.is_none() && !reserved)?;
+    Some(format!(
+        "claim {name} was never bound to a volume, so that nothing is on it. It is of the class '{other}', and the spec asks for \
+         '{wanted}' by now: delete it, and it is made anew of that (kubectl delete pvc {name} -n {})",
+        view.o.cluster.namespace,
+        name = claim.name,
+    ))
+}
+
 /// What is wrong with passwords in the Secret, and what to do.
 pub(super) fn unfit_passwords(view: &Facts<'_>) -> String {
     let each = view.o.unfit.iter().map(|unfit| format!("{} {}", unfit.key, unfit.why));

@@ -69,14 +69,16 @@ pub(super) fn was_never_anywhere(view: &Facts<'_>, ordinal: u32) -> bool {
 }
 
 fn wait_for(view: &Facts<'_>, ordinal: u32) -> Decision {
-    let missing = view.instance(ordinal).is_none_or(|instance| instance.pod.is_none());
-    let reason = if missing { Reason::PodRefused } else { Reason::WaitingForPods };
+    let there = view.has_pod(ordinal);
     match view.pod_trouble(ordinal) {
-        Some(trouble) => Decision::Wait(reason, format!("{}: {trouble}", view.names.pod(ordinal))),
-        None => Decision::Wait(
-            Reason::WaitingForAgents,
-            format!("{} has not reported yet", view.names.pod(ordinal)),
-        ),
+        Some(trouble) => {
+            let reason = if there { Reason::WaitingForPods } else { Reason::PodRefused };
+            Decision::Wait(reason, format!("{}: {trouble}", view.names.pod(ordinal)))
+        }
+        None => {
+            let reason = if there { Reason::WaitingForAgents } else { Reason::WaitingForPods };
+            Decision::Wait(reason, view.silence(ordinal))
+        }
     }
 }
 

@@ -6,12 +6,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::LedgerEntry;
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE};
+use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEFT_POD};
 use mainstay_proto::{Action, Report, Server, TaskState};
 
 use super::{Decision, send};
 use crate::facts::{Facts, Seen, gtids};
-use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Step, guards, ledger};
+use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Pod, Step, guards, ledger};
 
 /// What a claim says that it holds, if it was told.
 pub(super) fn gtids_on_claim(claim: &Claim) -> Option<GtidSet> {
@@ -30,6 +30,9 @@ pub(super) fn must_stay(view: &Facts<'_>, ordinal: u32) -> bool {
     }
     if claim.deleting {
         return false;
+    }
+    if earlier_note(view, ordinal).is_some() {
+        return true;
     }
     let Some(report) = instance.agent.live() else {
         // An operator that has just started hears a pod that is Ready in a moment.
@@ -58,9 +61,13 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     if let Err(why) = guards::may_take(view, ordinal) {
         return waiting(&why);
     }
-    let Some(report) = view.live(ordinal) else { return waiting("its agent has not reported") };
+    // One that can't say what it holds leaves with what was noted before, and from now on.
+    let again = || note(view, ordinal, Some(&earlier_note(view, ordinal)?));
+    let Some(report) = view.live(ordinal) else {
+        return again().or_else(|| waiting("its agent has not reported"));
+    };
     if report.serving().is_none() {
-        return waiting("its server is starting");
+        return again().or_else(|| waiting("its server is starting"));
     }
     match final_gtid_set(view, ordinal) {
         Some(set) => note(view, ordinal, Some(set)),
@@ -95,11 +102,14 @@ fn entry(view: &Facts<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
 }
 
 fn note(view: &Facts<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decision> {
-    let claim = view.instance(ordinal)?.claim.as_ref().filter(|claim| !claim.uid.is_empty())?;
-    let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).and_then(|at| at.parse().ok());
+    let instance = view.instance(ordinal)?;
+    let claim = instance.claim.as_ref().filter(|claim| !claim.uid.is_empty())?;
+    let same = instance.pod.as_ref().is_some_and(|pod| left_with(claim, pod));
+    let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).filter(|_| same).and_then(|at| at.parse().ok());
     let note = set.map(|set| LeaveNote {
         gtid_set: set.to_string(),
         since: since.unwrap_or(view.o.now),
+        pod_uid: instance.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default(),
         ledger: entry(view, ordinal),
     });
     let (claim, uid) = (claim.name.clone(), claim.uid.clone());
@@ -109,6 +119,17 @@ fn note(view: &Facts<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decisio
     };
     let step = ClaimStep::Note { ordinal, cluster_id: view.cluster_id?.into(), note };
     Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::ScalingDown, message }))
+}
+
+/// What was noted of it when it left before: it came back since, and its time is counted from this leave.
+fn earlier_note(view: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    let instance = view.instance(ordinal)?;
+    let (pod, claim) = (instance.pod.as_ref()?, instance.claim.as_ref()?);
+    gtids_on_claim(claim).filter(|_| !left_with(claim, pod))
+}
+
+fn left_with(claim: &Claim, pod: &Pod) -> bool {
+    claim.annotations.get(ANNOTATION_LEFT_POD) == Some(&pod.uid)
 }
 
 /// Executed and received, once it receives nothing more and will not by itself.

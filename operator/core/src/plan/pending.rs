@@ -31,6 +31,9 @@ fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
     if let Some(problem) = taken(view, claim) {
         return problem;
     }
+    if let Some(way) = advice::is_of_another_class(view, claim) {
+        return (Reason::OtherClass, way);
+    }
     let class = claim.class.as_deref().filter(|class| !class.is_empty());
     match class.map(|class| (class, surroundings.classes.get(class))) {
         _ if !surroundings.known => match &claim.warning {

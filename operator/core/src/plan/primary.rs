@@ -34,9 +34,8 @@ pub(super) fn decide(view: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -
         Some(broken) => return Some(blocked(view, primary, broken)),
     }
     let Some(report) = view.live(primary) else {
-        let message = view
-            .pod_trouble(primary)
-            .map_or_else(|| format!("{name} has not reported"), |why| format!("{name}: {why}"));
+        let why = view.pod_trouble(primary);
+        let message = why.map_or_else(|| view.silence(primary), |why| format!("{name}: {why}"));
         return Some(Decision::Wait(Reason::NoPrimary, message));
     };
     if let Directory::Locked { holder } = &report.directory {

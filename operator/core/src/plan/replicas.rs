@@ -8,7 +8,7 @@ use mainstay_crd::{CloneCompression, CloneMethod, OperationKind};
 use mainstay_proto::pod::ports;
 use mainstay_proto::{Action, Channel, Directory, Endpoint, GrantedRole, Marker, Report, Stage, TaskState};
 
-use super::{Decision, aside, divergence, options, record, send, threads};
+use super::{Decision, aside, divergence, options, record, send, template, threads};
 use crate::facts::{Facts, Seen};
 use crate::{ClaimStep, Operation, Step, moments};
 
@@ -28,6 +28,9 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     for ordinal in view.ordinals().filter(|&i| Some(i) != view.primary()) {
         match decide_one(view, ordinal) {
             Some(Decision::Wait(reason, message)) => {
+                let of_change =
+                    (reason == Reason::ReplicasMissing).then(|| template::tried_on(view, ordinal));
+                let (reason, message) = of_change.flatten().unwrap_or((reason, message));
                 waiting.get_or_insert(Decision::Wait(reason, message));
             }
             Some(other @ Decision::Do(_)) => return Some(other),
@@ -98,13 +101,13 @@ fn decide_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
         return None;
     }
     let Some(report) = view.live(ordinal) else {
-        let has_pod = view.instance(ordinal).is_some_and(|instance| instance.pod.is_some());
-        let reason = if has_pod { Reason::ReplicasMissing } else { Reason::PodRefused };
-        let (reason, why) =
-            view.pod_trouble(ordinal).map_or((Reason::ReplicasMissing, " has not reported".into()), |why| {
-                (reason, format!(": {why}"))
-            });
-        return Some(Decision::Wait(reason, format!("{name}{why}")));
+        let reason = if view.has_pod(ordinal) { Reason::ReplicasMissing } else { Reason::PodRefused };
+        let why = view.pod_trouble(ordinal);
+        let reason = why.as_ref().map_or(Reason::ReplicasMissing, |_| reason);
+        return Some(Decision::Wait(
+            reason,
+            why.map_or_else(|| view.silence(ordinal), |why| format!("{name}: {why}")),
+        ));
     };
     if report.vacant() {
         return clone(view, ordinal, report);

@@ -6,7 +6,9 @@
 //! new template is proven, and stays.
 
 use jiff::SignedDuration;
+use mainstay_crd::conditions::Reason;
 use mainstay_crd::{TemplateStatus, TryingTemplate};
+use mainstay_proto::Server;
 use serde::{Deserialize, Serialize};
 
 use super::{bootstrap, rollout};
@@ -104,6 +106,31 @@ pub(super) fn decide(view: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateSt
     });
     let status = templates.proven.clone().map(|proven| TemplateStatus { proven, trying });
     (templates.hold(view), status)
+}
+
+/// What is said of an instance that does not serve, if it is the first of a change: in Kubernetes' or MySQL's words, if
+/// there are any.
+pub(super) fn tried_on(view: &Facts<'_>, ordinal: u32) -> Option<(Reason, String)> {
+    let templates = Templates::of(view, view.template_hash());
+    let tried = templates.canary == Some(ordinal) && hash(view, ordinal) == Some(templates.wanted);
+    tried.then(|| {
+        let name = view.names.pod(ordinal);
+        let tried =
+            format!("the change of the spec is tried on {name} first, and the others stay as they were");
+        match view.pod_trouble(ordinal).or_else(|| last_exit(view, ordinal)) {
+            Some(why) => {
+                (Reason::ChangeFailed, format!("{tried}. It does not serve: {why}. Change the spec"))
+            }
+            None => (Reason::Rolling, format!("{tried}. It does not serve yet")),
+        }
+    })
+}
+
+fn last_exit(view: &Facts<'_>, ordinal: u32) -> Option<String> {
+    match &view.live(ordinal)?.server {
+        Server::Stopped { last_exit } => last_exit.clone(),
+        _ => None,
+    }
 }
 
 fn pod<'v>(view: &Facts<'v>, ordinal: u32) -> Option<&'v Pod> {

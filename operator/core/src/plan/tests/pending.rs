@@ -169,3 +169,34 @@ fn a_volume_is_reserved_before_the_next_claim_can_get_another() {
     let next = next(&mut o);
     assert_eq!(next.as_ref().map(Step::kind), Some("ReserveVolume"), "{next:?}");
 }
+
+/// A first try with a class that is not there, and the spec corrected.
+#[test]
+fn a_claim_of_a_class_that_the_spec_no_longer_asks_for_is_to_be_deleted() {
+    let corrected = || {
+        let mut o = waiting();
+        o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().class = Some("typo".into());
+        let ours = (NAMESPACE.to_owned(), "data-shop-2".to_owned());
+        o.surroundings.volumes.retain(|_, volume| volume.claim.as_ref() != Some(&ours));
+        o.cluster.spec.storage.class = Some("by-hand".into());
+        o
+    };
+    let told = said(&corrected());
+    assert_eq!(told.reason, Reason::OtherClass);
+    let way = "'typo', and the spec asks for 'by-hand' by now: delete it, and it is made anew of that (kubectl delete pvc \
+               data-shop-2 -n db)";
+    assert!(told.message.contains(way), "{}", told.message);
+    // The same where the class was taken out, and there is one default.
+    let mut o = corrected();
+    o.cluster.spec.storage.class = None;
+    assert_ne!(said(&o).reason, Reason::OtherClass);
+    o.surroundings.classes.get_mut("by-hand").unwrap().default = true;
+    assert_eq!(said(&o).reason, Reason::OtherClass);
+    // What may hold something is not to be deleted.
+    let mut o = corrected();
+    add(&mut o, "kept", |volume| volume.claim = Some((NAMESPACE.into(), "data-shop-2".into())));
+    assert_ne!(said(&o).reason, Reason::OtherClass);
+    let mut o = corrected();
+    o.instances.get_mut(&2).unwrap().claim.as_mut().unwrap().class = Some("by-hand".into());
+    assert_ne!(said(&o).reason, Reason::OtherClass);
+}

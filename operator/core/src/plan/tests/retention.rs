@@ -138,3 +138,48 @@ fn what_the_condition_says_goes_when_nothing_is_left_to_say() {
     let told = plan.conditions.iter().find(|c| c.type_ == ConditionType::RetentionApplied).unwrap();
     assert_eq!((told.status, told.reason), (Some(true), Reason::Idle));
 }
+
+#[test]
+fn the_time_of_one_that_came_back_is_counted_from_its_last_leave() {
+    // It leaves as soon as it is there; when all is well; when it can't start; and while its agent is not heard.
+    let returns: [fn(&mut World); 4] = [
+        |world| {
+            while !world.pods.contains_key(&2) {
+                world.turn();
+            }
+        },
+        |world| (0..20).for_each(|_| drop(world.turn())),
+        |world| {
+            while !world.pods.contains_key(&2) {
+                world.turn();
+            }
+            world.pods.get_mut(&2).unwrap().trouble = Some("CrashLoopBackOff".into());
+        },
+        |world| {
+            while !world.pods.contains_key(&2) {
+                world.turn();
+            }
+            world.pods.get_mut(&2).unwrap().heard = false;
+        },
+    ];
+    for (at, returns) in returns.into_iter().enumerate() {
+        let mut world = scaled_down(RetentionPolicy::DeleteAfter);
+        let leave = |world: &mut World| {
+            while world.pods.contains_key(&2) {
+                world.turn();
+            }
+        };
+        leave(&mut world);
+        let first = world.volumes[&2].annotations[ANNOTATION_KEPT_SINCE].clone();
+        world.spec.replicas = 3;
+        returns(&mut world);
+        world.now += SignedDuration::from_secs(100);
+        world.spec.replicas = 2;
+        leave(&mut world);
+        (0..60).for_each(|_| drop(world.turn()));
+        assert_eq!(world.deleted, 0, "{at}: deleted by the time of the first leave, {first}");
+        world.now += SignedDuration::from_secs(120);
+        world.settle();
+        assert_eq!(world.deleted, 1, "{at}");
+    }
+}

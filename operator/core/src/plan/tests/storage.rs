@@ -2,7 +2,7 @@
 
 use mainstay_crd::RetentionPolicy;
 use mainstay_crd::names::{
-    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_SNAPSHOT,
+    ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_LEFT_POD, ANNOTATION_SNAPSHOT,
 };
 
 use super::world::{NAME, NAMESPACE, Volume, World, node};
@@ -91,6 +91,7 @@ impl World {
                 if let Some(note) = note {
                     volume.annotations.insert(ANNOTATION_GTID_SET.into(), note.gtid_set);
                     volume.annotations.insert(ANNOTATION_KEPT_SINCE.into(), note.since.to_string());
+                    volume.annotations.insert(ANNOTATION_LEFT_POD.into(), note.pod_uid);
                     let ledger = note.ledger.map(|ledger| serde_json::to_string(&ledger).unwrap());
                     volume.annotations.extend(ledger.map(|ledger| (ANNOTATION_LEDGER.into(), ledger)));
                 }

@@ -1,7 +1,7 @@
 //! Templates of which no pod has served yet: whoever dies meanwhile comes back as it was.
 
 use mainstay_crd::ClusterPhase;
-use mainstay_crd::conditions::Reason;
+use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_proto::{Directory, Server, Stage};
 
 use super::table::{blocked, healthy};
@@ -171,4 +171,35 @@ fn an_instance_that_can_not_be_cloned_waits_for_a_change_of_the_others_and_not_t
         panic!()
     };
     assert_eq!(step.takes_pod(), Some("shop-1"));
+}
+
+#[test]
+fn what_is_said_of_a_change_that_can_not_start_is_the_changes() {
+    let (mut world, _) = stuck(3);
+    let told = |plan: &Plan| {
+        let ready = plan.conditions.iter().find(|c| c.type_ == ConditionType::Ready).unwrap().clone();
+        (ready.reason, ready.message)
+    };
+    for (trouble, reason) in
+        [(Some("CrashLoopBackOff: banana"), Reason::ChangeFailed), (None, Reason::Rolling)]
+    {
+        let pod = world.pods.get_mut(&2).unwrap();
+        (pod.trouble, pod.heard) = (trouble.map(String::from), false);
+        let mut observation = world.observe();
+        observation.instances.get_mut(&2).unwrap().agent = Agent::Unheard;
+        observation.instances.get_mut(&2).unwrap().pod.as_mut().unwrap().trouble = trouble.map(String::from);
+        let (said, message) = told(&plan(&observation));
+        assert_eq!(said, reason, "{message}");
+        assert!(
+            message.contains("2 of 3 instances serve: the change of the spec is tried on shop-2"),
+            "{message}"
+        );
+        assert_eq!(message.contains("banana"), trouble.is_some());
+    }
+    // One that is missing for another reason is told as that.
+    let mut observation = healthy(3).observe();
+    let instance = observation.instances.get_mut(&2).unwrap();
+    instance.agent = Agent::Unheard;
+    instance.pod.as_mut().unwrap().ready = false;
+    assert_eq!(told(&plan(&observation)).0, Reason::ReplicasMissing);
 }
