@@ -32,6 +32,9 @@ pub const SWITCHOVER_TO_ANY: &str = "any";
 pub const LABEL_ASIDE: &str = "mysql.mainstay.dev/aside";
 /// Annotation on a volume: the reclaim policy that it had before it was to be kept.
 pub const ANNOTATION_FORMER_POLICY: &str = "mysql.mainstay.dev/former-reclaim-policy";
+/// Annotation on a volume that is set aside: the UID of the claim that it was taken from. With another claim it says
+/// nothing any more.
+pub const ANNOTATION_ASIDE_OF: &str = "mysql.mainstay.dev/aside-of";
 /// Annotation on a claim or volume: the GTID set, executed and received, that its instance held when it left.
 pub const ANNOTATION_GTID_SET: &str = "mysql.mainstay.dev/gtid-set";
 /// Annotation on a claim or volume: since when it is kept without an instance, in RFC 3339.

@@ -8,7 +8,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{
-    ANNOTATION_FORMER_POLICY, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER,
+    ANNOTATION_ASIDE_OF, ANNOTATION_FORMER_POLICY, ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, LABEL_CLUSTER,
 };
 use mainstay_crd::{Aside, OperationKind};
 
@@ -93,6 +93,15 @@ pub(super) fn announce(view: &Facts<'_>, ordinal: u32, divergence: &Divergence) 
     Some(record(view, next, Reason::SettingAside, message))
 }
 
+/// It was taken from an instance, also if nobody knows that any more: the record went with its object. Only what another
+/// led past is set aside, and nothing is written to it after.
+pub(super) fn was_taken(view: &Facts<'_>, volume: &Volume) -> bool {
+    let reserved =
+        volume.claim.as_ref().is_some_and(|(_, claim)| view.names.ordinal_of_aside_claim(claim).is_some());
+    let of = volume.annotations.get(ANNOTATION_ASIDE_OF);
+    reserved || (of.is_some() && of == volume.claim_uid.as_ref())
+}
+
 /// The first name that neither a claim has nor a volume is reserved for.
 fn free_name(view: &Facts<'_>, ordinal: u32) -> Option<String> {
     let volumes = &view.o.surroundings.volumes;
@@ -160,6 +169,7 @@ fn keep(view: &Facts<'_>, ordinal: u32, cluster_id: &str, aside: &Aside, volume:
     labels.insert(LABEL_CLUSTER.into(), view.o.cluster.name.clone());
     let former = volume.reclaim_policy.clone().filter(|policy| policy != RETAIN);
     let annotations = [
+        (ANNOTATION_ASIDE_OF, Some(aside.claim_uid.clone())),
         (ANNOTATION_GTID_SET, Some(aside.gtid_set.clone())),
         (ANNOTATION_KEPT_SINCE, Some(aside.since.0.to_string())),
         (ANNOTATION_FORMER_POLICY, former),

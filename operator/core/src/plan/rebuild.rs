@@ -6,7 +6,7 @@ use mainstay_proto::{GrantedRole, Report};
 
 use super::advice::RESET;
 use super::leaving::gtids_on_claim;
-use super::{Decision, advice, evidence, quarantine, record};
+use super::{Decision, advice, aside, evidence, quarantine, record};
 use crate::facts::{Facts, Seen};
 use crate::{Claim, GtidSet, Term};
 
@@ -148,7 +148,7 @@ fn left_behind(view: &Facts<'_>, kept: &[Survivor<'_>]) -> Option<Decision> {
     evidence::left(view).find_map(|volume| {
         let ours = volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str) == view.cluster_id;
         let ordinal = volume.labels.get(LABEL_ORDINAL)?.parse().ok()?;
-        let here = kept.iter().any(|k| k.ordinal == ordinal);
+        let here = kept.iter().any(|k| k.ordinal == ordinal) || aside::was_taken(view, volume);
         (ours && !here && may_have_led(view, kept, ordinal)).then(|| {
             let (pod, name) = (view.names.pod(ordinal), &volume.name);
             let message = format!(

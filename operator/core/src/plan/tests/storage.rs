@@ -35,7 +35,7 @@ impl World {
                 reclaim_policy: if v.kept { Some("Retain".into()) } else { self.reclaim.clone() },
                 claim: Some((NAMESPACE.into(), claim)),
                 claim_uid: Some(v.claim_uid.clone()).filter(|_| v.reserved.is_none()),
-                annotations: v.told.iter().map(|set| (ANNOTATION_GTID_SET.into(), set.clone())).collect(),
+                annotations: v.marks.clone(),
                 ..crate::Volume::default()
             };
             (v.pv.clone(), volume)
@@ -113,7 +113,7 @@ impl World {
                 assert_eq!(volume.claim_uid, claim_uid);
                 volume.labels.extend(labels);
                 volume.kept = true;
-                volume.told = annotations.get(ANNOTATION_GTID_SET).cloned().or(volume.told.take());
+                volume.marks.extend(annotations);
             }
             VolumeStep::Reserve { claim, .. } => {
                 let released = self.released.iter_mut().find(|volume| volume.pv == name).unwrap();

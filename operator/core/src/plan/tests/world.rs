@@ -33,13 +33,13 @@ pub(super) struct Volume {
     pub(super) unjudged: Option<GtidSet>,
     pub(super) highest: Fence,
     pub(super) annotations: BTreeMap<String, String>,
-    /// The volume's name, its reclaim policy, and what it was told that it holds.
+    /// The volume's name, its labels and annotations, and its reclaim policy.
     pub(super) pv: String,
     pub(super) labels: BTreeMap<String, String>,
     /// What was here before somebody changed it behind the operator's back.
     pub(super) original: Option<Box<Volume>>,
     pub(super) kept: bool,
-    pub(super) told: Option<String>,
+    pub(super) marks: BTreeMap<String, String>,
     /// The claim that it is reserved for, once its own is gone.
     pub(super) reserved: Option<String>,
     /// The claim that it was bound to, once that is gone.
