@@ -214,17 +214,20 @@ fn of_all() -> Vec<EntryRule> {
         EntryRule {
             message: "options are written in lower case with underscores, as MySQL's variables are (sql_mode, not \
                       sql-mode); correct",
+            about: &[],
             cel: format!("k.{}", OPTION_NAME.cel()),
             holds: |key, _| OPTION_NAME.matches(key),
         },
         EntryRule {
             message: "the operator sets these options, or relies on their defaults; remove",
+            about: &[],
             cel: format!("!k.matches(r'{}')", owned_pattern()),
             holds: |key, _| !owned(key),
         },
         EntryRule {
             message: "values must be on one line, without control characters, and must not begin with a bracket; \
                       correct the values of",
+            about: &[],
             cel: format!("!self[k].matches(r'{CONTROL}') && !self[k].startsWith('[')"),
             holds: |_, value| !value.chars().any(|c| c.is_ascii_control()) && !value.starts_with('['),
         },
@@ -236,33 +239,33 @@ fn of_values() -> Vec<EntryRule> {
     vec![
         EntryRule {
             message: "max_allowed_packet must be at least 2M, or no instance can be cloned; correct",
-            cel: format!(
-                "!(k in ['max_allowed_packet', 'loose_max_allowed_packet']) || self[k].{}",
-                PACKET.cel()
-            ),
+            about: &["max_allowed_packet", "loose_max_allowed_packet"],
+            cel: format!("self[k].{}", PACKET.cel()),
             holds: |key, value| !is_option(key, "max_allowed_packet") || PACKET.matches(value),
         },
         EntryRule {
             message: "default_time_zone must be SYSTEM or an offset such as +02:00: the tables with the names of time \
                       zones are not loaded when a server starts; correct",
-            cel: format!(
-                "!(k in ['default_time_zone', 'loose_default_time_zone']) || self[k].{}",
-                TIME_ZONE.cel()
-            ),
+            about: &["default_time_zone", "loose_default_time_zone"],
+            cel: format!("self[k].{}", TIME_ZONE.cel()),
             holds: |key, value| !is_option(key, "default_time_zone") || TIME_ZONE.matches(value),
         },
         EntryRule {
             message: "binlog_expire_logs_seconds must be at least 3600, or 0 for ever: a replica that was away for longer \
                       than the binary logs are kept has to be cloned anew; correct",
-            cel: format!(
-                "!(k in ['binlog_expire_logs_seconds', 'loose_binlog_expire_logs_seconds']) || self[k].{}",
-                EXPIRY.cel()
-            ),
+            about: &["binlog_expire_logs_seconds", "loose_binlog_expire_logs_seconds"],
+            cel: format!("self[k].{}", EXPIRY.cel()),
             holds: |key, value| !is_option(key, "binlog_expire_logs_seconds") || EXPIRY.matches(value),
         },
         EntryRule {
             message: "default_storage_engine must be InnoDB, and disabled_storage_engines must not name it: other engines \
                       lose commits in a crash, and their rows are in no clone; correct",
+            about: &[
+                "default_storage_engine",
+                "loose_default_storage_engine",
+                "disabled_storage_engines",
+                "loose_disabled_storage_engines",
+            ],
             cel: format!(
                 "(!(k in ['default_storage_engine', 'loose_default_storage_engine']) || self[k].{}) && \
                  (!(k in ['disabled_storage_engines', 'loose_disabled_storage_engines']) || !self[k].{})",
@@ -277,10 +280,8 @@ fn of_values() -> Vec<EntryRule> {
         EntryRule {
             message: "innodb_flush_method must be fsync, O_DSYNC, O_DIRECT or O_DIRECT_NO_FSYNC: with another, commits that \
                       were acknowledged are not on disk; correct",
-            cel: format!(
-                "!(k in ['innodb_flush_method', 'loose_innodb_flush_method']) || self[k].{}",
-                FLUSH_METHOD.cel()
-            ),
+            about: &["innodb_flush_method", "loose_innodb_flush_method"],
+            cel: format!("self[k].{}", FLUSH_METHOD.cel()),
             holds: |key, value| !is_option(key, "innodb_flush_method") || FLUSH_METHOD.matches(value),
         },
     ]
