@@ -74,6 +74,11 @@ async fn deleted_while_lost() -> Result<(), Failed> {
         ensure!(told.contains(&volume), "{volume} is not named");
         let give = json!({"metadata": {"annotations": {ANNOTATION_GIVE_BACK: volume}}});
         database.api().patch("gone", &PatchParams::default(), &Patch::Merge(give)).await?;
+        // Its claim was kept too, with the empty volume that came in its place.
+        let (claim, pod) = (database.names.claim(lost), database.names.pod(lost));
+        ensure!(told.contains(&format!("Then delete {claim} and {pod}")), "what is in the way is not named");
+        scope.api::<PersistentVolumeClaim>().delete(&claim, &DeleteParams::default()).await?;
+        scope.api::<Pod>().delete(&pod, &DeleteParams::default()).await?;
         database.healthy(3, wait::LONG * 2).await?;
         ensure!(database.primary().await? == lost, "another leads than who has the last primary's data");
         for ordinal in 0..3 {

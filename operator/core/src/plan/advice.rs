@@ -255,6 +255,19 @@ pub(super) fn give_back(view: &Facts<'_>, volume: &str) -> String {
     format!("have it given back: {}", annotate(view, ANNOTATION_GIVE_BACK, volume))
 }
 
+/// The same for the instance that it was of, which may have another by now: first the annotation, or the next claim gets a
+/// new one again.
+pub(super) fn give_back_to(view: &Facts<'_>, ordinal: u32, volume: &str) -> String {
+    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let how = give_back(view, volume);
+    match claim.filter(|claim| claim.phase.as_deref() != Some("Pending") && !claim.deleting) {
+        Some(claim) => {
+            format!("{how}. Then {}: {} has another volume", vacate(view, ordinal), claim.name)
+        }
+        None => how,
+    }
+}
+
 /// What was being initialised is not there any more.
 pub(super) fn initialized_elsewhere(view: &Facts<'_>, ordinal: u32) -> String {
     format!(

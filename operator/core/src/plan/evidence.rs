@@ -155,9 +155,13 @@ fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
     let adopts = id
         .filter(|id| view.cluster_id != Some(id.as_str()) && view.o.cluster.spec.adopt.as_ref() != Some(id));
     let way_out = match (id, volume.labels.get(LABEL_ORDINAL)) {
-        (Some(_), Some(_)) => {
+        (Some(_), Some(ordinal)) => {
             let adopt = adopts.map(|id| format!("set spec.adopt to {id} and ")).unwrap_or_default();
-            format!("To serve what is on {name}, {adopt}{}", advice::give_back(view, name))
+            let back = match ordinal.parse() {
+                Ok(ordinal) => advice::give_back_to(view, ordinal, name),
+                Err(_) => advice::give_back(view, name),
+            };
+            format!("To serve what is on {name}, {adopt}{back}")
         }
         _ => format!(
             "To serve what is on {name}, label it {LABEL_CLUSTER_ID}=ID and {LABEL_ORDINAL}=ORDINAL, as its file \

@@ -154,7 +154,7 @@ fn left_behind(view: &Facts<'_>, kept: &[Survivor<'_>]) -> Option<Decision> {
             let message = format!(
                 "the last primary was, or may have been, {pod}, and no claim has its volume {name}: {}. If its data is not \
                  wanted, take claimRef and the labels {LABEL_CLUSTER_ID} and {LABEL_ORDINAL} off {name}",
-                advice::give_back(view, name)
+                advice::give_back_to(view, ordinal, name)
             );
             Decision::Blocked(Reason::DataWithoutRecord, message)
         })

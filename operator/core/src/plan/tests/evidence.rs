@@ -102,7 +102,7 @@ fn a_volume_that_is_still_to_be_given_back_is_waited_for() {
 
 /// One that followed is given back first: it says whom it followed, and that one's volume is there.
 #[test]
-fn a_replicas_volume_leads_not_while_the_last_primarys_is_there() {
+fn a_replicas_volume_leads_not_while_the_last_primarys_is_there_and_the_way_out_works() {
     let (mut world, id) = released(3);
     world.spec.adopt = Some(id);
     let pv = |world: &World, i: &str| {
@@ -116,6 +116,20 @@ fn a_replicas_volume_leads_not_while_the_last_primarys_is_there() {
     let message = said(&plan);
     assert!(message.contains("shop-0") && message.contains(&of_primary), "{message}");
     assert_eq!((world.initialized, plan.primary), (1, None));
+    // In this order: were the claim made first, it would get another volume again.
+    let (annotation, delete) =
+        (format!("{ANNOTATION_GIVE_BACK}={of_primary}"), "Then delete data-shop-0 and shop-0");
+    let at = |words: &str| message.find(words);
+    assert!(at(&annotation).is_some() && at(&annotation) < at(delete), "{message}");
+    world.annotations.insert(ANNOTATION_GIVE_BACK.into(), of_primary);
+    world.volumes.remove(&0);
+    world.pods.remove(&0);
+    let plan = world.settle();
+    assert_eq!(
+        (plan.phase, plan.primary.clone(), world.initialized),
+        (ClusterPhase::Healthy, Some("shop-0".into()), 1),
+        "{plan:?}"
+    );
 }
 
 #[test]
