@@ -78,7 +78,8 @@ pub(crate) enum ChildError {
     },
 }
 
-/// Applies all children, and the authority's `certificate` if clients may not find it yet. One that can't be applied does not keep the others from it.
+/// Applies all children, and the authority's `certificate` if clients may not find it yet. One that can't be applied does
+/// not keep the others from it.
 ///
 /// # Errors
 /// The first.
