@@ -32,6 +32,8 @@ mod scenarios_foreign;
 mod scenarios_kept;
 #[cfg(test)]
 mod scenarios_orders;
+#[cfg(test)]
+mod scenarios_secrets;
 mod secrets;
 mod settings;
 mod survey;
