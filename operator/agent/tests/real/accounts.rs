@@ -5,6 +5,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::cluster::{Cluster, PASSWORDS};
 use crate::instance::Instance;
+use crate::pair;
 
 const HISTORY: &str = "[mysqld]\ninnodb_buffer_pool_size=64M\npassword_history=5\npassword_reuse_interval=365\n\
                        default_password_lifetime=1\npassword_require_current=ON\n";
@@ -97,9 +98,7 @@ async fn what_is_done_to_an_account_of_ours_is_undone_while_it_runs() {
     let cluster = Cluster::new();
     let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
     primary.primary(false).await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
+    pair::follow(&mut replica, &primary).await;
     let locked = "SELECT COUNT(*) FROM mysql.user WHERE User = 'mainstay_repl' AND account_locked = 'Y'";
     meddle(&replica, &["ALTER USER mainstay_repl@'%' ACCOUNT LOCK"]).await;
     replica.until("it is unlocked", || async { replica.own_text(locked).await == "0" }).await;
@@ -150,9 +149,7 @@ async fn a_replication_password_that_can_not_work_is_not_adopted() {
     let cluster = Cluster::new();
     let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
     primary.primary(false).await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
-    replica.state("it follows", |s| s.channel.as_ref().is_some_and(|c| c.receiver_running)).await;
+    pair::follow(&mut replica, &primary).await;
     let long = "x".repeat(40);
     cluster.mount("credentials", &[("replication", &long)]);
     let says = |errors: &[String]| errors.iter().any(|error| error.contains("3056"));
@@ -202,11 +199,9 @@ async fn an_agent_that_is_shut_out_gets_in_again_by_itself_on_a_primary_and_on_a
     let cluster = Cluster::new();
     let (mut primary, mut replica) = (cluster.instance(0), cluster.instance(1));
     primary.primary(true).await;
-    replica.provision(3, Some(&primary)).await;
-    replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
+    pair::follow(&mut replica, &primary).await;
     let follows =
         |s: &ServerState| s.super_read_only && s.channel.as_ref().is_some_and(|c| c.receiver_running);
-    replica.state("it follows", follows).await;
     let right = "SELECT COUNT(*) FROM mysql.user WHERE User = 'mainstay_agent' AND account_locked = 'N' AND \
                  password_expired = 'N' AND Super_priv = 'Y' AND Grant_priv = 'Y'";
     for instance in [&primary, &replica] {
