@@ -150,6 +150,9 @@ async fn a_compressed_copy_is_the_same() {
 }
 
 /// Writes a row, and removes every binary log but the one that is written to.
+///
+/// MariaDB keeps a log that its recovery may still need until InnoDB's checkpoint is past it, and
+/// that is noted in the background: `PURGE` then removes less, and succeeds.
 async fn write_and_purge(donor: &Donor<'_>) {
     for statement in
         ["INSERT INTO d.w (b) VALUES ('w')", "FLUSH BINARY LOGS", "INSERT INTO d.w (b) VALUES ('w')"]
@@ -157,11 +160,17 @@ async fn write_and_purge(donor: &Donor<'_>) {
         donor.server.sql(statement).await;
     }
     let mut client = donor.server.client().await;
-    let logs: Vec<(String, u64)> = client.query("SHOW BINARY LOGS").await.unwrap();
-    let last = &logs.last().unwrap().0;
-    client.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
-    let left: Vec<(String, u64)> = client.query("SHOW BINARY LOGS").await.unwrap();
-    assert_eq!(left.len(), 1, "{left:?}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let logs: Vec<(String, u64)> = client.query("SHOW BINARY LOGS").await.unwrap();
+        if logs.len() == 1 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "they are not removed: {logs:?}");
+        let last = &logs.last().unwrap().0;
+        client.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
