@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use mainstay_crd::MySQLClusterStatus;
+use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_TEMPLATE_HASH, LABEL_CLUSTER};
 use mainstay_e2e::database::Database;
 use mainstay_e2e::scope::{self, Failed};
@@ -35,6 +36,7 @@ async fn bad_option() -> Result<(), Failed> {
 
         database.patch(json!({"config": {"common": {"innodb_buffer_pool_size": "banana"}}})).await?;
         database.until("an instance to say what it can't start with", wait::LONG, says_why).await?;
+        database.until("Ready to say that the change failed, and how", wait::LONG, change_failed).await?;
         exec::in_pod(&scope.api::<Pod>(), &name, "mysql", &["sh", "-c", KILL]).await?;
         note!("mysqld of {name} was killed");
         writer.acknowledged(300).await?;
@@ -68,6 +70,17 @@ fn says_why(status: &MySQLClusterStatus) -> bool {
     status.instances.iter().any(|instance| {
         let message = instance.message.as_deref().unwrap_or_default();
         !instance.ready && (message.contains("banana") || message.contains("innodb_buffer_pool_size"))
+    })
+}
+
+fn change_failed(status: &MySQLClusterStatus) -> bool {
+    let reason = Reason::ChangeFailed.as_str();
+    status.conditions.iter().any(|condition| {
+        let said = &condition.message;
+        condition.type_ == ConditionType::Ready.as_str()
+            && condition.reason == reason
+            && (said.contains("banana") || said.contains("innodb_buffer_pool_size"))
+            && said.contains("Change the spec")
     })
 }
 

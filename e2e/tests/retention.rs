@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -53,6 +54,35 @@ async fn claims_are_kept_for_their_time() -> Result<(), Failed> {
         let after = table::identities(&database, 2).await?;
         ensure!(after[0] == before[0] && after[1].server_uuid != before[1].server_uuid, "{after:?}");
         writer.verify().await.map(drop)
+    })
+    .await
+}
+
+/// Importance 1: the time counts from when the instance left last, not from when it left first.
+#[tokio::test]
+async fn the_time_counts_from_the_last_leave() -> Result<(), Failed> {
+    scope::run("time_from_the_last_leave", wait::LONG * 2, async |scope| {
+        let database = scope.database("again");
+        create(&database, json!({"policy": "DeleteAfter", "after": "60s"})).await?;
+        let before = table::identities(&database, 2).await?;
+        kubectl_scale(&database, 1).await?;
+        let first = kept_until(&database, Timestamp::MIN).await?;
+        kubectl_scale(&database, 2).await?;
+        database.healthy(2, wait::LONG).await?;
+        let adopted = table::identities(&database, 2).await?;
+        ensure!(adopted == before, "the kept claim was not taken up: {adopted:?}");
+        wait::poll("the first time to be over", wait::LONG, async || {
+            Ok((Timestamp::now() > first).then_some(()))
+        })
+        .await?;
+        kubectl_scale(&database, 1).await?;
+        let second = kept_until(&database, first).await?;
+        ensure!(second > Timestamp::now(), "it is kept until {second}, which is over");
+        let claim = database.claim(1).await?;
+        ensure!(claim.uid().as_ref() == Some(&before[1].claim_uid), "the claim is another one");
+        wait::gone(&scope.api::<PersistentVolumeClaim>(), &database.names.claim(1), None, wait::LONG).await?;
+        ensure!(Timestamp::now() >= second, "it went before {second}");
+        Ok(())
     })
     .await
 }
@@ -135,6 +165,23 @@ async fn create(database: &Database<'_>, when_scaled: Value) -> Result<()> {
     database.create(2, json!({"storage": storage})).await?;
     database.healthy(2, wait::LONG).await?;
     Ok(())
+}
+
+/// Until when the claim of instance 1 is kept, once status says it of a time after this one.
+async fn kept_until(database: &Database<'_>, after: Timestamp) -> Result<Timestamp> {
+    let claim = database.names.claim(1);
+    let mut until = None;
+    database
+        .until("status to say until when the claim is kept", wait::LONG, |status| {
+            until = said(status, ConditionType::RetentionApplied).and_then(|(_, text)| {
+                let (_, time) = text.split_once(&format!("{claim} is kept until "))?;
+                let time = time.split(['.', ';', ',', ' ']).next()?;
+                time.parse::<Timestamp>().ok().filter(|time| *time > after)
+            });
+            until.is_some()
+        })
+        .await?;
+    until.context("no time was said")
 }
 
 /// Reason and message of a condition that is not True.

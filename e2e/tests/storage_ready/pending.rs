@@ -14,6 +14,7 @@ use super::{ABSENT, Case, Patient, Row};
 pub(super) fn cases() -> Vec<Case> {
     vec![
         ("class", |p| class(p).boxed()),
+        ("retyped", |p| retyped(p).boxed()),
         ("size", |p| size(p).boxed()),
         ("mode", |p| mode(p).boxed()),
         ("selector", |p| selector(p).boxed()),
@@ -42,6 +43,20 @@ async fn class(p: &Patient<'_>) -> Rows {
     p.volume("made", "wanted", json!({})).await?;
     p.mended().await?;
     Ok(vec![row])
+}
+
+/// The class was typed wrong, and put right; the claim that was made in between still asks for the first.
+async fn retyped(p: &Patient<'_>) -> Rows {
+    let right = p.class("right", "WaitForFirstConsumer").await?;
+    p.volume("made", "right", json!({})).await?;
+    p.apply(json!({"class": p.called("wrong")})).await?;
+    let wrong = p.told(Reason::NoMatchingVolume, &[&p.claim(), &p.called("wrong")]).await?;
+    p.database.patch(json!({"storage": {"class": right}})).await?;
+    let says = format!("kubectl delete pvc {} -n {}", p.claim(), p.database.names.namespace);
+    let row = p.told(Reason::OtherClass, &["was never bound", &right, &says]).await?;
+    p.delete::<PersistentVolumeClaim>(&p.claim()).await?;
+    p.mended().await?;
+    Ok(vec![wrong, row])
 }
 
 /// The only volume is too small.
