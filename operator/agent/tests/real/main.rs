@@ -4,6 +4,7 @@
 // Helpers outside of test functions fail the test all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clients;
 mod cluster;
 mod instance;
 #[path = "../streams/limits.rs"]
