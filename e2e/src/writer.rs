@@ -64,19 +64,28 @@ impl<'a> Writer<'a> {
     /// Waits until `more` rows are acknowledged that are not yet now: so, writes go on.
     ///
     /// # Errors
-    /// If they are not within [`wait::SHORT`]; with the client's last errors.
+    /// If no row is within [`wait::SHORT`] of another; with the client's last errors.
     pub async fn acknowledged(&self, more: usize) -> Result<()> {
         let count = async || -> Result<usize> {
             let lines = self.tool.exec(&["bash", "-c", "cat /work/ledger 2>/dev/null | wc -l"]).await?;
             Ok(lines.trim().parse()?)
         };
-        let goal = count().await? + more;
-        let what = format!("{more} more acknowledged rows");
-        let reached =
-            wait::poll(&what, wait::SHORT, || async { Ok((count().await? >= goal).then_some(())) }).await;
-        if let Err(error) = reached {
-            let errors = self.tool.exec(&["bash", "-c", "tail -n 5 /work/errors"]).await.unwrap_or_default();
-            return Err(error.context(format!("the writer's client said: {errors}")));
+        let mut now = count().await?;
+        let goal = now + more;
+        while now < goal {
+            let what = format!("one more acknowledged row, of {} that are to come", goal - now);
+            let next = wait::poll(&what, wait::SHORT, || async {
+                let found = count().await?;
+                Ok((found > now).then_some(found))
+            });
+            now = match next.await {
+                Ok(next) => next,
+                Err(error) => {
+                    let errors = self.tool.exec(&["bash", "-c", "tail -n 5 /work/errors"]).await;
+                    let errors = errors.unwrap_or_default();
+                    return Err(error.context(format!("the writer's client said: {errors}")));
+                }
+            };
         }
         Ok(())
     }

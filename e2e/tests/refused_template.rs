@@ -65,8 +65,8 @@ async fn stands(database: &Database<'_>, writer: Writer<'_>, change: Value, word
     let valid = condition(&status, ConditionType::SpecValid).context("no SpecValid")?;
     ensure!(valid.reason == Reason::InvalidSpec.as_str(), "{valid:?}");
     note!("{}", valid.message);
-    // About a minute of writes: pods were deleted 28 times in one.
-    writer.acknowledged(3000).await?;
+    // Pods were deleted 28 times a minute: these writes take one on a busy machine, and half of one else.
+    writer.acknowledged(2000).await?;
     ensure!(uids(database).await? == before, "pods were replaced for what can't be");
     writer.verify().await?;
     Ok(())

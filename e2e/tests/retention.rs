@@ -97,7 +97,8 @@ async fn the_last_copy_is_kept() -> Result<(), Failed> {
         database.hand_over_to(1).await?;
         let before = table::identities(&database, 2).await?;
         let mut replica = database.sql(0).await?;
-        replica.exec("STOP REPLICA SQL_THREAD").await?;
+        // A stopped applier would be started again; this one waits.
+        replica.exec("FLUSH TABLES WITH READ LOCK").await?;
         let writer = Writer::start(&database, "last", Duration::from_millis(10)).await?;
         writer.acknowledged(50).await?;
         kubectl_scale(&database, 1).await?;
@@ -110,7 +111,7 @@ async fn the_last_copy_is_kept() -> Result<(), Failed> {
         note!("{:?}", told.status.as_ref().and_then(|s| said(s, ConditionType::SpecValid)));
         writer.acknowledged(50).await?;
         ensure!(table::identity(&database, 1).await? == before[1], "the last copy is another one now");
-        replica.exec("START REPLICA SQL_THREAD").await?;
+        replica.exec("UNLOCK TABLES").await?;
         database.until("one instance", wait::LONG, |s| is_healthy(s, 1) && s.replicas == 1).await?;
         let claims = scope.api::<PersistentVolumeClaim>();
         wait::gone(&claims, &database.names.claim(1), None, wait::LONG).await?;
@@ -175,7 +176,7 @@ async fn kept_until(database: &Database<'_>, after: Timestamp) -> Result<Timesta
         .until("status to say until when the claim is kept", wait::LONG, |status| {
             until = said(status, ConditionType::RetentionApplied).and_then(|(_, text)| {
                 let (_, time) = text.split_once(&format!("{claim} is kept until "))?;
-                let time = time.split(['.', ';', ',', ' ']).next()?;
+                let time = time.split([';', ' ']).next()?.trim_end_matches(['.', ',']);
                 time.parse::<Timestamp>().ok().filter(|time| *time > after)
             });
             until.is_some()
