@@ -101,6 +101,12 @@ async fn the_last_copy_is_kept() -> Result<(), Failed> {
         replica.exec("FLUSH TABLES WITH READ LOCK").await?;
         let writer = Writer::start(&database, "last", Duration::from_millis(10)).await?;
         writer.acknowledged(50).await?;
+        // One that is only a little behind would be tried, and the next try comes minutes later.
+        let behind = |status: &MySQLClusterStatus| {
+            let of = status.instances.iter().find(|instance| instance.ordinal == 0);
+            of.and_then(|instance| instance.lag_seconds).is_some_and(|lag| lag > 10)
+        };
+        database.until("the replica to be far behind", wait::LONG, behind).await?;
         kubectl_scale(&database, 1).await?;
         let told = database
             .until("status to say who is in the way", wait::LONG, |status| {
