@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_proto::{
-    Action, Answer, Directory, Grant, GrantedRole, Order, Refusal, Stage, Task, TaskState, VERSION,
+    Action, Answer, Directory, Grant, GrantedRole, Order, Refusal, Report, Stage, Task, TaskState, VERSION,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -19,7 +19,8 @@ use crate::volume::VolumeError;
 
 /// Time between two attempts to resume a role after a start.
 const RESUME: Duration = Duration::from_secs(5);
-
+/// Longest time that a look at the server may take, for who asks for a report.
+const LOOK: Duration = Duration::from_secs(1);
 /// Longest time to wait for the end of what is being carried out when the agent ends.
 const END: Duration = Duration::from_secs(5);
 
@@ -56,6 +57,26 @@ impl Desk {
     /// A desk without work.
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Desk { context, state: Arc::default() }
+    }
+
+    /// What is known.
+    pub(crate) fn report(&self) -> Report {
+        self.context.board.report()
+    }
+
+    /// What is so now: MySQL is looked at before. If that fails, or takes long, it is what was read last, and says so.
+    pub(crate) async fn look(&self) -> Report {
+        let Context { board, store, .. } = &*self.context;
+        if let Some(session) = self.context.session() {
+            match timeout(LOOK, monitor::observe(board, store, &session, &mut None)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the server's state could not be read for a report")
+                }
+                Err(_) => tracing::debug!("the server's state was not read in time for a report"),
+            }
+        }
+        self.report()
     }
 
     /// Answers an order, and has it carried out if it is to be.
@@ -206,6 +227,7 @@ impl Desk {
         let identity = self.context.board.report().identity;
         Order {
             proto: VERSION,
+            id: String::new(),
             cluster_id: identity.cluster_id,
             pod_uid: identity.pod_uid,
             ordinal: identity.ordinal,
@@ -292,5 +314,6 @@ fn show(context: &Context, order: &Order, state: TaskState) {
     let progress = context.board.report().task.and_then(|task| task.progress);
     let progress = progress.filter(|_| state != TaskState::Running);
     let fence = orders::fence(order);
-    context.board.task(Task { fence, kind: order.action.kind().to_owned(), operation, state, progress });
+    let (id, kind) = (order.id.clone(), order.action.kind().to_owned());
+    context.board.task(Task { id, fence, kind, operation, state, progress });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use futures::stream;
@@ -17,8 +17,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mainstay_proto::{
-    Answer, Directory, GrantedRole, HEARTBEAT_SECONDS, LAG_LIMIT_SECONDS, Order, PATH_ORDER, PATH_REPORT,
-    PATH_WATCH, Refusal, Report, Server,
+    Answer, Directory, GrantedRole, LAG_LIMIT_SECONDS, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH,
+    QUERY_FRESH, Refusal, Report, Server, heartbeat,
 };
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,6 +33,8 @@ use crate::report::{Board, dated};
 
 /// Longest order, in bytes.
 const BODY: usize = 64 * 1024;
+/// How long the operator's connection is kept between two requests: longer than the operator keeps it.
+const KEPT: Duration = Duration::from_secs(600);
 /// Longest time for a TLS handshake, and for the head of a request.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
 /// Longest time for a probe from its connection to its end: the kubelet waits no longer.
@@ -54,10 +56,9 @@ pub(crate) async fn serve_operator(
     desk: Desk,
 ) -> Infallible {
     let router = Router::new()
-        .route(PATH_REPORT, get(report))
         .route(PATH_WATCH, get(watch_reports))
         .with_state(board)
-        .merge(Router::new().route(PATH_ORDER, post(order)).with_state(desk))
+        .merge(Router::new().route(PATH_REPORT, get(report)).route(PATH_ORDER, post(order)).with_state(desk))
         .layer(DefaultBodyLimit::max(BODY));
     accept(listener, move |stream, standing| {
         let acceptor = TlsAcceptor::from(tls.borrow().clone());
@@ -66,7 +67,7 @@ pub(crate) async fn serve_operator(
             match timeout(HEAD, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     standing.trusted();
-                    serve(stream, router).await;
+                    serve_for(KEPT, stream, router).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -96,27 +97,39 @@ async fn probe(stream: TcpStream, router: Router) {
 
 /// Serves one connection.
 pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    serve_for(HEAD, stream, router).await;
+}
+
+/// Serves one connection, which is closed when no request has come for so long.
+async fn serve_for(
+    idle: Duration,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(idle)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection ended badly");
     }
 }
 
-async fn report(State(board): State<Board>) -> Json<Report> {
-    Json(board.report())
+/// What is known; or, if that is asked for, what is so now.
+async fn report(State(desk): State<Desk>, uri: Uri) -> Json<Report> {
+    let fresh = uri.query().is_some_and(|query| query.split('&').any(|part| part == QUERY_FRESH));
+    Json(if fresh { desk.look().await } else { desk.report() })
 }
 
 /// Reports without end, one JSON object a line: at once on a change that matters, else with every heartbeat.
-async fn watch_reports(State(board): State<Board>) -> Response {
+async fn watch_reports(State(board): State<Board>, uri: Uri) -> Response {
+    let interval = heartbeat::agree(uri.query());
     let mut reports = board.watch();
     reports.mark_changed();
-    let lines = stream::unfold(reports, |mut reports| async move {
+    let lines = stream::unfold(reports, move |mut reports| async move {
         // On either side of it, and also when it times out, there is a report to send.
-        if let Ok(Err(_)) = timeout(Duration::from_secs(HEARTBEAT_SECONDS), reports.changed()).await {
+        if let Ok(Err(_)) = timeout(interval, reports.changed()).await {
             return None;
         }
         let report = dated(&reports.borrow_and_update());
@@ -126,7 +139,12 @@ async fn watch_reports(State(board): State<Board>) -> Response {
         });
         Some((line, reports))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    let agreed = HeaderValue::from(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (HeaderName::from_static(heartbeat::HEADER), agreed),
+    ];
+    (headers, Body::from_stream(lines)).into_response()
 }
 
 /// An order that can't be read is one that this agent does not know, if it is JSON at all: a newer operator's.

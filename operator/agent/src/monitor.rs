@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_proto::Server;
+use mainstay_proto::{Channel, Server};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -137,8 +137,12 @@ pub(crate) async fn observe(
     now.history = Some(history::of(session, store, board.ordinal(), connected, &now).await?);
     now.disabled_events = session.live.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
+    let read_at = Some(Timestamp::now());
     match state::channel(connected).await {
-        Ok(channel) => now.channel = channel.map(|channel| session.live.lag.since(channel, Instant::now())),
+        Ok(channel) => {
+            let since = |channel| Channel { read_at, ..session.live.lag.since(channel, Instant::now()) };
+            now.channel = channel.map(since);
+        }
         Err(SqlError::Timeout { .. }) => {
             *client = None;
             if let Server::Running { state } = board.report().server {

@@ -8,7 +8,18 @@ fn identity() -> Identity {
 
 fn order(action: Action) -> Order {
     let (cluster_id, pod_uid) = ("c".into(), "uid".into());
-    Order { proto: 1, cluster_id, pod_uid, ordinal: 1, epoch: 5, revision: 5, action, disabled_events: None }
+    let id = "5.5".to_owned();
+    Order {
+        proto: 1,
+        id,
+        cluster_id,
+        pod_uid,
+        ordinal: 1,
+        epoch: 5,
+        revision: 5,
+        action,
+        disabled_events: None,
+    }
 }
 
 fn initialize(operation: &str) -> Action {

@@ -213,6 +213,9 @@ pub enum Agent {
     Live {
         /// The report.
         report: Box<Report>,
+        /// When it arrived, by the operator's clock.
+        #[serde(default)]
+        heard_at: Timestamp,
     },
     /// Its stream broke; this was its last word.
     Broken {
@@ -229,14 +232,14 @@ impl Agent {
     /// The report of an open stream.
     pub fn live(&self) -> Option<&Report> {
         match self {
-            Agent::Live { report } => Some(report),
+            Agent::Live { report, .. } => Some(report),
             _ => None,
         }
     }
     /// The last report, even if the stream is broken.
     pub fn last(&self) -> Option<&Report> {
         match self {
-            Agent::Live { report } | Agent::Broken { report, .. } => Some(report),
+            Agent::Live { report, .. } | Agent::Broken { report, .. } => Some(report),
             Agent::Unheard => None,
         }
     }

@@ -36,6 +36,17 @@ pub enum Step {
         /// Why, for the log.
         message: String,
     },
+    /// Have an instance's agent look at MySQL now and report. It changes nothing.
+    AskReport {
+        /// The instance.
+        ordinal: u32,
+        /// UID of its pod.
+        pod_uid: String,
+        /// What it is part of, for conditions.
+        reason: Reason,
+        /// Why, for conditions.
+        message: String,
+    },
     /// Take a pod.
     Pod {
         /// Its name.
@@ -245,6 +256,7 @@ impl Step {
         match self {
             Step::Record { .. } => "Record",
             Step::Order { .. } => "Order",
+            Step::AskReport { .. } => "AskReport",
             Step::Pod { step, .. } => match step {
                 PodStep::Replace => "ReplacePod",
                 PodStep::ForceDelete => "ForceDeletePod",
@@ -290,7 +302,11 @@ impl Step {
             Step::Claim { step, .. } => matches!(step, ClaimStep::Label { .. } | ClaimStep::Note { .. }),
             Step::Volume { step, .. } => matches!(step, VolumeStep::Mark { .. }),
             Step::Object(step) => matches!(step, ObjectStep::SetFinalizers { .. }),
-            Step::Record { .. } | Step::Order { .. } | Step::Pod { .. } | Step::Node { .. } => false,
+            Step::AskReport { .. }
+            | Step::Record { .. }
+            | Step::Order { .. }
+            | Step::Pod { .. }
+            | Step::Node { .. } => false,
         }
     }
 }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Order {
     /// [`crate::VERSION`] of the sender.
     pub proto: u32,
+    /// Which order this is: the same again has the same. [`crate::Task::id`] in reports. Empty from older operators, and
+    /// in what an agent orders itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// The cluster's id.
     pub cluster_id: String,
     /// UID of the pod for which the order was decided.

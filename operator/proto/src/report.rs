@@ -188,6 +188,9 @@ pub enum GrantedRole {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
+    /// [`crate::Order::id`]. Empty from older agents.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// The order's epoch and revision.
     pub fence: Fence,
     /// [`crate::Action::kind`].
@@ -203,8 +206,11 @@ pub struct Task {
 }
 
 impl Task {
-    /// Whether this is `order` being carried out.
+    /// Whether this is `order` being carried out. Of an older agent, what is alike under the same record.
     pub fn is_of(&self, order: &crate::Order) -> bool {
+        if !self.id.is_empty() {
+            return self.id == order.id;
+        }
         let fence = Fence { epoch: order.epoch, revision: order.revision };
         (self.fence, self.kind.as_str(), self.operation.as_deref())
             == (fence, order.action.kind(), order.action.operation())
@@ -267,7 +273,7 @@ pub enum Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServerState {
-    /// When this was read, by the node's clock.
+    /// When this was read, by the node's clock, and never later than that: what was asked for meanwhile may be newer.
     pub read_at: Option<Timestamp>,
     /// `@@version`.
     pub version: String,
@@ -337,6 +343,10 @@ pub struct UnsafeOption {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Channel {
+    /// When this was read, by the node's clock: earlier than the rest of the state while a thread that takes long to stop
+    /// holds the look at it up. Absent from agents that do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
     /// Host of the source.
     pub source_host: String,
     /// Port of the source.

@@ -83,6 +83,8 @@ fn from_row(row: &Row) -> Channel {
         (number != 0).then(|| format!("error {number}: {}", text(row, message)))
     };
     Channel {
+        // Who looks knows when.
+        read_at: None,
         source_host: text(row, "Source_Host"),
         source_port: row.get_opt("Source_Port").and_then(Result::ok).unwrap_or(0),
         receiver_running: text(row, "Replica_IO_Running") == "Yes",

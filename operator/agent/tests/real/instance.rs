@@ -230,6 +230,7 @@ impl<'a> Instance<'a> {
     pub(crate) fn make_order(&self, epoch: u64, revision: u64, action: Action) -> Order {
         Order {
             proto: mainstay_proto::VERSION,
+            id: format!("{epoch}.{revision}-{}", action.kind()),
             cluster_id: self.cluster.id.clone(),
             pod_uid: self.pod_uid.clone(),
             ordinal: self.ordinal,

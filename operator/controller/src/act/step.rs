@@ -106,6 +106,7 @@ async fn dispatch(
             write_record(context, names, cluster, cluster_id, record).await
         }
         Step::Order { ordinal, order, message } => Ok(hand_over(context, names, *ordinal, order, message)),
+        Step::AskReport { pod_uid, .. } => Ok(ask(context, pod_uid)),
         Step::Pod { pod, uid, step, message } => {
             info!(cluster = %key(names), pod, why = message, ?step, "pod taken");
             delete_pod(context, names, pod, uid, *step).await
@@ -206,6 +207,11 @@ fn hand_over(context: &Context, names: &Names, ordinal: u32, order: &Order, why:
     let (pod, action) = (names.pod(ordinal), order.action.kind());
     info!(cluster = %key(names), pod, action, revision = order.revision, why, "order handed over");
     Outcome::Submitted
+}
+
+/// The answer calls for the next look.
+fn ask(context: &Context, pod_uid: &str) -> Outcome {
+    if context.agents.ask(pod_uid) { Outcome::Told } else { Outcome::Outdated }
 }
 
 async fn delete_pod(

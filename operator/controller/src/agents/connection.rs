@@ -10,15 +10,17 @@ use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
-use mainstay_proto::{Answer, Order, PATH_ORDER};
+use mainstay_proto::{Answer, Order, PATH_ORDER, PATH_REPORT, QUERY_FRESH, Report};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::Io;
 use super::{AgentError, Agents, Target, channel};
 
-/// The longest answer.
-const LONGEST: usize = 64 << 10;
+/// The longest answer to an order, and the longest report: GTID sets of very old clusters have hundreds of kilobytes.
+const ANSWER: usize = 64 << 10;
+const REPORT: usize = 8 << 20;
 
 type Driver = http1::Connection<TokioIo<TlsStream<Box<dyn Io>>>, Full<Bytes>>;
 
@@ -52,7 +54,28 @@ impl Connection {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(order)?)))
             .map_err(|error| AgentError::Dial(error.to_string()))?;
-        let answered = timeout(bound, self.exchange(request, LONGEST)).await;
+        self.ask(request, ANSWER, bound).await
+    }
+
+    /// Asks for a report of what is so now, which is to be answered within `bound`.
+    ///
+    /// # Errors
+    /// As of [`Connection::order`].
+    pub(super) async fn report(&mut self, bound: Duration) -> Result<Report, AgentError> {
+        let request = Request::get(format!("{PATH_REPORT}?{QUERY_FRESH}"))
+            .header(HOST, &self.host)
+            .body(Full::default())
+            .map_err(|error| AgentError::Dial(error.to_string()))?;
+        self.ask(request, REPORT, bound).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        longest: usize,
+        bound: Duration,
+    ) -> Result<T, AgentError> {
+        let answered = timeout(bound, self.exchange(request, longest)).await;
         let body = answered.map_err(|_| AgentError::Silent(bound.as_secs()))??;
         Ok(serde_json::from_slice(&body)?)
     }

@@ -96,6 +96,7 @@ fn uid(cluster: &ClusterKey, ordinal: u32) -> String {
 fn order(cluster: &ClusterKey, ordinal: u32, term: Fence) -> Order {
     Order {
         proto: mainstay_proto::VERSION,
+        id: format!("{}.{}", term.epoch, term.revision),
         cluster_id: "id".into(),
         pod_uid: uid(cluster, ordinal),
         ordinal,
@@ -221,6 +222,7 @@ async fn what_an_agent_says_to_an_order_is_observed_until_it_is_done() {
     rig.agents.submit(&order(&shop(), 0, NOW));
     assert_eq!(rig.answered(&shop(), 0).await, Dispatch::Accepted);
     let done = mainstay_proto::Task {
+        id: order(&shop(), 0, NOW).id,
         fence: NOW,
         kind: Action::StandDown.kind().into(),
         operation: None,
@@ -231,4 +233,26 @@ async fn what_an_agent_says_to_an_order_is_observed_until_it_is_done() {
     while rig.state(&shop(), 0) != Some(Dispatch::Done) {
         rig.calls.next().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_asked_for_is_heard_at_once_and_asked_for_no_faster_than_it_can_change() {
+    let mut rig = Rig::new();
+    let agent = rig.instance(&shop(), 0);
+    rig.calls.next().await.unwrap();
+    // What moves all the time calls for no look by itself.
+    let executed = |rig: &Rig| match rig.agents.heard(&uid(&shop(), 0)).live().unwrap().server.clone() {
+        mainstay_proto::Server::Running { state } => state.gtid_executed,
+        other => panic!("{other:?}"),
+    };
+    for last in 10..20 {
+        agent.moves(&format!("u:1-{last}"));
+        assert_ne!(executed(&rig), format!("u:1-{last}"));
+        assert!(rig.agents.ask(&uid(&shop(), 0)));
+        assert!(rig.agents.ask(&uid(&shop(), 0)), "asking twice before the answer is asking once");
+        rig.calls.next().await.unwrap();
+        assert_eq!(executed(&rig), format!("u:1-{last}"));
+    }
+    assert_eq!(agent.looks(), 10);
+    assert_eq!(rig.state(&shop(), 0), None, "no order was given for it");
 }

@@ -3,6 +3,9 @@
 //! Asked for as HTTP/1.0, whose answers end with the connection and come in no chunks: an HTTP library would keep
 //! twenty kilobytes for each of thousands of connections that are read a line every two seconds.
 
+use std::time::Duration;
+
+use mainstay_proto::heartbeat;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::AgentError;
@@ -19,6 +22,8 @@ const HEADERS: usize = 32;
 /// The lines of an answer.
 pub(super) struct Lines<S> {
     from: BufReader<S>,
+    /// How often there is one.
+    pub(super) heartbeat: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
@@ -30,7 +35,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
         let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;
-        let mut lines = Lines { from: BufReader::with_capacity(BUFFER, stream) };
+        let mut lines =
+            Lines { from: BufReader::with_capacity(BUFFER, stream), heartbeat: heartbeat::DEFAULT };
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             if head.len() > HEAD {
@@ -38,9 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
             }
             lines.append_line(&mut head, HEAD).await?;
         }
-        match status(&head)? {
-            200 => Ok(lines),
-            other => Err(AgentError::Status(other)),
+        match read(&head)? {
+            (200, heartbeat) => Ok(Lines { heartbeat, ..lines }),
+            (other, _) => Err(AgentError::Status(other)),
         }
     }
 
@@ -68,8 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
     }
 }
 
-/// The status in the head of an answer whose body is read as it comes.
-fn status(head: &[u8]) -> Result<u16, AgentError> {
+/// The status in the head of an answer whose body is read as it comes, and the heartbeat that was agreed on.
+fn read(head: &[u8]) -> Result<(u16, Duration), AgentError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(head).map_err(|error| AgentError::Head(error.to_string()))?;
@@ -78,7 +84,10 @@ fn status(head: &[u8]) -> Result<u16, AgentError> {
     {
         return Err(AgentError::Head("it is not one of HTTP/1.0".into()));
     }
-    response.code.ok_or_else(|| AgentError::Head("it has no status".into()))
+    let agreed = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(heartbeat::HEADER));
+    let heartbeat = heartbeat::agreed(agreed.and_then(|header| std::str::from_utf8(header.value).ok()));
+    let status = response.code.ok_or_else(|| AgentError::Head("it has no status".into()))?;
+    Ok((status, heartbeat))
 }
 
 #[cfg(test)]
@@ -104,6 +113,16 @@ mod tests {
     async fn an_answer_is_read_line_by_line_and_half_a_line_is_none() {
         let lines = answered(b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\n{1}\n\r\n\n{2}\n{3").await.unwrap();
         assert_eq!(lines, [b"{1}\n", b"{2}\n"]);
+    }
+
+    #[tokio::test]
+    async fn the_heartbeat_is_what_the_agent_says() {
+        for (header, expected) in [("", 2000), ("Mainstay-Heartbeat-Ms: 500\r\n", 500)] {
+            let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+            theirs.write_all(format!("HTTP/1.0 200 OK\r\n{header}\r\n").as_bytes()).await.unwrap();
+            let lines = Lines::ask(ours, "shop-1.shop.db.svc", "/v1/watch").await.unwrap();
+            assert_eq!(lines.heartbeat, Duration::from_millis(expected));
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod dispatch_tests;
 mod earlier;
 mod error;
 mod lines;
+mod outbox;
 mod stream;
 mod target;
 #[cfg(test)]
@@ -57,7 +58,7 @@ struct Followed {
     /// Rises with every change that could matter to a decision.
     changes: u64,
     retry: Arc<Notify>,
-    outbox: dispatch::Outbox,
+    outbox: outbox::Outbox,
     trigger: Trigger,
     stop: CancellationToken,
     _stop: DropGuard,
@@ -92,7 +93,7 @@ impl Agents {
             earlier: earlier::Earlier::default(),
             changes: 0,
             retry: retry.clone(),
-            outbox: dispatch::Outbox::default(),
+            outbox: outbox::Outbox::default(),
             trigger: trigger.clone(),
             stop: stop.clone(),
             _stop: stop.clone().drop_guard(),
@@ -135,21 +136,31 @@ impl Agents {
         let mut followed = self.followed();
         let Some(entry) = followed.get_mut(uid) else { return false };
         tell_failure(&entry.target, entry.word.last(), &report);
-        entry.earlier.note(&report, Timestamp::now());
+        let heard_at = Timestamp::now();
+        entry.earlier.note(&report, heard_at);
         let matters = match &entry.word {
-            Agent::Live { report: last } => change::matters(last, &report),
+            Agent::Live { report: last, .. } => change::matters(last, &report),
             Agent::Unheard | Agent::Broken { .. } => true,
         };
-        entry.word = Agent::Live { report: Box::new(report) };
+        entry.word = Agent::Live { report: Box::new(report), heard_at };
         entry.changes += u64::from(matters);
         matters
+    }
+
+    /// Notes a report that was asked for, unless the stream has brought a newer one, or has ended.
+    fn note_answer(&self, uid: &str, report: Report) {
+        let newer = |last: &Report| last.at > report.at;
+        let last = self.followed().get(uid).map(|entry| entry.word.live().is_none_or(newer));
+        if last == Some(false) {
+            self.note(uid, report);
+        }
     }
 
     /// Notes that a stream broke; whether it was open.
     fn note_broken(&self, uid: &str, error: &AgentError) -> bool {
         let mut followed = self.followed();
         let Some(entry) = followed.get_mut(uid) else { return false };
-        let Agent::Live { report } = &entry.word else { return false };
+        let Agent::Live { report, .. } = &entry.word else { return false };
         let report = report.clone();
         entry.word = Agent::Broken { report, since: Timestamp::now(), error: error.to_string() };
         entry.changes += 1;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_proto::{HEARTBEAT_SECONDS, PATH_WATCH, Report};
+use mainstay_proto::{Report, heartbeat};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
@@ -17,8 +17,10 @@ use crate::backoff::Backoff;
 use crate::telemetry::Metrics;
 use crate::watch::Trigger;
 
-/// A stream that says nothing for this long is broken.
-const SILENCE: Duration = Duration::from_secs(3 * HEARTBEAT_SECONDS);
+/// How often an agent is to say something. It may say that it does so at another interval.
+const HEARTBEAT: Duration = heartbeat::DEFAULT;
+/// A stream in which so many heartbeats are missing is broken.
+const MISSING: u32 = 3;
 /// How often progress alone is worth a look at the cluster.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -54,10 +56,10 @@ async fn follow(
     // In a box, which is gone once the stream is open: connecting takes more room than reading.
     let mut lines = Box::pin(begin(agents, target)).await?;
     let _open = Open::new(agents);
+    let silence = MISSING * lines.heartbeat;
     let mut progress = Instant::now();
     loop {
-        let line =
-            timeout(SILENCE, lines.next()).await.map_err(|_| AgentError::Silent(SILENCE.as_secs()))??;
+        let line = in_time(silence, lines.next()).await?;
         let report: Report = serde_json::from_slice(&line)?;
         target.check(&report.identity)?;
         backoff.reset();
@@ -73,11 +75,14 @@ async fn follow(
 async fn begin(agents: &Agents, target: &Target) -> Result<Lines<TlsStream<Box<dyn Io>>>, AgentError> {
     let keys = agents.0.trust.keys(&target.cluster).await?;
     let stream = channel::open(agents, target, keys.known()).await?;
-    in_time(Lines::ask(stream, &target.host(), PATH_WATCH)).await
+    in_time(MISSING * HEARTBEAT, Lines::ask(stream, &target.host(), &heartbeat::ask(HEARTBEAT))).await
 }
 
-async fn in_time<T>(what: impl Future<Output = Result<T, AgentError>>) -> Result<T, AgentError> {
-    timeout(SILENCE, what).await.map_err(|_| AgentError::Silent(SILENCE.as_secs()))?
+async fn in_time<T>(
+    bound: Duration,
+    what: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, AgentError> {
+    timeout(bound, what).await.map_err(|_| AgentError::Silent(bound.as_secs()))?
 }
 
 /// Counts a stream while it is open.

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -15,7 +14,9 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use mainstay_proto::{Answer, HEARTBEAT_SECONDS, Order, PATH_ORDER, PATH_WATCH, Report};
+use mainstay_proto::{
+    Answer, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, QUERY_FRESH, Report, Server, heartbeat,
+};
 use rustls::ServerConfig;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
@@ -55,6 +56,7 @@ impl Net {
             report: watch::Sender::new(report),
             orders: Mutex::default(),
             manner: Mutex::new(Manner::Obeys),
+            looks: Mutex::default(),
         }));
         let (mut calls, acceptor) = (self.listen(ip), TlsAcceptor::from(Arc::new(keys)));
         let host = agent.clone();
@@ -96,12 +98,28 @@ struct Inner {
     report: watch::Sender<Report>,
     orders: Mutex<Vec<Order>>,
     manner: Mutex<Manner>,
+    looks: Mutex<u32>,
 }
 
 impl FakeAgent {
     /// Changes its report, and says so to who listens.
     pub(crate) fn says(&self, change: impl FnOnce(&mut Report)) {
         self.0.report.send_modify(change);
+    }
+
+    /// Its server has executed these transactions, and nobody is told before the next report.
+    pub(crate) fn moves(&self, gtid_executed: &str) {
+        self.0.report.send_if_modified(|report| {
+            if let Server::Running { state } = &mut report.server {
+                state.gtid_executed = gtid_executed.into();
+            }
+            false
+        });
+    }
+
+    /// How often it was asked for a report.
+    pub(crate) fn looks(&self) -> u32 {
+        *self.0.looks.lock().unwrap()
     }
 
     /// What it says.
@@ -126,6 +144,7 @@ impl FakeAgent {
         match request.uri().path() {
             PATH_WATCH => Ok(Response::new(BodyExt::boxed(StreamBody::new(self.lines())))),
             PATH_ORDER => Ok(self.take(request).await),
+            PATH_REPORT if request.uri().query() == Some(QUERY_FRESH) => Ok(self.look()),
             other => panic!("nobody asks for {other}"),
         }
     }
@@ -135,10 +154,16 @@ impl FakeAgent {
         reports.mark_changed();
         futures::stream::unfold(reports, |mut reports| async move {
             // Over is as good as changed.
-            let _ = timeout(Duration::from_secs(HEARTBEAT_SECONDS), reports.changed()).await;
+            let _ = timeout(heartbeat::DEFAULT, reports.changed()).await;
             let line = serde_json::to_string(&*reports.borrow_and_update()).unwrap() + "\n";
             Some((Ok(Frame::data(Bytes::from(line))), reports))
         })
+    }
+
+    fn look(&self) -> Response<BoxBody<Bytes, Infallible>> {
+        *self.0.looks.lock().unwrap() += 1;
+        let report = Report { at: jiff::Timestamp::now(), ..self.report() };
+        Response::new(Full::from(serde_json::to_vec(&report).unwrap()).boxed())
     }
 
     async fn take(&self, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {

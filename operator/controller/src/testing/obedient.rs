@@ -32,6 +32,7 @@ pub(super) fn obey(report: &mut Report, order: &Order) {
     let fence = Fence { epoch: order.epoch, revision: order.revision };
     report.highest = fence;
     report.task = Some(Task {
+        id: order.id.clone(),
         fence,
         kind: order.action.kind().into(),
         operation: order.action.operation().map(String::from),

@@ -52,7 +52,7 @@ pub fn template_hash(blueprint: &Blueprint<'_>) -> String {
 }
 
 /// Hash of an object's whole content, what a release of the operator decides included: 16 hexadecimal digits.
-pub(super) fn content(object: &impl Serialize) -> String {
+pub(crate) fn content(object: &impl Serialize) -> String {
     let text = serde_json::to_string(object).unwrap_or_else(|error| error.to_string());
     Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,6 +19,7 @@ mod tests;
 
 pub use authority::ca_config_map;
 pub use config::{config_map_told, missing_config_maps, unused_config_maps};
+pub(crate) use hash::content as digest;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
 pub use stateful_set::set_template;

@@ -115,7 +115,7 @@ impl Back {
         let instance = Instance {
             pod: Some(pod),
             claim: Some(claim),
-            agent: Agent::Live { report: Box::new(report) },
+            agent: Agent::Live { report: Box::new(report), heard_at: Timestamp::UNIX_EPOCH },
             earlier: None,
             dispatched: None,
         };

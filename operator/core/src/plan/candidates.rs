@@ -80,7 +80,7 @@ pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String>
     match &instance?.agent {
         Agent::Unheard => None,
         Agent::Broken { error, .. } => Some(format!("its agent can't be reached: {error}")),
-        Agent::Live { report } => match report.serving() {
+        Agent::Live { report, .. } => match report.serving() {
             None => Some("its server is not up".into()),
             Some(state) => match &state.channel {
                 None => Some("it does not replicate".into()),

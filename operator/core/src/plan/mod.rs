@@ -19,6 +19,7 @@ mod lead_from;
 mod leaving;
 mod nodes;
 mod options;
+mod order_id;
 mod outlook;
 mod pending;
 mod pods;
@@ -51,6 +52,7 @@ pub use credentials::unfit_passwords;
 use decision::Decision;
 pub use decision::Plan;
 pub use growth::storage_status;
+use order_id::order_id;
 pub use template::Hold;
 pub use upkeep::Upkeep;
 
@@ -238,9 +240,21 @@ fn record(view: &Facts<'_>, record: Record, reason: Reason, message: String) -> 
 /// A step that sends an order to the instance that `report` came from, under the record's epoch and revision. One that is
 /// on its way already is waited for, and keeps nothing else back.
 fn send(view: &Facts<'_>, report: &Report, action: Action, message: String) -> Decision {
+    let order = order(view, report, action);
+    let ordinal = order.ordinal;
+    let given = view.instance(ordinal).and_then(|instance| instance.dispatched.as_ref());
+    match given.filter(|given| given.holds_back(&order)) {
+        Some(given) => on_its_way(view, given, &order),
+        None => Decision::Do(Step::Order { ordinal, order, message }),
+    }
+}
+
+/// An order to the instance that `report` came from, under the record's epoch and revision.
+fn order(view: &Facts<'_>, report: &Report, action: Action) -> Order {
     let (term, ordinal) = (view.record.term(), report.identity.ordinal);
-    let order = Order {
+    let mut order = Order {
         proto: mainstay_proto::VERSION,
+        id: String::new(),
         cluster_id: view.cluster_id.unwrap_or_default().into(),
         disabled_events: scheduled::disabled(view, ordinal, &action),
         pod_uid: report.identity.pod_uid.clone(),
@@ -249,11 +263,8 @@ fn send(view: &Facts<'_>, report: &Report, action: Action, message: String) -> D
         revision: term.revision,
         action,
     };
-    let given = view.instance(ordinal).and_then(|instance| instance.dispatched.as_ref());
-    match given.filter(|given| given.holds_back(&order)) {
-        Some(given) => on_its_way(view, given, &order),
-        None => Decision::Do(Step::Order { ordinal, order, message }),
-    }
+    order.id = order_id(&order);
+    order
 }
 
 fn on_its_way(view: &Facts<'_>, given: &Dispatched, order: &Order) -> Decision {

@@ -188,6 +188,7 @@ fn doing(view: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
     Some(match step {
         Step::Record { reason, message, .. } => (*reason, message.clone()),
         Step::Order { ordinal, order, .. } => ordering(view, *ordinal, &order.action),
+        Step::AskReport { reason, message, .. } => (*reason, message.clone()),
         Step::Pod { step, message, .. } => match step {
             PodStep::Replace => (Reason::Rolling, message.clone()),
             PodStep::ForceDelete => (Reason::NodeGone, message.clone()),

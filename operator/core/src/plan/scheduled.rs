@@ -14,7 +14,7 @@ pub(super) fn disabled(view: &Facts<'_>, ordinal: u32, action: &Action) -> Optio
     }
     let others = view.o.instances.iter().filter(|(other, _)| **other != ordinal);
     let reports = others.filter_map(|(_, instance)| match &instance.agent {
-        Agent::Live { report } | Agent::Broken { report, .. } => Some(&**report),
+        Agent::Live { report, .. } | Agent::Broken { report, .. } => Some(&**report),
         Agent::Unheard => None,
     });
     let known: Vec<&Vec<EventName>> = reports.filter_map(told).collect();

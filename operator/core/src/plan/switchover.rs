@@ -13,9 +13,9 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Report, TaskState};
 
 use super::candidates::cannot_take_over;
-use super::{Decision, record, send};
+use super::{Decision, order, record, send};
 use crate::facts::{Facts, Seen, gtids};
-use crate::moments;
+use crate::{Step, moments};
 
 /// From the announcement to a candidate that holds everything. Nobody can write meanwhile.
 pub(super) const BOUND: SignedDuration = SignedDuration::from_secs(30);
@@ -97,11 +97,7 @@ fn late(view: &Facts<'_>) -> bool {
 fn stands(view: &Facts<'_>, from: u32) -> Option<String> {
     let report = view.live(from)?;
     let state = report.serving()?;
-    let done = report.task.as_ref().is_some_and(|task| {
-        task.kind == Action::StandDown.kind()
-            && task.state == TaskState::Done
-            && view.record.counts(task.fence)
-    });
+    let done = under_this_record(view, report, Action::StandDown) == Some(&TaskState::Done);
     let withdrawn = report.marker()?.grant.is_none();
     (done && withdrawn && state.super_read_only).then(|| state.gtid_executed.clone())
 }
@@ -116,7 +112,7 @@ fn stand_down(view: &Facts<'_>, from: u32, target: u32) -> Decision {
     if report.serving().is_none() {
         return waiting("its server is not up");
     }
-    if under_this_record(view, report, Action::StandDown.kind()) == Some(&TaskState::Running) {
+    if under_this_record(view, report, Action::StandDown) == Some(&TaskState::Running) {
         return waiting("it is becoming read-only");
     }
     send(view, report, Action::StandDown, format!("it hands over to {}", view.names.pod(target)))
@@ -146,7 +142,7 @@ fn catch_up(view: &Facts<'_>, from: u32, target: u32, held: &str, keep: bool) ->
     if keep {
         return keep_held(view, from, held);
     }
-    refresh(view, from, target)
+    refresh(view, target)
 }
 
 /// Should the old primary die from now on, it is known what must not be missing.
@@ -155,22 +151,25 @@ fn keep_held(view: &Facts<'_>, from: u32, held: &str) -> Decision {
     record(view, next, Reason::SwitchingOver, format!("{} is read-only", view.names.pod(from)))
 }
 
-/// The candidate's sets come with its next heartbeat only. An order that it has carried out already is answered
-/// with a report at once.
-fn refresh(view: &Facts<'_>, from: u32, target: u32) -> Decision {
-    let follow = Action::Follow { source: view.endpoint(from) };
-    let name = view.names.pod(target);
+/// The candidate's sets come with its next heartbeat only: it is asked for them.
+fn refresh(view: &Facts<'_>, target: u32) -> Decision {
+    let (reason, message) =
+        (Reason::SwitchingOver, format!("{} is catching up, to take over", view.names.pod(target)));
     match view.live(target) {
-        Some(report) if under_this_record(view, report, follow.kind()).is_none() => {
-            send(view, report, follow, format!("{name} is asked what it holds"))
-        }
-        _ => Decision::Wait(Reason::SwitchingOver, format!("{name} is catching up, to take over")),
+        Some(report) => Decision::Do(Step::AskReport {
+            ordinal: target,
+            pod_uid: report.identity.pod_uid.clone(),
+            reason,
+            message,
+        }),
+        None => Decision::Wait(reason, message),
     }
 }
 
-/// How an order of this kind and this very record stands.
-fn under_this_record<'r>(view: &Facts<'_>, report: &'r Report, kind: &str) -> Option<&'r TaskState> {
-    let task = report.task.as_ref().filter(|task| task.kind == kind && view.record.counts(task.fence))?;
+/// How this order under this very record stands.
+fn under_this_record<'r>(view: &Facts<'_>, report: &'r Report, action: Action) -> Option<&'r TaskState> {
+    let order = order(view, report, action);
+    let task = report.task.as_ref().filter(|task| task.is_of(&order) && view.record.counts(task.fence))?;
     Some(&task.state)
 }
 

@@ -86,7 +86,7 @@ impl World {
         take_up(&order.action, volume, process);
         let operation = operation_of(&order.action);
         let (kind, state) = (order.action.kind().into(), TaskState::Done);
-        process.task = Some(Task { fence, kind, operation, state, progress: None });
+        process.task = Some(Task { id: order.id.clone(), fence, kind, operation, state, progress: None });
         resume(volume, process);
     }
 

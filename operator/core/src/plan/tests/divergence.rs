@@ -13,7 +13,7 @@ use crate::{Agent, EARLIER, Heard, Observation, Plan, Step, plan};
 
 pub(super) fn report(o: &mut Observation, ordinal: u32) -> &mut Report {
     match &mut o.instances.get_mut(&ordinal).unwrap().agent {
-        Agent::Live { report } => report,
+        Agent::Live { report, .. } => report,
         other => panic!("{other:?}"),
     }
 }

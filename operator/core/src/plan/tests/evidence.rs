@@ -200,6 +200,7 @@ fn what_was_begun_on_one_claim_is_not_done_again_on_another() {
 fn what_was_initialised_and_is_empty_again_is_not_initialised_again() {
     let (mut world, id) = announced();
     world.pods.get_mut(&0).unwrap().task = Some(Task {
+        id: String::new(),
         fence: Fence::default(),
         kind: "Initialize".into(),
         operation: Some(id),

@@ -48,7 +48,7 @@ fn last_copies() -> Vec<(&'static str, u32, Change)> {
     vec![
         ("the primary's", 0, |_| ()),
         ("a replica's that holds more than the others", 2, |o| {
-            let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+            let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
             let Server::Running { state } = &mut report.server else { panic!() };
             state.channel.as_mut().unwrap().gtid_received =
                 "3e11fa47-71ca-11e1-9e33-000000000000:1-900".into();
@@ -101,7 +101,7 @@ fn a_volume_that_is_deleted_itself_is_kept_too() {
 fn what_holds_nothing_may_go() {
     let mut o = well();
     claim(&mut o, 2).deleting = true;
-    let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+    let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
     (report.directory, report.server) = (Directory::Empty, Server::Stopped { last_exit: None });
     assert_eq!(may_take_pod(&o, 2), Ok(Safe::Untouched));
 }

@@ -237,7 +237,9 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
         (
             "full",
             |o| {
-                let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+                let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else {
+                    panic!()
+                };
                 let last_exit = Some("exit status 1: OS errno 28 - No space left on device".into());
                 report.server = mainstay_proto::Server::Stopped { last_exit };
             },
@@ -247,7 +249,9 @@ fn life() -> Vec<(&'static str, Change, Reason, &'static [&'static str])> {
         (
             "silent",
             |o| {
-                let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+                let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else {
+                    panic!()
+                };
                 report.volume_silent_since = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
                 // It is not known how full it is now.
                 report.space = Some(mainstay_proto::Space::default());

@@ -30,7 +30,7 @@ fn what_broke_off_was_not_seen_now() {
     let mut o = well();
     let since = "1969-12-31T00:00:00Z".parse().unwrap();
     let instance = o.instances.get_mut(&2).unwrap();
-    let Agent::Live { report } = instance.agent.clone() else { panic!() };
+    let Agent::Live { report, .. } = instance.agent.clone() else { panic!() };
     instance.agent = Agent::Broken { report, since, error: "gone".into() };
     assert_eq!(plan(&o).instances[2].seen_at.as_ref().unwrap().0, since);
 }
@@ -50,7 +50,7 @@ fn a_lost_primary_is_said_to_be_lost_while_something_is_done() {
     let mut o = well();
     o.cluster.spec.storage.size.0 = "2Gi".into();
     let instance = o.instances.get_mut(&0).unwrap();
-    let Agent::Live { report } = &mut instance.agent else { panic!() };
+    let Agent::Live { report, .. } = &mut instance.agent else { panic!() };
     report.directory = Directory::Empty;
     report.server = Server::Stopped { last_exit: None };
     let told = plan(&o);
@@ -67,7 +67,7 @@ fn a_lost_primary_is_said_to_be_lost_while_paused_or_with_a_spec_that_is_wrong()
     for (paused, first) in [(true, "First take spec.paused back"), (false, "First mend the spec")] {
         let mut o = well();
         let instance = o.instances.get_mut(&0).unwrap();
-        let Agent::Live { report } = &mut instance.agent else { panic!() };
+        let Agent::Live { report, .. } = &mut instance.agent else { panic!() };
         report.directory = Directory::Empty;
         report.server = Server::Stopped { last_exit: None };
         o.cluster.spec.paused = paused;

@@ -51,7 +51,7 @@ fn a_pod_is_deleted_by_force_only_when_its_node_is_proven_gone() {
 fn suspect() -> Observation {
     let mut o = well();
     o.now = "1970-01-01T01:00:15Z".parse().unwrap();
-    let Agent::Live { report } = o.instances[&2].agent.clone() else { panic!() };
+    let Agent::Live { report, .. } = o.instances[&2].agent.clone() else { panic!() };
     let broken = Agent::Broken { report, since: o.now, error: "timed out".into() };
     o.instances.get_mut(&2).unwrap().agent = broken;
     let unrenewed = "1970-01-01T01:00:00Z".parse().ok();

@@ -308,6 +308,7 @@ fn a_clone_that_failed_is_announced_again_from_another_donor_under_a_new_id() {
         }
     };
     world.pods.get_mut(&3).unwrap().task = Some(Task {
+        id: String::new(),
         fence: Fence::default(),
         kind: "Clone".into(),
         operation: Some(id.clone()),

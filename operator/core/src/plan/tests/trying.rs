@@ -105,7 +105,7 @@ fn changed() -> Observation {
 /// Its mysqld was killed a moment ago.
 fn killed(o: &mut Observation, ordinal: u32) {
     let instance = o.instances.get_mut(&ordinal).unwrap();
-    let Agent::Live { report } = &mut instance.agent else { panic!() };
+    let Agent::Live { report, .. } = &mut instance.agent else { panic!() };
     report.server = Server::Stopped { last_exit: Some("signal 9".into()) };
     instance.pod.as_mut().unwrap().ready = false;
 }
@@ -145,7 +145,7 @@ fn a_primary_that_can_not_start_as_it_is_gets_the_fix() {
 
 /// Instance 2 lost its volume, and no copy for it succeeds.
 fn without_a_copy(o: &mut Observation) {
-    let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+    let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
     (report.stage, report.directory) = (Stage::Prepare, Directory::Empty);
     (report.server, report.task) = (Server::Stopped { last_exit: None }, None);
     let pod = o.instances.get_mut(&2).unwrap().pod.as_mut().unwrap();

@@ -144,7 +144,7 @@ fn a_kept_volume_is_given_back_once_its_claim_is_free() {
     (back.phase, back.volume) = (Some("Bound".into()), Some("old".into()));
     o.instances.get_mut(&2).unwrap().agent = agent;
     pod(&mut o, 2).uid = "another".into();
-    let Agent::Live { report } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
+    let Agent::Live { report, .. } = &mut o.instances.get_mut(&2).unwrap().agent else { panic!() };
     report.identity.pod_uid = "another".into();
     let mainstay_proto::Directory::Complete { marker } = &mut report.directory else { panic!() };
     marker.operation = "an earlier clone".into();

@@ -259,7 +259,7 @@ impl World {
             ..Pod::default()
         };
         let agent = if process.heard && process.trouble.is_none() {
-            Agent::Live { report: Box::new(self.report(ordinal, process)) }
+            Agent::Live { report: Box::new(self.report(ordinal, process)), heard_at: self.now }
         } else {
             Agent::Unheard
         };
@@ -447,6 +447,8 @@ impl World {
                 self.status.replication = Some(record.into());
             }
             Step::Order { ordinal, order, .. } => self.obey(ordinal, &order),
+            // All of the world is seen at each turn.
+            Step::AskReport { .. } => {}
             Step::Pod { pod, uid, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
                 if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
