@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_proto::{
-    Action, Answer, Directory, Grant, GrantedRole, Order, Refusal, Report, Stage, Task, TaskState, VERSION,
-};
+use mainstay_agent_core::admission::{self, Decision, View};
+use mainstay_agent_core::grant;
+use mainstay_proto::{Action, Answer, Directory, Fence, Order, Refusal, Report, Task, TaskState, VERSION};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::monitor;
-use crate::orders::{self, Decision, View};
 use crate::tasks::{self, Guard, TaskError};
 use crate::volume::VolumeError;
 
@@ -93,7 +92,7 @@ impl Desk {
             ?decision,
             "order"
         );
-        if !matches!(decision, Decision::Refuse(..)) {
+        if decision.accepts() {
             self.judged(&order.action).await;
         }
         match decision {
@@ -115,11 +114,8 @@ impl Desk {
 
     /// The operator gives a role only to what it has judged.
     async fn judged(&self, action: &Action) {
-        let role = matches!(action, Action::Lead { .. } | Action::Follow { .. });
-        let Some(session) = self.context.session().filter(|session| role && session.live.unconfirmed())
-        else {
-            return;
-        };
+        let session = self.context.session().filter(|session| session.live.unconfirmed());
+        let Some(session) = session.filter(|_| admission::is_judgement(action)) else { return };
         match self.context.store.with(|volume| volume.judged()).await {
             Ok(()) => session.live.confirm(),
             // It says so again, and is told again.
@@ -132,25 +128,23 @@ impl Desk {
         let Context { store, board, .. } = &*self.context;
         state.running.take_if(|running| running.handle.is_finished());
         let idle = state.running.is_none();
-        let (highest, partial, received) = store
+        let (highest, received) = store
             .with(move |volume| {
                 if idle {
                     volume.examine();
                 }
-                let marker = volume.ours();
-                let received = marker.is_some_and(|marker| marker.received.is_some());
-                Ok((volume.highest(), marker.map(|marker| marker.kind), received))
+                let received = volume.ours().is_some_and(|marker| marker.received.is_some());
+                Ok((volume.highest(), received))
             })
             .await?;
         let report = board.report();
-        let decision = orders::decide(
+        let admission = admission::admit(
             order,
             &View {
                 identity: &report.identity,
                 stage: report.stage,
                 highest,
                 directory: &report.directory,
-                partial,
                 received,
                 server: &report.server,
                 running: state.running.as_ref().map(|running| &running.action),
@@ -158,15 +152,13 @@ impl Desk {
                 ending: state.ending,
             },
         );
-        if orders::authentic(order, &report.identity, highest).is_ok() {
-            let fence = orders::fence(order);
-            let settled = decision == Decision::Done && report.stage == Stage::Serve;
+        if let Some(fence) = admission.seen {
             store.with(move |volume| volume.raise(fence)).await?;
-            if let (true, Directory::Complete { marker }) = (settled, report.directory) {
-                self.renew(marker.grant, fence).await?;
-            }
         }
-        Ok(decision)
+        if let Some(grant) = admission.renewed {
+            store.with(move |volume| volume.grant(Some(grant))).await?;
+        }
+        Ok(admission.decision)
     }
 
     /// A role that is held already was ordered again: the report that says so says how the server is now. Who
@@ -179,13 +171,6 @@ impl Desk {
         }
     }
 
-    /// A role that is held already is from now on held by the newer order.
-    async fn renew(&self, grant: Option<Grant>, fence: mainstay_proto::Fence) -> Result<(), VolumeError> {
-        let Some(grant) = grant.filter(|grant| grant.fence < fence) else { return Ok(()) };
-        let grant = Grant { fence, ..grant };
-        self.context.store.with(move |volume| volume.grant(Some(grant))).await
-    }
-
     /// Takes up the role that the marker grants, after a start of the server, unless an order came first.
     pub(crate) async fn resume(&self) {
         let mut state = self.state.lock().await;
@@ -195,13 +180,7 @@ impl Desk {
         }
         let report = self.context.board.report();
         let Directory::Complete { marker } = report.directory else { return };
-        let Some(Grant { fence, role }) = marker.grant else { return };
-        let action = match role {
-            GrantedRole::Replica { source } => Action::Follow { source },
-            GrantedRole::Primary { alone: true } => Action::Lead { alone: true },
-            // Others may have been promoted meanwhile: only the operator knows.
-            GrantedRole::Primary { alone: false } => return,
-        };
+        let Some((fence, action)) = grant::resumed(marker.grant.as_ref()) else { return };
         let order = self.own_order(fence, action);
         self.begin(&mut state, order, Tries::UntilDone);
     }
@@ -223,7 +202,7 @@ impl Desk {
     }
 
     /// An order that the agent gives itself.
-    fn own_order(&self, fence: mainstay_proto::Fence, action: Action) -> Order {
+    fn own_order(&self, fence: Fence, action: Action) -> Order {
         let identity = self.context.board.report().identity;
         Order {
             proto: VERSION,
@@ -262,7 +241,7 @@ impl Desk {
             previous.token.cancel();
         }
         let token = CancellationToken::new();
-        let guard = Guard::new(token.clone(), orders::fence(&order));
+        let guard = Guard::new(token.clone(), admission::fence(&order));
         let (context, action) = (self.context.clone(), order.action.clone());
         show(&context, &order, TaskState::Running);
         let handle = tokio::spawn(async move {
@@ -313,7 +292,7 @@ fn show(context: &Context, order: &Order, state: TaskState) {
     let operation = order.action.operation().map(String::from);
     let progress = context.board.report().task.and_then(|task| task.progress);
     let progress = progress.filter(|_| state != TaskState::Running);
-    let fence = orders::fence(order);
+    let fence = admission::fence(order);
     let (id, kind) = (order.id.clone(), order.action.kind().to_owned());
     context.board.task(Task { id, fence, kind, operation, state, progress });
 }

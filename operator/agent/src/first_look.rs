@@ -37,11 +37,11 @@ pub(crate) async fn look_at_start(mut client: Client) -> Option<String> {
 pub(crate) async fn came_with(
     context: &Context,
     gtids: Option<String>,
-    keep: bool,
+    moved: bool,
 ) -> (Option<String>, bool) {
     let Some(found) = gtids else { return (None, false) };
     let text = found.clone();
-    match context.store.with(move |volume| volume.came_with(&text, keep)).await {
+    match context.store.with(move |volume| volume.came_with(&text, moved)).await {
         Ok(Some(first)) => (Some(first), true),
         Ok(None) => (Some(found), false),
         Err(error) => {

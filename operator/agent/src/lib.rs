@@ -19,7 +19,6 @@ mod lag;
 mod monitor;
 mod mounts;
 mod mysqld;
-mod orders;
 mod prepare;
 mod reaper;
 mod redact;

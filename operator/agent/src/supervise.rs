@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_proto::{Directory, GrantedRole, History, Server};
+use mainstay_agent_core::grant;
+use mainstay_proto::{Directory, History, Server};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use crate::mounts::digest;
 use crate::mysqld::options::{Purpose, Role};
 use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
 use crate::tasks::TaskError;
-use crate::volume::MarkerFile;
 use crate::{accounts, hand_over, monitor, shutdown};
 
 /// Time between two looks at a directory that must not be served.
@@ -293,10 +293,10 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         .with(|volume| {
             // Before it is overwritten by this start.
             let moved = volume.moved_here();
-            let held = moved && volume.ours().is_some_and(|ours| is_alone(ours) || is_replica(ours));
+            let granted = volume.ours().and_then(|marker| marker.grant.as_ref());
+            let (role, held) = (Role::of(granted), grant::waits(granted, moved));
             volume.started()?;
             volume.make_temporary()?;
-            let role = Role::of(volume.ours().and_then(|marker| marker.grant.as_ref()));
             let history = volume.ours().map(|marker| marker.history).unwrap_or_default();
             Ok((volume.lock_for_server()?, role, held, moved, history))
         })
@@ -311,14 +311,6 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         &context.children,
     )?;
     Ok(Started { mysqld, files, role, held, moved, history, left_out })
-}
-
-fn is_alone(marker: &MarkerFile) -> bool {
-    marker.grant.as_ref().is_some_and(|grant| grant.role == GrantedRole::Primary { alone: true })
-}
-
-fn is_replica(marker: &MarkerFile) -> bool {
-    marker.grant.as_ref().is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
 }
 
 fn report_stop(outcome: Result<Exit, ProcessError>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_proto::{Endpoint, Grant, GrantedRole};
+use mainstay_proto::{Endpoint, Grant};
 
 use super::demote::make_read_only;
 use super::{Guard, TaskError, roles};
@@ -22,9 +22,9 @@ pub(super) async fn follow(
     session: &Session,
     guard: &Guard,
     source: &Endpoint,
+    grant: Option<Grant>,
 ) -> Result<(), TaskError> {
-    let grant = Grant { fence: guard.fence(), role: GrantedRole::Replica { source: source.clone() } };
-    let mut client = read_only(context, session, guard, Some(grant)).await?;
+    let mut client = read_only(context, session, guard, grant).await?;
     roles::apply(context, &session.live, &mut client, Role::Replica).await?;
     roles::ensure_safe(&session.live, &mut client).await?;
     let credentials = Credentials::read(&context.settings.credentials)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstay_proto::{EventName, Grant, GrantedRole};
+use mainstay_proto::{EventName, Grant};
 use tokio::time::sleep;
 
 use super::{Guard, TaskError, events, roles};
@@ -20,7 +20,7 @@ pub(super) async fn lead(
     context: &Context,
     session: &Session,
     guard: &Guard,
-    alone: bool,
+    grant: Option<Grant>,
     disabled: Option<&[EventName]>,
 ) -> Result<(), TaskError> {
     let mut client = Client::connect(&session.access).await?;
@@ -32,8 +32,7 @@ pub(super) async fn lead(
     roles::apply(context, &session.live, &mut client, Role::Primary).await?;
     roles::ensure_safe(&session.live, &mut client).await?;
     guard.check()?;
-    let grant = Grant { fence: guard.fence(), role: GrantedRole::Primary { alone } };
-    context.store.with(move |volume| volume.grant(Some(grant))).await?;
+    context.store.with(move |volume| volume.grant(grant)).await?;
     guard.check()?;
     let turn = session.live.window.lock().await;
     session.live.set_writable(true);

@@ -13,6 +13,7 @@ pub(crate) mod scratch;
 
 use std::io;
 
+use mainstay_agent_core::grant;
 use mainstay_proto::{Action, Fence, Order, Stage};
 use tokio_util::sync::CancellationToken;
 
@@ -109,11 +110,14 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
             stream::take(context, guard, order).await
         }
         Action::Receive { operation, .. } => finish::finish(context, guard, operation).await,
-        Action::Lead { alone } => {
-            let known = order.disabled_events.as_deref();
-            lead::lead(context, &session(context)?, guard, *alone, known).await
+        Action::Lead { .. } => {
+            let (grant, known) = (grant::of(&order.action, guard.fence()), order.disabled_events.as_deref());
+            lead::lead(context, &session(context)?, guard, grant, known).await
         }
-        Action::Follow { source } => follow::follow(context, &session(context)?, guard, source).await,
+        Action::Follow { source } => {
+            let grant = grant::of(&order.action, guard.fence());
+            follow::follow(context, &session(context)?, guard, source, grant).await
+        }
         Action::StandDown => follow::stand_down(context, &session(context)?, guard).await,
     }
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use mainstay_agent_core::grant;
 use mainstay_proto::{Directory, Fence, Grant, History, Identity};
 
 pub(crate) use inspect::{Found, inspect};
@@ -269,16 +270,16 @@ impl Volume {
         self.change(|marker| marker.last_start = Some(start))
     }
 
-    /// Remembers what the server came up with, if `keep`, until [`Volume::judged`]. Returns what it came up with at the
-    /// first start since, if that is not judged yet: a server that was set back, and wrote or received more than it had
-    /// lost, would look whole at the next.
-    pub(crate) fn came_with(&mut self, gtids: &str, keep: bool) -> Result<Option<String>, VolumeError> {
+    /// Remembers what the server came up with, if the volume has `moved` here, until [`Volume::judged`]. Returns what it came
+    /// up with at the first start since, if that is not judged yet: a server that was set back, and wrote or received
+    /// more than it had lost, would look whole at the next.
+    pub(crate) fn came_with(&mut self, gtids: &str, moved: bool) -> Result<Option<String>, VolumeError> {
         let before = self.ours().and_then(|marker| marker.unjudged.clone());
-        if before.is_none() && keep {
-            let gtids = gtids.to_owned();
-            self.change(|marker| marker.unjudged = Some(gtids))?;
+        let unjudged = grant::unjudged(before.clone(), gtids.to_owned(), moved);
+        if unjudged != before {
+            self.change(|marker| marker.unjudged.clone_from(&unjudged))?;
         }
-        Ok(self.ours().and_then(|marker| marker.unjudged.clone()))
+        Ok(unjudged)
     }
 
     /// The operator has judged what the server came up with.

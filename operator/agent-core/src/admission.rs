@@ -1,41 +1,37 @@
-//! Whether an order is carried out: a pure decision.
+//! Whether an order is carried out.
 
 use mainstay_proto::{
-    Action, Channel, Directory, Endpoint, Fence, GrantedRole, Identity, Marker, Order, Refusal, Server,
-    ServerState, Stage,
+    Action, Channel, Directory, Endpoint, Fence, Grant, GrantedRole, Identity, Marker, Order, Refusal,
+    Server, ServerState, Stage,
 };
-
-use crate::volume::Kind;
 
 /// What the decision rests on.
 #[derive(Clone, Debug)]
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     /// Who the agent is.
-    pub(crate) identity: &'a Identity,
+    pub identity: &'a Identity,
     /// Which container it is in.
-    pub(crate) stage: Stage,
+    pub stage: Stage,
     /// Highest fence seen.
-    pub(crate) highest: Fence,
+    pub highest: Fence,
     /// What is on the volume.
-    pub(crate) directory: &'a Directory,
-    /// What was making a partial directory of this instance.
-    pub(crate) partial: Option<Kind>,
+    pub directory: &'a Directory,
     /// A partial directory of this instance holds a copy that waits for its first start.
-    pub(crate) received: bool,
+    pub received: bool,
     /// The server.
-    pub(crate) server: &'a Server,
+    pub server: &'a Server,
     /// What is being carried out.
-    pub(crate) running: Option<&'a Action>,
+    pub running: Option<&'a Action>,
     /// The server was made writable in this run, and has not been seen to become read-only since. While the
     /// statement that makes it so waits for writes, the variable says that it is done.
-    pub(crate) writable: bool,
+    pub writable: bool,
     /// The agent is ending.
-    pub(crate) ending: bool,
+    pub ending: bool,
 }
 
 /// What becomes of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     /// It is begun, in place of what is being carried out.
     Begin,
     /// It is what is being carried out.
@@ -48,12 +44,39 @@ pub(crate) enum Decision {
     Refuse(Refusal, String),
 }
 
+impl Decision {
+    /// Whether it is carried out, or was.
+    pub fn accepts(&self) -> bool {
+        match self {
+            Decision::Begin | Decision::Continue | Decision::Done => true,
+            Decision::Pass(_) | Decision::Refuse(..) => false,
+        }
+    }
+}
+
+/// What becomes of an order, and what is written on the volume before anything comes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// What becomes of it.
+    pub decision: Decision,
+    /// The order was seen, whatever becomes of it: nothing older is carried out from now on.
+    pub seen: Option<Fence>,
+    /// The role that is held already is held by this order from now on.
+    pub renewed: Option<Grant>,
+}
+
+/// Whether an order that is accepted says that what the server came up with was judged: the operator gives a role to
+/// nothing else.
+pub fn is_judgement(action: &Action) -> bool {
+    matches!(action, Action::Lead { .. } | Action::Follow { .. })
+}
+
 fn refuse(reason: Refusal, message: impl Into<String>) -> Decision {
     Decision::Refuse(reason, message.into())
 }
 
 /// Whether the order is for this agent, and not from a leader that has been replaced.
-pub(crate) fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), Decision> {
+fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), Decision> {
     let Identity { cluster_id, pod_uid, ordinal, .. } = identity;
     if order.cluster_id != *cluster_id || order.pod_uid != *pod_uid || order.ordinal != *ordinal {
         return Err(refuse(
@@ -75,22 +98,33 @@ pub(crate) fn authentic(order: &Order, identity: &Identity, highest: Fence) -> R
 }
 
 /// The order's place in the record's history.
-pub(crate) fn fence(order: &Order) -> Fence {
+pub fn fence(order: &Order) -> Fence {
     Fence { epoch: order.epoch, revision: order.revision }
 }
 
-/// Decides.
-pub(crate) fn decide(order: &Order, view: &View<'_>) -> Decision {
-    if let Err(refused) = authentic(order, view.identity, view.highest) {
-        return refused;
+/// Decides what becomes of an order.
+pub fn admit(order: &Order, view: &View<'_>) -> Admission {
+    if let Err(decision) = authentic(order, view.identity, view.highest) {
+        return Admission { decision, seen: None, renewed: None };
     }
+    let decision = decide(order, view);
+    let held = match view.directory {
+        Directory::Complete { marker } if view.stage == Stage::Serve => marker.grant.as_ref(),
+        _ => None,
+    };
+    let held = held.filter(|grant| decision == Decision::Done && grant.fence < fence(order));
+    let renewed = held.map(|grant| Grant { fence: fence(order), ..grant.clone() });
+    Admission { decision, seen: Some(fence(order)), renewed }
+}
+
+fn decide(order: &Order, view: &View<'_>) -> Decision {
     if view.ending {
         return refuse(Refusal::NoServer, "the agent is ending");
     }
     match &order.action {
-        Action::Initialize { operation } => prepare(view, &order.action, Kind::Initialize, operation),
-        Action::Clone { operation, .. } => prepare(view, &order.action, Kind::Clone, operation),
-        Action::Receive { operation, .. } => prepare(view, &order.action, Kind::Clone, operation),
+        Action::Initialize { operation }
+        | Action::Clone { operation, .. }
+        | Action::Receive { operation, .. } => prepare(view, &order.action, operation),
         Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => role(view, &order.action),
     }
 }
@@ -117,7 +151,7 @@ fn elsewhere(view: &View<'_>, action: &Action) -> Option<Decision> {
     }
 }
 
-fn prepare(view: &View<'_>, action: &Action, kind: Kind, operation: &str) -> Decision {
+fn prepare(view: &View<'_>, action: &Action, operation: &str) -> Decision {
     if let Some(running) = view.running {
         return if same_operation(running, action) {
             Decision::Continue
@@ -137,16 +171,17 @@ fn prepare(view: &View<'_>, action: &Action, kind: Kind, operation: &str) -> Dec
             "the data directory is not complete, and only the init container prepares it: delete the pod",
         ),
         Directory::Empty => Decision::Begin,
-        Directory::Partial { operation: begun, .. } => match (kind, view.partial) {
-            (_, None) => refuse(Refusal::WrongDirectory, "the partial data directory is another cluster's"),
-            (Kind::Clone, Some(_)) => Decision::Begin,
-            (Kind::Initialize, Some(Kind::Initialize)) if begun == operation => Decision::Begin,
-            (Kind::Initialize, Some(_)) => refuse(
+        Directory::Partial { cluster_id, .. } if *cluster_id != view.identity.cluster_id => {
+            refuse(Refusal::WrongDirectory, "the partial data directory is another cluster's")
+        }
+        Directory::Partial { operation: begun, copied, .. } => match action {
+            Action::Initialize { .. } if *copied || begun != operation => refuse(
                 Refusal::WrongDirectory,
                 format!(
                     "the data directory is partial by the operation {begun}; only a clone may replace it"
                 ),
             ),
+            _ => Decision::Begin,
         },
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
             refuse(Refusal::WrongDirectory, message.clone())
@@ -216,5 +251,5 @@ fn replicates_from(channel: &Channel, source: &Endpoint) -> bool {
 }
 
 #[cfg(test)]
-#[path = "orders_tests.rs"]
+#[path = "admission_tests.rs"]
 mod tests;

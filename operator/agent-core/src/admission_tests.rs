@@ -1,4 +1,4 @@
-use mainstay_proto::{Grant, History};
+use mainstay_proto::History;
 
 use super::*;
 
@@ -48,8 +48,9 @@ fn complete(role: Option<GrantedRole>) -> Directory {
     Directory::Complete { marker: Marker { operation: "done".into(), grant, ..Marker::default() } }
 }
 
-fn partial() -> Directory {
-    Directory::Partial { operation: "begun".into(), cluster_id: "c".into(), copied: false }
+/// Partial by the operation `begun`.
+fn partial(copied: bool) -> Directory {
+    Directory::Partial { operation: "begun".into(), cluster_id: "c".into(), copied }
 }
 
 fn running(read_only: bool, channel: Option<(&str, bool)>) -> Server {
@@ -75,7 +76,6 @@ fn name(decision: &Decision) -> String {
 struct Case {
     stage: Stage,
     directory: Directory,
-    partial: Option<Kind>,
     received: bool,
     server: Server,
     running: Option<Action>,
@@ -88,7 +88,6 @@ fn prepare(directory: Directory) -> Case {
     Case {
         stage: Stage::Prepare,
         directory,
-        partial: None,
         received: false,
         server: Server::Stopped { last_exit: None },
         running: None,
@@ -103,19 +102,22 @@ fn serve(role: Option<GrantedRole>, server: Server) -> Case {
 }
 
 fn decided(case: &Case, order: &Order) -> String {
+    name(&admitted(case, order).decision)
+}
+
+fn admitted(case: &Case, order: &Order) -> Admission {
     let view = View {
         identity: &identity(),
         stage: case.stage,
         highest: case.highest,
         directory: &case.directory,
-        partial: case.partial,
         received: case.received,
         server: &case.server,
         running: case.running.as_ref(),
         writable: case.writable,
         ending: case.ending,
     };
-    name(&decide(order, &view))
+    admit(order, &view)
 }
 
 #[test]
@@ -136,17 +138,17 @@ fn only_an_empty_or_own_partial_directory_is_prepared() {
     let foreign = Directory::Foreign { cluster_id: None, ordinal: None, message: "x".into() };
     let locked = Directory::Locked { holder: "x".into() };
     let unusable = Directory::Unusable { message: "x".into() };
-    let own = |kind| Case { partial: Some(kind), ..prepare(partial()) };
+    let others = Directory::Partial { operation: "begun".into(), cluster_id: "other".into(), copied: false };
     let table = [
         (prepare(Directory::Empty), initialize("op"), "Begin"),
         (prepare(Directory::Empty), clone("op", "a"), "Begin"),
-        (own(Kind::Initialize), initialize("begun"), "Begin"),
-        (own(Kind::Initialize), initialize("another"), "WrongDirectory"),
-        (own(Kind::Initialize), clone("another", "a"), "Begin"),
-        (own(Kind::Clone), initialize("begun"), "WrongDirectory"),
-        (own(Kind::Clone), clone("begun", "a"), "Begin"),
-        (own(Kind::Clone), clone("another", "a"), "Begin"),
-        (prepare(partial()), clone("another", "a"), "WrongDirectory"),
+        (prepare(partial(false)), initialize("begun"), "Begin"),
+        (prepare(partial(false)), initialize("another"), "WrongDirectory"),
+        (prepare(partial(false)), clone("another", "a"), "Begin"),
+        (prepare(partial(true)), initialize("begun"), "WrongDirectory"),
+        (prepare(partial(true)), clone("begun", "a"), "Begin"),
+        (prepare(partial(true)), clone("another", "a"), "Begin"),
+        (prepare(others), clone("another", "a"), "WrongDirectory"),
         (prepare(complete(None)), initialize("done"), "Done"),
         (prepare(complete(None)), clone("done", "a"), "Done"),
         (prepare(complete(None)), initialize("op"), "WrongDirectory"),
@@ -163,7 +165,7 @@ fn only_an_empty_or_own_partial_directory_is_prepared() {
 
 #[test]
 fn one_preparation_at_a_time() {
-    let cloning = Case { running: Some(clone("op", "a")), ..prepare(partial()) };
+    let cloning = Case { running: Some(clone("op", "a")), ..prepare(partial(true)) };
     assert_eq!(decided(&cloning, &order(clone("op", "a"))), "Continue");
     assert_eq!(decided(&cloning, &order(clone("op", "b"))), "Continue");
     assert_eq!(decided(&cloning, &order(clone("op-2", "a"))), "Busy");
@@ -231,29 +233,42 @@ fn a_copy_is_received_by_its_own_container_once_and_all_else_is_for_the_next() {
         from_primary: false,
         history: History::default(),
     };
-    let at = |stage, directory, received| Case {
-        stage,
-        partial: Some(Kind::Clone),
-        received,
-        ..prepare(directory)
-    };
+    let at = |stage, directory, received| Case { stage, received, ..prepare(directory) };
     let pass = "Pass(\"the next container carries it out\")";
     let table = [
         (at(Stage::Receive, Directory::Empty, false), receive("op"), "Begin"),
-        (at(Stage::Receive, partial(), false), receive("begun"), "Begin"),
-        (at(Stage::Receive, partial(), false), receive("op"), "Begin"),
+        (at(Stage::Receive, partial(true), false), receive("begun"), "Begin"),
+        (at(Stage::Receive, partial(true), false), receive("op"), "Begin"),
         // What is there is not wiped by the order that brought it, whichever container hears it.
-        (at(Stage::Receive, partial(), true), receive("begun"), "Done"),
-        (at(Stage::Prepare, partial(), true), receive("begun"), "Done"),
-        (at(Stage::Prepare, partial(), true), receive("op"), "WrongDirectory"),
+        (at(Stage::Receive, partial(true), true), receive("begun"), "Done"),
+        (at(Stage::Prepare, partial(true), true), receive("begun"), "Done"),
+        (at(Stage::Prepare, partial(true), true), receive("op"), "WrongDirectory"),
         (at(Stage::Prepare, Directory::Empty, false), receive("op"), "WrongDirectory"),
         (at(Stage::Receive, complete(None), false), receive("done"), "Done"),
         (at(Stage::Receive, complete(None), false), receive("op"), "WrongDirectory"),
         (at(Stage::Receive, Directory::Empty, false), initialize("op"), pass),
-        (at(Stage::Receive, partial(), false), clone("op", "a"), pass),
+        (at(Stage::Receive, partial(true), false), clone("op", "a"), pass),
         (at(Stage::Receive, complete(None), false), Action::Lead { alone: true }, "NoServer"),
     ];
     for (case, action, expected) in table {
         assert_eq!(decided(&case, &order(action.clone())), expected, "{action:?} at {:?}", case.directory);
+    }
+}
+
+#[test]
+fn what_was_seen_is_remembered_and_a_role_that_is_held_is_held_by_the_newer_order() {
+    let held = serve(Some(GrantedRole::Primary { alone: false }), running(false, None));
+    let lead = order(Action::Lead { alone: false });
+    let fence = Fence { epoch: 5, revision: 5 };
+    let renewed = Some(Grant { fence, role: GrantedRole::Primary { alone: false } });
+    assert_eq!(admitted(&held, &lead), Admission { decision: Decision::Done, seen: Some(fence), renewed });
+    // What is begun writes its own, once it is so.
+    let begun = admitted(&held, &order(Action::Lead { alone: true }));
+    assert_eq!((begun.seen, begun.renewed), (Some(fence), None));
+    let refused = admitted(&held, &order(initialize("op")));
+    assert!(!refused.decision.accepts() && refused.seen == Some(fence));
+    for stranger in [Order { revision: 4, ..lead.clone() }, Order { ordinal: 2, ..lead }] {
+        let refused = admitted(&held, &stranger);
+        assert_eq!((refused.seen, refused.renewed), (None, None));
     }
 }
