@@ -1,7 +1,6 @@
 //! The plan against a small world: instances that obey orders, or crash in the middle of them.
 
 mod advice;
-mod agents;
 mod aside;
 mod bench;
 mod clones;
@@ -23,10 +22,8 @@ mod retention;
 mod returning;
 mod rivals;
 mod set_back;
-mod storage;
 mod switchover;
 mod table;
-mod tampering;
 mod threads;
 mod trying;
 mod unbound;

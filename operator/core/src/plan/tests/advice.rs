@@ -6,9 +6,8 @@ use mainstay_crd::{ClusterPhase, InstanceState, KeepOrDelete, Retention, Retenti
 use mainstay_proto::Action;
 
 use super::table::blocked;
-use super::tampering::Tampering;
 use super::well::well;
-use super::world::{World, uuid};
+use super::world::{Tampering, World, uuid};
 use crate::{Agent, Observation, Plan, Step, plan};
 
 const POLICIES: [RetentionPolicy; 3] =

@@ -4,8 +4,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::{ClusterPhase, InstanceState, Judgement};
 
 use super::table::{blocked, healthy};
-use super::tampering::Tampering;
-use super::world::{Volume, World, uuid};
+use super::world::{Tampering, Volume, World, uuid};
 use crate::{ClaimStep, Plan, Step};
 
 /// Some transactions, on all three.

@@ -6,8 +6,7 @@ use jiff::SignedDuration;
 use mainstay_crd::{ClusterPhase, RetentionPolicy};
 use proptest::prelude::*;
 
-use super::tampering::Tampering;
-use super::world::World;
+use super::world::{Tampering, World};
 
 #[derive(Clone, Debug)]
 enum Event {

@@ -1,20 +1,24 @@
-//! A world of instances that carries out what the plan says, as agents and the StatefulSet would.
+//! A world of instances that carries out what the plan says, as agents and the StatefulSet would. What its agents do with an
+//! order, and what they resume by themselves, the agent's own code decides.
+
+mod agents;
+mod events;
+mod invariants;
+mod kube;
+mod reports;
+mod storage;
+mod tampering;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
-use mainstay_crd::{KeepOrDelete, MySQLClusterSpec, MySQLClusterStatus, Retention, RetentionPolicy};
-use mainstay_proto::{
-    Channel, Directory, Fence, History, Identity, Report, Server, ServerState, Stage, Task,
-};
+use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
+use mainstay_proto::{Channel, Directory, Fence, History, Task};
 use serde_json::json;
 
-use super::well::with_facts;
-use crate::{
-    Agent, Claim, ClusterObject, EARLIER, GtidSet, Heard, Hold, Instance, Observation, Plan, Pod,
-    StatefulSetSeen, Step, Upkeep, plan,
-};
+pub(super) use tampering::Tampering;
+
+use crate::{Claim, ClusterObject, GtidSet, Observation, Plan, StatefulSetSeen, Step, Upkeep, plan};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -54,6 +58,8 @@ pub(super) struct Volume {
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) uid: String,
+    /// The cluster's id, as its template says.
+    pub(super) cluster_id: String,
     pub(super) hash: String,
     pub(super) role: Option<String>,
     pub(super) writable: bool,
@@ -90,6 +96,8 @@ pub(super) struct World {
     /// The object is being deleted, and what keeps it.
     pub(super) deleting: bool,
     pub(super) finalizers: Vec<String>,
+    /// The cluster's id in the template that the StatefulSet holds.
+    pub(super) named: Option<String>,
     /// The hash of the template that the StatefulSet holds, and whether the API server refuses another.
     pub(super) template: Option<String>,
     pub(super) refused: bool,
@@ -152,6 +160,7 @@ impl World {
             stalled: BTreeSet::new(),
             deleting: false,
             finalizers: Vec::new(),
+            named: None,
             template: None,
             refused: false,
             no_room: false,
@@ -178,13 +187,6 @@ impl World {
     pub(super) fn id(&mut self, what: &str) -> String {
         self.ids += 1;
         format!("{what}-{}", self.ids)
-    }
-
-    /// The object is deleted and made anew; claims and Secrets stay.
-    pub(super) fn recreate(&mut self) {
-        self.status = MySQLClusterStatus::default();
-        self.pods.clear();
-        self.replicas = 0;
     }
 
     pub(super) fn observe(&mut self) -> Observation {
@@ -230,94 +232,6 @@ impl World {
         self.seen.iter().map(|(moment, at)| (moment.clone(), self.now.duration_since(*at))).collect()
     }
 
-    fn instance(&self, ordinal: u32) -> Instance {
-        let claim = self.volumes.get(&ordinal).map(|volume| Claim {
-            name: format!("data-{NAME}-{ordinal}"),
-            uid: volume.claim_uid.clone(),
-            cluster_id: volume.cluster_id.clone(),
-            phase: Some(if self.unbound.contains(&ordinal) { "Pending" } else { "Bound" }.into()),
-            volume: Some(volume.pv.clone()).filter(|_| !self.unbound.contains(&ordinal)),
-            deleting: volume.deleting,
-            resource_version: Some(volume.version.to_string()),
-            annotations: volume.annotations.clone(),
-            ..Claim::default()
-        });
-        let Some(process) = self.pods.get(&ordinal) else {
-            return Instance { claim, ..Instance::default() };
-        };
-        let runs = process.trouble.is_none();
-        let serving = runs && (process.writable || process.channel.is_some());
-        let pod = Pod {
-            uid: process.uid.clone(),
-            node: Some(node(ordinal)).filter(|_| !self.unbound.contains(&ordinal)),
-            role: process.role.clone(),
-            ready: serving,
-            started: true,
-            template_hash: Some(process.hash.clone()),
-            trouble: process.trouble.clone(),
-            deleting: process.deleting,
-            ..Pod::default()
-        };
-        let agent = if process.heard && process.trouble.is_none() {
-            Agent::Live { report: Box::new(self.report(ordinal, process)), heard_at: self.now }
-        } else {
-            Agent::Unheard
-        };
-        // All of the world is read at one moment, so that nothing moves between two looks.
-        let held = &self.volumes[&ordinal].gtids;
-        let earlier = Some(Heard {
-            at: self.now - EARLIER,
-            gtid_executed: held.to_string(),
-            gtid_received: String::new(),
-            gtid_purged: self.volumes[&ordinal].purged.to_string(),
-        });
-        Instance { pod: Some(pod), claim, agent, earlier, dispatched: None }
-    }
-
-    fn report(&self, ordinal: u32, process: &Process) -> Report {
-        let volume = &self.volumes[&ordinal];
-        let directory = volume.directory.clone().unwrap_or(Directory::Empty);
-        let complete = matches!(directory, Directory::Complete { .. });
-        let server = if let Directory::Complete { marker } = &directory {
-            Server::Running {
-                state: Box::new(ServerState {
-                    version: "9.7.4".into(),
-                    server_uuid: marker.server_uuid.clone(),
-                    gtid_at_start: Some(process.at_start.to_string()),
-                    started_at: Some(process.started_at),
-                    held: process.held,
-                    unconfirmed: volume.unjudged.is_some(),
-                    super_read_only: !process.writable,
-                    gtid_executed: volume.gtids.to_string(),
-                    gtid_purged: volume.purged.to_string(),
-                    history: Some(volume.history),
-                    channel: process.channel.clone(),
-                    ..ServerState::default()
-                }),
-            }
-        } else {
-            Server::Stopped { last_exit: None }
-        };
-        Report {
-            proto: 1,
-            agent_version: "0".into(),
-            identity: Identity { ordinal, pod_uid: process.uid.clone(), ..Identity::default() },
-            stage: match (complete, process.passed) {
-                (true, _) => Stage::Serve,
-                (false, false) if self.spec.copy_tool_image().is_some() => Stage::Receive,
-                (false, _) => Stage::Prepare,
-            },
-            at: self.now,
-            highest: volume.highest,
-            directory,
-            task: process.task.clone(),
-            space: None,
-            volume_silent_since: None,
-            ending: process.ending,
-            server,
-        }
-    }
-
     /// Plans once and carries out what comes of it.
     pub(super) fn turn(&mut self) -> Plan {
         let observation = self.observe();
@@ -339,32 +253,6 @@ impl World {
         self.now += SignedDuration::from_secs(1);
         self.check();
         plan
-    }
-
-    /// What must hold at any time.
-    pub(super) fn check(&self) {
-        let writable: Vec<u32> = self.pods.iter().filter(|(_, p)| p.writable).map(|(&i, _)| i).collect();
-        assert!(writable.len() <= 1, "I2: two are writable: {writable:?}");
-        let Some(primary) = self.recorded_primary() else { return };
-        if let Some(volume) =
-            self.volumes.get(&primary).filter(|v| v.directory.is_some() && v.original.is_none())
-        {
-            assert!(volume.gtids.contains(&self.acknowledged), "I3: {primary} lacks acknowledged writes");
-            assert_eq!(volume.history, self.history, "I3: the same numbers are of other writes");
-        }
-    }
-
-    /// Sets `spec.storage.retention.whenScaled`.
-    pub(super) fn retain(&mut self, policy: RetentionPolicy) {
-        let after = (policy == RetentionPolicy::DeleteAfter).then(|| "2m".to_owned());
-        let when_scaled = Some(KeepOrDelete { policy, after });
-        self.spec.storage.retention = Some(Retention { when_scaled, when_deleted: None });
-    }
-
-    /// A person asks that this ordinal lead, or any other than now.
-    pub(super) fn ask(&mut self, to: Option<u32>) {
-        let to = to.map_or(SWITCHOVER_TO_ANY.into(), |i| format!("{NAME}-{i}"));
-        self.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), to);
     }
 
     pub(super) fn recorded_primary(&self) -> Option<u32> {
@@ -394,72 +282,6 @@ impl World {
             }
         }
         panic!("it never settles: {:?}", self.turn());
-    }
-
-    fn apply(&mut self, observation: &Observation, plan: &Plan) {
-        let ends = crate::Object::from(&observation.cluster).ends();
-        if ends || (plan.cluster_id.is_none() && !self.spec.paused) {
-            return;
-        }
-        if plan.cluster_id.is_some() {
-            self.secrets = plan.cluster_id.clone();
-        }
-        if plan.cluster_id.is_some() && plan.upkeep == Upkeep::Full {
-            self.replicas = plan.stateful_set_replicas;
-            let wanted = with_facts(observation, |facts| facts.template_hash().to_owned());
-            if self.spec.image == "bad:1" {
-                self.bad.insert(wanted.clone());
-            }
-            let hash = match &plan.hold {
-                Hold::Wanted => wanted,
-                Hold::Proven(hash) => hash.clone(),
-            };
-            self.template = self.template.take().filter(|_| self.refused).or(Some(hash));
-        }
-        let replicas = self.replicas;
-        let Some(hash) = self.template.clone() else { return };
-        self.pods.retain(|&i, _| i < replicas);
-        self.release();
-        for i in 0..replicas {
-            if !self.volumes.contains_key(&i) {
-                let volume = self.bound_to_new_claim(i);
-                self.volumes.insert(i, volume);
-            }
-            let proven = self.status.template.as_ref().map(|template| &template.proven);
-            let room = !self.no_room || proven == Some(&hash);
-            if !self.pods.contains_key(&i) && room && self.pods_refused.is_none() {
-                self.start_pod(i, &hash);
-            }
-        }
-        for (i, role) in &plan.roles {
-            if let Some(process) = self.pods.get_mut(i) {
-                let tampered = self.volumes[i].original.is_some();
-                assert!(role.is_none() || !tampered || process.role.as_deref() == *role, "I9: {i} serves");
-                process.role = role.map(String::from);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, step: Step) {
-        match step {
-            Step::Record { cluster_id, record, .. } => {
-                self.status.cluster_id = Some(cluster_id);
-                self.status.replication = Some(record.into());
-            }
-            Step::Order { ordinal, order, .. } => self.obey(ordinal, &order),
-            // All of the world is seen at each turn.
-            Step::AskReport { .. } => {}
-            Step::Pod { pod, uid, .. } => {
-                let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
-                if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
-                    self.pods.remove(&ordinal);
-                }
-            }
-            Step::Claim { uid, step, .. } => self.do_to_claim(&uid, step),
-            Step::Volume { volume, step, .. } => self.do_to_volume(&volume, step),
-            Step::Object(step) => self.do_to_object(step),
-            Step::Node { .. } => panic!("nobody asked for a taint"),
-        }
     }
 }
 

@@ -5,12 +5,12 @@ use mainstay_crd::names::{
     ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION_LEDGER, ANNOTATION_LEFT_POD, ANNOTATION_SNAPSHOT,
 };
 
-use super::world::{NAME, NAMESPACE, Volume, World, node};
+use super::{NAME, NAMESPACE, Volume, World, node};
 use crate::{ClaimStep, GtidSet, Node, ObjectStep, Surroundings, Unneeded, VolumeStep};
 
 impl World {
     /// Each ordinal has a node of its own.
-    pub(super) fn surroundings(&self) -> Surroundings {
+    pub(crate) fn surroundings(&self) -> Surroundings {
         let node = |i: &u32| {
             (
                 node(*i),
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    pub(super) fn do_to_claim(&mut self, uid: &str, step: ClaimStep) {
+    pub(crate) fn do_to_claim(&mut self, uid: &str, step: ClaimStep) {
         if let ClaimStep::Label { ordinal, .. }
         | ClaimStep::Note { ordinal, .. }
         | ClaimStep::Snapshot { ordinal, .. } = step
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    pub(super) fn do_to_volume(&mut self, name: &str, step: VolumeStep) {
+    pub(crate) fn do_to_volume(&mut self, name: &str, step: VolumeStep) {
         let all = self.volumes.values_mut().chain(&mut self.released).chain(self.aside.values_mut());
         let volume = all.into_iter().find(|volume| volume.pv == name).unwrap();
         match step {
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    pub(super) fn do_to_object(&mut self, step: ObjectStep) {
+    pub(crate) fn do_to_object(&mut self, step: ObjectStep) {
         match step {
             ObjectStep::SetFinalizers { finalizers } => self.finalizers = finalizers,
             ObjectStep::DeleteStatefulSet { .. } => {
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// A new claim of an ordinal gets the volume that is reserved for it, or a new one.
-    pub(super) fn bound_to_new_claim(&mut self, ordinal: u32) -> Volume {
+    pub(crate) fn bound_to_new_claim(&mut self, ordinal: u32) -> Volume {
         let (claim_uid, claim) = (self.id("claim"), format!("data-{NAME}-{ordinal}"));
         let reserved = self.released.iter().position(|v| v.reserved.as_ref() == Some(&claim));
         let Some(at) = reserved else { return Volume { claim_uid, pv: self.id("pv"), ..Volume::default() } };
@@ -147,29 +147,14 @@ impl World {
         Volume { claim_uid, cluster_id: None, reserved: None, was: None, ..volume }
     }
 
-    /// All claims are deleted; their volumes are kept.
-    pub(super) fn lose_claims(&mut self) {
-        for (ordinal, volume) in std::mem::take(&mut self.volumes) {
-            let was = Some(format!("data-{NAME}-{ordinal}"));
-            self.released.push(Volume { was, ..volume });
-        }
-        self.pods.clear();
-    }
-
     /// Claims that are being deleted go once no pod uses them.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         let gone = self.volumes.iter().filter(|(i, v)| v.deleting && !self.pods.contains_key(i));
         for ordinal in gone.map(|(&i, _)| i).collect::<Vec<_>>() {
             let volume = self.volumes.remove(&ordinal);
             let stays = |volume: &Volume| volume.kept || self.reclaim.as_deref() != Some("Delete");
             self.released.extend(volume.filter(stays));
         }
-    }
-
-    /// A volume that still exists holds all that clients were told to be committed.
-    pub(super) fn nothing_is_lost(&self) -> bool {
-        let volumes = self.volumes.values().chain(&self.released).chain(self.aside.values());
-        volumes.map(|volume| &volume.gtids).any(|held| held.contains(&self.acknowledged))
     }
 
     /// I5: only by policy, and never the last copy.

@@ -4,8 +4,7 @@ use mainstay_crd::LedgerEntry;
 use mainstay_crd::names::ANNOTATION_LEDGER;
 use mainstay_proto::{Directory, Fence, Marker};
 
-use super::agents::resume;
-use super::world::{NAME, World, uuid};
+use super::{NAME, World, uuid};
 use crate::GtidSet;
 
 /// The directory of another cluster, or of another time.
@@ -13,7 +12,7 @@ const STRAY: u32 = 77;
 
 /// What can become of a volume while nobody looks.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Tampering {
+pub(crate) enum Tampering {
     Wiped,
     Empty,
     Foreign,
@@ -23,7 +22,7 @@ pub(super) enum Tampering {
 
 impl World {
     /// Changes what is on a volume behind the operator's back, and has its pod made anew. Returns whether it could.
-    pub(super) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
+    pub(crate) fn tamper(&mut self, ordinal: u32, how: Tampering) -> bool {
         let Some(noted) = self.ledger(ordinal) else { return false };
         let other = self.id("pv");
         let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| volume.original.is_none()) else {
@@ -78,31 +77,12 @@ impl World {
     }
 
     /// Every volume is again what it was before it was changed, under a new pod.
-    pub(super) fn put_back(&mut self) {
+    pub(crate) fn put_back(&mut self) {
         for (ordinal, volume) in &mut self.volumes {
             if let Some(original) = volume.original.take() {
                 *volume = *original;
                 self.pods.remove(ordinal);
             }
-        }
-    }
-
-    /// Those that wait for an order take up their roles by themselves.
-    pub(super) fn time_passes(&mut self) {
-        for (ordinal, process) in &mut self.pods {
-            if std::mem::take(&mut process.held) {
-                resume(&self.volumes[ordinal], process);
-            }
-        }
-    }
-
-    /// Asserts that what came back differently does nothing (invariant I9).
-    pub(super) fn assert_quarantine(&self) {
-        let tampered = self.volumes.iter().filter(|(_, volume)| volume.original.is_some());
-        for (ordinal, _) in tampered {
-            let Some(process) = self.pods.get(ordinal) else { continue };
-            let receives = process.channel.as_ref().is_some_and(|c| c.receiver_running);
-            assert!(!process.writable && !receives && process.role.is_none(), "{ordinal}: {process:?}");
         }
     }
 }

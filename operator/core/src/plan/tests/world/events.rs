@@ -1,0 +1,90 @@
+//! What people, clients and time do to the world.
+
+use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
+use mainstay_crd::{KeepOrDelete, MySQLClusterStatus, Retention, RetentionPolicy};
+use mainstay_proto::{Directory, pod};
+
+use super::{NAME, NAMESPACE, Process, Volume, World};
+use crate::GtidSet;
+
+impl World {
+    /// The object is deleted and made anew; claims and Secrets stay.
+    pub(crate) fn recreate(&mut self) {
+        self.status = MySQLClusterStatus::default();
+        self.pods.clear();
+        self.replicas = 0;
+    }
+
+    /// Sets `spec.storage.retention.whenScaled`.
+    pub(crate) fn retain(&mut self, policy: RetentionPolicy) {
+        let after = (policy == RetentionPolicy::DeleteAfter).then(|| "2m".to_owned());
+        let when_scaled = Some(KeepOrDelete { policy, after });
+        self.spec.storage.retention = Some(Retention { when_scaled, when_deleted: None });
+    }
+
+    /// A person asks that this ordinal lead, or any other than now.
+    pub(crate) fn ask(&mut self, to: Option<u32>) {
+        let to = to.map_or(SWITCHOVER_TO_ANY.into(), |i| format!("{NAME}-{i}"));
+        self.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), to);
+    }
+
+    /// All claims are deleted; their volumes are kept.
+    pub(crate) fn lose_claims(&mut self) {
+        for (ordinal, volume) in std::mem::take(&mut self.volumes) {
+            let was = Some(format!("data-{NAME}-{ordinal}"));
+            self.released.push(Volume { was, ..volume });
+        }
+        self.pods.clear();
+    }
+
+    /// Its binary logs are purged, but for those that a connected receiver still needs (manual, "PURGE BINARY LOGS
+    /// Statement").
+    pub(crate) fn purge(&mut self, ordinal: u32) {
+        let host = pod::host(NAMESPACE, NAME, ordinal);
+        let connected = |process: &Process| {
+            process.channel.as_ref().is_some_and(|c| c.receiver_running && c.source_host == host)
+        };
+        let needed = self.pods.iter().filter(|(_, process)| connected(process));
+        let needed: Vec<GtidSet> = needed.map(|(i, _)| self.volumes[i].gtids.clone()).collect();
+        let Some(volume) = self.volumes.get_mut(&ordinal) else { return };
+        let goes = needed.iter().fold(volume.gtids.clone(), |goes, has| goes.common(has));
+        volume.purged = volume.purged.union(&goes);
+    }
+
+    /// A person runs `RESET BINARY LOGS AND GTIDS`, and the agent notices.
+    pub(crate) fn reset(&mut self, ordinal: u32) {
+        let at = self.now.as_millisecond();
+        let volume = self.volumes.get_mut(&ordinal).unwrap();
+        (volume.gtids, volume.purged) = (GtidSet::default(), GtidSet::default());
+        volume.history = volume.history.reset(ordinal, at);
+        if self.pods[&ordinal].writable {
+            (self.acknowledged, self.history) = (GtidSet::default(), volume.history);
+        }
+    }
+
+    /// A client's commit on whoever is writable.
+    pub(crate) fn write(&mut self) {
+        self.check();
+        let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
+        let volume = self.volumes.get_mut(&primary).unwrap();
+        let Some(Directory::Complete { marker }) = &volume.directory else { panic!("it writes to nothing") };
+        let uuid = &marker.server_uuid;
+        let before = volume.gtids.count() - volume.gtids.foreign_to(uuid).count();
+        let own: GtidSet = format!("{uuid}:1-{}", before + 1).parse().unwrap();
+        volume.gtids = volume.gtids.union(&own);
+        // One alone goes on by itself with what was changed behind everybody's back, until it is told to stop. What
+        // it writes then makes good the numbers that it lost, but not the transactions.
+        if volume.original.is_none() {
+            self.acknowledged = self.acknowledged.union(&own);
+        }
+    }
+
+    /// Those that wait for an order take up their roles by themselves.
+    pub(crate) fn time_passes(&mut self) {
+        for (ordinal, process) in &mut self.pods {
+            if std::mem::take(&mut process.held) {
+                process.resume(self.volumes[ordinal].granted());
+            }
+        }
+    }
+}
