@@ -13,6 +13,7 @@ use crate::Record;
 
 /// One step. Names come with UIDs as preconditions: another object of the name is left alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "on", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Step {
@@ -101,6 +102,7 @@ pub enum Step {
 
 /// How a pod is taken. Guarded by [`crate::may_take_pod`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 pub enum PodStep {
     /// It is deleted, so that the StatefulSet makes it anew.
     Replace,
@@ -110,6 +112,7 @@ pub enum PodStep {
 
 /// What is done to a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ClaimStep {
     /// Say on it that its directory holds this cluster's data.
@@ -153,6 +156,7 @@ pub enum ClaimStep {
 
 /// Why a claim may be deleted: what a fresh look must agree to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Unneeded {
     /// The spec no longer asks for its instance, and lets it go: [`crate::Object::may_delete_unused`]. It has no pod.
@@ -185,6 +189,7 @@ pub struct LeaveNote {
 
 /// What is done to a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum VolumeStep {
     /// Write labels on it.
@@ -228,6 +233,7 @@ pub enum VolumeStep {
 
 /// What is done to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 pub enum NodeStep {
     /// Set the taint `node.kubernetes.io/out-of-service`.
     TaintOutOfService,
@@ -235,6 +241,7 @@ pub enum NodeStep {
 
 /// What is done to the object, or to what is its alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ObjectStep {
     /// Put these of Mainstay's finalizers on it, and no other of Mainstay's.

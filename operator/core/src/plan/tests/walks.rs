@@ -1,67 +1,19 @@
-//! Random walks: crashes of pods, silent agents, lost status and changed specs between any two turns. The world
-//! itself asserts that one directory is initialised at most, that no order is from the past, and that never two
-//! are writable; in the end everything converges.
+//! Random walks: crashes of pods, silent agents, machines that are off or cut off, volumes that are full or gone, deleted
+//! objects, lost status and changed specs between any two turns. The world itself asserts that nothing is initialised where
+//! data is left, that no order is from the past, that never two are writable, that nothing is forced on a machine that runs,
+//! and that no acknowledged write is lost; in the end everything converges.
 
-use jiff::SignedDuration;
-use mainstay_crd::{ClusterPhase, RetentionPolicy};
+use std::collections::BTreeMap;
+
+use mainstay_crd::ClusterPhase;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
+use super::happenings::{Event, any, usual};
+use super::played;
 use super::world::{Tampering, World};
-
-#[derive(Clone, Debug)]
-enum Event {
-    Turn,
-    Write,
-    KillPod(u32),
-    Silence(u32),
-    Hear,
-    Resize(i32),
-    Recreate,
-    LoseSecrets,
-    /// A person asks for a switchover: to this ordinal, or to any.
-    Ask(Option<u32>),
-    Drain(u32),
-    Undrain,
-    Stall(u32),
-    Release,
-    Roll,
-    /// The binary logs of this ordinal are purged.
-    Purge(u32),
-    Retain(RetentionPolicy),
-    /// Seconds in which nothing happens.
-    Pass(i64),
-    /// Agents that waited for the operator go on by themselves.
-    TimePasses,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        24 => Just(Event::Turn),
-        3 => Just(Event::Write),
-        2 => (0..5u32).prop_map(Event::KillPod),
-        1 => (0..5u32).prop_map(Event::Silence),
-        2 => Just(Event::Hear),
-        1 => (1..6i32).prop_map(Event::Resize),
-        1 => Just(Event::Recreate),
-        1 => Just(Event::LoseSecrets),
-        1 => proptest::option::of(0..5u32).prop_map(Event::Ask),
-        1 => (0..5u32).prop_map(Event::Drain),
-        1 => Just(Event::Undrain),
-        1 => (0..5u32).prop_map(Event::Stall),
-        1 => Just(Event::Release),
-        1 => Just(Event::Roll),
-        1 => (0..5u32).prop_map(Event::Purge),
-        1 => prop_oneof![
-            Just(RetentionPolicy::Retain),
-            Just(RetentionPolicy::Delete),
-            Just(RetentionPolicy::DeleteAfter),
-            Just(RetentionPolicy::Snapshot)
-        ]
-        .prop_map(Event::Retain),
-        1 => (1..400i64).prop_map(Event::Pass),
-        1 => Just(Event::TimePasses),
-    ]
-}
+use crate::Plan;
 
 /// Few enough for every run of the tests; PROPTEST_CASES asks for more.
 fn cases() -> ProptestConfig {
@@ -74,43 +26,59 @@ proptest! {
     #![proptest_config(cases())]
     #[test]
     fn whatever_happens_one_initialisation_one_writer_and_convergence(
-        events in proptest::collection::vec(event(), 0..160)
+        events in proptest::collection::vec(usual(), 0..160)
     ) {
         let mut world = World::new(3);
-        for event in events {
-            match event {
-                Event::Turn => { world.turn(); }
-                Event::Write => world.write(),
-                Event::KillPod(i) => { world.pods.remove(&i); }
-                Event::Silence(i) => { if let Some(p) = world.pods.get_mut(&i) { p.heard = false; } }
-                Event::Hear => world.pods.values_mut().for_each(|p| p.heard = true),
-                Event::Resize(n) => world.spec.replicas = n,
-                Event::Recreate => world.recreate(),
-                Event::LoseSecrets => world.secrets = None,
-                Event::Ask(to) => world.ask(to),
-                Event::Drain(i) => { world.drained.insert(i); }
-                Event::Undrain => world.drained.clear(),
-                Event::Stall(i) => { world.stalled.insert(i); }
-                Event::Release => world.stalled.clear(),
-                Event::Roll => world.spec.image = format!("mysql:{}", world.now.as_second()),
-                Event::Purge(i) => world.purge(i),
-                Event::Retain(policy) => world.retain(policy),
-                Event::Pass(seconds) => world.now += SignedDuration::from_secs(seconds),
-                Event::TimePasses => world.time_passes(),
-            }
-        }
-        world.retain(RetentionPolicy::Retain);
-        world.drained.clear();
-        world.stalled.clear();
-        world.pods.values_mut().for_each(|p| p.heard = true);
-        world.spec.replicas = 5;
-        let plan = world.settle();
+        events.into_iter().for_each(|event| world.happens(event));
+        let plan = world.put_right();
         prop_assert_eq!(plan.phase, ClusterPhase::Healthy, "{:?}", plan);
         prop_assert_eq!(world.initialized, 1);
         world.write();
         world.replicate();
         prop_assert!(world.volumes.values().all(|v| v.gtids.contains(&world.acknowledged)));
     }
+}
+
+/// Everything that is known to happen, until people have put it right.
+fn walk(local: bool, events: Vec<Event>) -> (World, Plan) {
+    let mut world = World::exposed(local);
+    events.into_iter().for_each(|event| world.happens(event));
+    let plan = world.put_right();
+    (world, plan)
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    #[test]
+    fn whatever_happens_to_machines_volumes_and_the_object_nothing_is_lost(
+        local in proptest::bool::ANY,
+        events in proptest::collection::vec(any(), 0..240)
+    ) {
+        let (mut world, plan) = walk(local, events);
+        prop_assert_eq!(plan.phase, ClusterPhase::Healthy, "{:?}", plan);
+        prop_assert!(world.initialized <= 1 + world.torn_down);
+        world.write();
+        world.replicate();
+        prop_assert!(world.volumes.values().all(|v| v.gtids.contains(&world.acknowledged)));
+    }
+}
+
+/// Walks by which it is counted which steps are played: always the same.
+const COUNTED: usize = 150;
+
+#[test]
+fn the_walks_play_every_step() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (proptest::bool::ANY, proptest::collection::vec(any(), 0..240));
+    let mut played = BTreeMap::new();
+    for _ in 0..COUNTED {
+        let (local, events) = strategy.new_tree(&mut runner).unwrap().current();
+        for (name, times) in walk(local, events).0.played {
+            *played.entry(name).or_insert(0) += times;
+        }
+    }
+    let never: Vec<String> = played::all().into_iter().filter(|name| !played.contains_key(name)).collect();
+    assert!(never.is_empty(), "never played: {never:?}; {played:?}");
 }
 
 fn tampering() -> impl Strategy<Value = Tampering> {

@@ -5,6 +5,7 @@ mod agents;
 mod events;
 mod invariants;
 mod kube;
+mod nodes;
 mod reports;
 mod storage;
 mod tampering;
@@ -13,12 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
-use mainstay_proto::{Channel, Directory, Fence, History, Task};
+use mainstay_proto::{Channel, Directory, Fence, History, Report, Task};
 use serde_json::json;
 
+use nodes::Machine;
 pub(super) use tampering::Tampering;
 
-use crate::{Claim, ClusterObject, GtidSet, Observation, Plan, StatefulSetSeen, Step, Upkeep, plan};
+use super::played;
+use crate::{ClusterObject, GtidSet, Observation, Plan, StatefulSetSeen, Step, Upkeep, plan};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -52,6 +55,15 @@ pub(super) struct Volume {
     pub(super) deleting: bool,
     /// Rises with every change of the claim.
     pub(super) version: u64,
+    /// Bytes that its claim asks for, and that it has.
+    pub(super) requested: u64,
+    pub(super) capacity: u64,
+    /// Nothing more can be written to it.
+    pub(super) full: bool,
+    /// The only machine that can mount it.
+    pub(super) host: Option<String>,
+    /// The PersistentVolume is gone, with all that was on it.
+    pub(super) lost: bool,
 }
 
 /// One pod: lost with all that is in it.
@@ -78,6 +90,14 @@ pub(super) struct Process {
     pub(super) held: bool,
     /// The container that receives copies has made way for the next.
     pub(super) passed: bool,
+    /// The machine that it was scheduled to.
+    pub(super) node: Option<String>,
+    /// Its containers run.
+    pub(super) runs: bool,
+    /// What was heard of it last, and since when nothing more is.
+    pub(super) broken: Option<(Box<Report>, Timestamp)>,
+    /// It goes as soon as its kubelet is there.
+    pub(super) evicted: bool,
 }
 
 pub(super) struct World {
@@ -133,6 +153,20 @@ pub(super) struct World {
     pub(super) unbound: BTreeSet<u32>,
     /// Passwords that no instance can take up.
     pub(super) unfit: Vec<crate::UnfitPassword>,
+    /// Machines of which there is something to tell.
+    pub(super) machines: BTreeMap<String, Machine>,
+    /// The class of the claims, which lets them grow; without one, sizes are not told.
+    pub(super) class: Option<String>,
+    /// New volumes are on the disk of the machine that their pod is on.
+    pub(super) local: bool,
+    /// Instances whose next copy or initialisation is cut off in the middle.
+    pub(super) interrupted: BTreeSet<u32>,
+    /// An object that is gone is made again by somebody, under the same name.
+    pub(super) reborn: bool,
+    /// How often all claims were deleted with the object.
+    pub(super) torn_down: u32,
+    /// How often each step was carried out.
+    pub(super) played: BTreeMap<String, u32>,
     /// When the operator saw first what the record says.
     pub(super) seen: BTreeMap<String, Timestamp>,
     ids: u64,
@@ -179,6 +213,13 @@ impl World {
             pods_refused: None,
             unbound: BTreeSet::new(),
             unfit: Vec::new(),
+            machines: BTreeMap::new(),
+            class: None,
+            local: false,
+            interrupted: BTreeSet::new(),
+            reborn: false,
+            torn_down: 0,
+            played: BTreeMap::new(),
             seen: BTreeMap::new(),
             ids: 0,
         }
@@ -215,7 +256,7 @@ impl World {
             stateful_set: (self.replicas > 0)
                 .then(|| StatefulSetSeen { template_hash: self.template.clone() }),
             pods_refused: self.pods_refused.clone().filter(|_| self.pods.len() < self.replicas as usize),
-            aside: self.aside.keys().map(|name| (name.clone(), Claim::default())).collect(),
+            aside: self.aside_claims(),
             rivals: Vec::new(),
             unfit: self.unfit.clone(),
             surroundings: self.surroundings(),
@@ -238,8 +279,11 @@ impl World {
         let plan = plan(&observation);
         self.apply(&observation, &plan);
         if let Some(step) = plan.step.clone() {
+            *self.played.entry(played::name(&step)).or_default() += 1;
             self.carry_out(step);
         }
+        self.schedule();
+        self.grow();
         // As the operator does: after a record was written, it first looks again; and as the API does, without the
         // finer parts of times.
         if !matches!(plan.step, Some(Step::Record { .. })) {
@@ -252,6 +296,7 @@ impl World {
         self.replicate();
         self.now += SignedDuration::from_secs(1);
         self.check();
+        self.let_go();
         plan
     }
 

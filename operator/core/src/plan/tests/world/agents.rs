@@ -74,29 +74,54 @@ fn configured(granted: Option<&Grant>) -> Option<Channel> {
 
 impl World {
     pub(crate) fn start_pod(&mut self, ordinal: u32, hash: &str) {
-        let uid = self.id("pod");
-        let unbound = self.unbound.contains(&ordinal);
-        let no_node = unbound.then(|| "Unschedulable: 0/2 nodes match anti-affinity".into());
-        let trouble = no_node.or(self.bad.contains(hash).then(|| "ImagePullBackOff: bad:1".into()));
-        let at_start = self.came_with(ordinal);
+        let (uid, place) = (self.id("pod"), self.place(ordinal));
+        self.begin(ordinal, uid, hash.into(), place, true);
+    }
+
+    /// The pod with this UID begins to run on a machine, if one takes it; on a volume that another had, if it was `moved`.
+    pub(super) fn begin(
+        &mut self,
+        ordinal: u32,
+        uid: String,
+        hash: String,
+        node: Option<String>,
+        moved: bool,
+    ) {
+        if self.local && !self.unbound.contains(&ordinal) {
+            let volume = self.volumes.get_mut(&ordinal).unwrap();
+            volume.host = volume.host.take().or(node.clone());
+        }
+        let no_node = node.is_none().then(|| "Unschedulable: 0/2 nodes are available".into());
+        let no_image = || self.bad.contains(&hash).then(|| "ImagePullBackOff: bad:1".into());
+        let no_volume = || self.volumes[&ordinal].lost.then(|| "FailedMount: there is no such volume".into());
+        let trouble: Option<String> = no_node.or_else(no_image).or_else(no_volume);
+        let runs = node.is_some() && !self.volumes[&ordinal].lost;
+        let at_start = if runs { self.came_with(ordinal, moved) } else { GtidSet::default() };
         let granted = self.volumes[&ordinal].granted();
-        let process = Process {
+        let mut process = Process {
             uid,
             cluster_id: self.named.clone().unwrap_or_default(),
-            hash: hash.into(),
+            hash,
             role: None,
             writable: false,
-            channel: configured(granted),
+            channel: configured(granted).filter(|_| runs),
             task: None,
+            runs,
             trouble,
             heard: true,
             deleting: false,
             ending: false,
             at_start,
             started_at: self.now + SignedDuration::from_millis(123),
-            held: grant::waits(granted, true),
+            held: grant::waits(granted, moved),
             passed: false,
+            node,
+            broken: None,
+            evicted: false,
         };
+        if process.runs && !process.held {
+            process.resume(granted);
+        }
         self.pods.insert(ordinal, process);
     }
 
@@ -132,6 +157,7 @@ impl World {
             }
             Decision::Done if report.stage != Stage::Serve => return,
             Decision::Continue | Decision::Done => {}
+            Decision::Begin if self.cut_off_in_the_middle(ordinal, order) => return,
             Decision::Begin => self.carry_out_order(ordinal, order),
         }
         self.is_done(ordinal, order);
@@ -157,10 +183,25 @@ impl World {
         });
     }
 
+    /// Its pod dies while it makes its directory.
+    fn cut_off_in_the_middle(&mut self, ordinal: u32, order: &Order) -> bool {
+        let Some(operation) = order.action.operation().filter(|_| self.interrupted.remove(&ordinal)) else {
+            return false;
+        };
+        self.volumes.get_mut(&ordinal).unwrap().directory = Some(Directory::Partial {
+            operation: operation.into(),
+            cluster_id: order.cluster_id.clone(),
+            copied: !matches!(order.action, Action::Initialize { .. }),
+        });
+        self.pods.remove(&ordinal);
+        true
+    }
+
     fn carry_out_order(&mut self, ordinal: u32, order: &Order) {
         let action = &order.action;
         match action {
             Action::Initialize { operation } => {
+                self.assert_nothing_is_there();
                 self.initialized += 1;
                 self.complete(ordinal, order, operation);
             }
@@ -198,10 +239,10 @@ impl World {
     }
 
     /// What its directory held when the first pod mounted it that nobody has confirmed since.
-    fn came_with(&mut self, ordinal: u32) -> GtidSet {
+    fn came_with(&mut self, ordinal: u32, moved: bool) -> GtidSet {
         let volume = self.volumes.get_mut(&ordinal).unwrap();
         if matches!(volume.directory, Some(Directory::Complete { .. })) {
-            volume.unjudged = grant::unjudged(volume.unjudged.take(), volume.gtids.clone(), true);
+            volume.unjudged = grant::unjudged(volume.unjudged.take(), volume.gtids.clone(), moved);
         }
         volume.unjudged.clone().unwrap_or_else(|| volume.gtids.clone())
     }
@@ -219,13 +260,15 @@ impl World {
 
     /// Replicas receive and apply what their source has, if it still has what they lack.
     pub(crate) fn replicate(&mut self) {
+        let off: Vec<u32> = self.pods.iter().filter(|(_, process)| !process.runs).map(|(&i, _)| i).collect();
         for (&i, process) in &mut self.pods {
             let (Some(channel), false) = (&mut process.channel, self.stalled.contains(&i)) else { continue };
             let source = (0..9).find(|&s| pod::host(NAMESPACE, NAME, s) == channel.source_host);
+            let source = source.filter(|source| !off.contains(source));
             let Some(source) = source.and_then(|s| self.volumes.get(&s)) else { continue };
             let (gtids, purged) = (source.gtids.clone(), source.purged.clone());
             let own = self.volumes.get_mut(&i).unwrap();
-            if channel.receiver_error.is_some() || !channel.receiver_running {
+            if own.full || channel.receiver_error.is_some() || !channel.receiver_running {
                 continue;
             }
             if own.gtids.contains(&purged) {

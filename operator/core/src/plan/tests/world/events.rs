@@ -1,6 +1,6 @@
 //! What people, clients and time do to the world.
 
-use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
+use mainstay_crd::names::{ANNOTATION_GIVE_BACK, ANNOTATION_SWITCHOVER_TO, LABEL_ORDINAL, SWITCHOVER_TO_ANY};
 use mainstay_crd::{KeepOrDelete, MySQLClusterStatus, Retention, RetentionPolicy};
 use mainstay_proto::{Directory, pod};
 
@@ -11,7 +11,8 @@ impl World {
     /// The object is deleted and made anew; claims and Secrets stay.
     pub(crate) fn recreate(&mut self) {
         self.status = MySQLClusterStatus::default();
-        self.pods.clear();
+        self.finalizers.clear();
+        self.end_pods();
         self.replicas = 0;
     }
 
@@ -67,6 +68,9 @@ impl World {
         self.check();
         let Some((&primary, _)) = self.pods.iter().find(|(_, p)| p.writable) else { return };
         let volume = self.volumes.get_mut(&primary).unwrap();
+        if volume.full {
+            return;
+        }
         let Some(Directory::Complete { marker }) = &volume.directory else { panic!("it writes to nothing") };
         let uuid = &marker.server_uuid;
         let before = volume.gtids.count() - volume.gtids.foreign_to(uuid).count();
@@ -81,10 +85,71 @@ impl World {
 
     /// Those that wait for an order take up their roles by themselves.
     pub(crate) fn time_passes(&mut self) {
-        for (ordinal, process) in &mut self.pods {
+        for (ordinal, process) in self.pods.iter_mut().filter(|(_, process)| process.runs) {
             if std::mem::take(&mut process.held) {
                 process.resume(self.volumes[ordinal].granted());
             }
+        }
+    }
+    /// All agents are heard.
+    pub(crate) fn hear(&mut self) {
+        self.pods.values_mut().for_each(|process| process.heard = true);
+    }
+
+    /// A person asks for larger volumes.
+    pub(crate) fn enlarge(&mut self) {
+        let largest = self.volumes.values().map(|volume| volume.requested >> 30).max().unwrap_or_default();
+        self.spec.storage.size.0 = format!("{}Gi", largest.max(1) + 1);
+    }
+
+    /// The PersistentVolume of an instance goes, with its data, if another that leads holds all of that.
+    pub(crate) fn lose_volume(&mut self, ordinal: u32) {
+        let primary = self.recorded_primary().filter(|&primary| primary != ordinal);
+        let Some(leads) = primary.and_then(|primary| self.volumes.get(&primary)) else { return };
+        let (held, target) = (leads.gtids.clone(), self.target());
+        let Some(volume) = self.volumes.get_mut(&ordinal) else { return };
+        if !held.contains(&volume.gtids) || target == Some(ordinal) {
+            return;
+        }
+        (volume.lost, volume.directory) = (true, None);
+        (volume.gtids, volume.purged) = (GtidSet::default(), GtidSet::default());
+        self.end_pod(ordinal);
+    }
+
+    /// Who is to lead next.
+    fn target(&self) -> Option<u32> {
+        self.status.replication.as_ref()?.target.map(i32::unsigned_abs)
+    }
+
+    /// A person deletes a claim whose volume is gone, and its pod.
+    pub(crate) fn give_up_volume(&mut self, ordinal: u32) {
+        if let Some(volume) = self.volumes.get_mut(&ordinal).filter(|volume| volume.lost) {
+            volume.deleting = true;
+            self.end_pod(ordinal);
+        }
+    }
+
+    /// A person who has looked gives up volumes that no claim has: what was acknowledged is on one of a claim.
+    pub(crate) fn disown_released(&mut self) {
+        let mut claimed = self.volumes.values();
+        assert!(
+            claimed.any(|volume| volume.gtids.contains(&self.acknowledged)),
+            "it may be there that it is"
+        );
+        self.released.retain(|volume| volume.reserved.is_some());
+    }
+
+    /// A person wants a volume back that a replica had, and deletes the claim of the one that it has now.
+    pub(crate) fn give_back(&mut self) {
+        let of = |volume: &Volume| volume.labels.get(LABEL_ORDINAL)?.parse::<u32>().ok();
+        let free = self.released.iter().filter(|volume| volume.reserved.is_none());
+        let busy = [self.recorded_primary(), self.target()];
+        let may = |i: &u32| self.recorded_primary().is_some() && !busy.contains(&Some(*i));
+        let found = free.filter_map(|volume| Some((of(volume)?, volume.pv.clone()))).find(|(i, _)| may(i));
+        let Some((ordinal, pv)) = found else { return };
+        self.annotations.insert(ANNOTATION_GIVE_BACK.into(), pv);
+        if let Some(volume) = self.volumes.get_mut(&ordinal) {
+            volume.deleting = true;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What must hold, whatever happens.
 
+use mainstay_proto::Directory;
+
 use super::World;
 
 impl World {
@@ -16,10 +18,23 @@ impl World {
         }
     }
 
+    /// I4: nobody begins with nothing where anything is left.
+    pub(super) fn assert_nothing_is_there(&self) {
+        let mut all = self.volumes.values().chain(&self.released).chain(self.aside.values());
+        let left = all.find(|volume| matches!(volume.directory, Some(Directory::Complete { .. })));
+        assert!(left.is_none(), "I4: {left:?}");
+    }
+
     /// A volume that still exists holds all that clients were told to be committed.
     pub(crate) fn nothing_is_lost(&self) -> bool {
         let volumes = self.volumes.values().chain(&self.released).chain(self.aside.values());
-        volumes.map(|volume| &volume.gtids).any(|held| held.contains(&self.acknowledged))
+        let mut sets = volumes.map(|volume| &volume.gtids);
+        self.acknowledged.is_empty() || sets.any(|held| held.contains(&self.acknowledged))
+    }
+
+    /// Somebody changed a volume behind the operator's back.
+    pub(crate) fn any_tampered(&self) -> bool {
+        self.volumes.values().any(|volume| volume.original.is_some())
     }
 
     /// Asserts that what came back differently does nothing (invariant I9).

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::plan::tests::well::with_facts;
-use crate::{Hold, Observation, Plan, Step, Upkeep};
+use crate::{Hold, NodeStep, ObjectStep, Observation, Plan, PodStep, Step, Upkeep};
 
 impl World {
     pub(super) fn apply(&mut self, observation: &Observation, plan: &Plan) {
@@ -28,7 +28,9 @@ impl World {
         }
         let replicas = self.replicas;
         let Some(hash) = self.template.clone() else { return };
-        self.pods.retain(|&i, _| i < replicas);
+        for i in self.pods.keys().copied().filter(|i| *i >= replicas).collect::<Vec<_>>() {
+            self.end_pod(i);
+        }
         self.release();
         for i in 0..replicas {
             if !self.volumes.contains_key(&i) {
@@ -59,16 +61,52 @@ impl World {
             Step::Order { ordinal, order, .. } => self.obey(ordinal, &order),
             // All of the world is seen at each turn.
             Step::AskReport { .. } => {}
-            Step::Pod { pod, uid, .. } => {
+            Step::Pod { pod, uid, step, .. } => {
                 let ordinal: u32 = pod.rsplit('-').next().unwrap().parse().unwrap();
-                if self.pods.get(&ordinal).is_some_and(|pod| pod.uid == uid) {
-                    self.pods.remove(&ordinal);
+                match step {
+                    // It may have gone meanwhile.
+                    _ if self.pods.get(&ordinal).is_none_or(|pod| pod.uid != uid) => {}
+                    PodStep::Replace => self.end_pod(ordinal),
+                    PodStep::ForceDelete => {
+                        self.assert_off(ordinal);
+                        self.pods.remove(&ordinal);
+                    }
                 }
             }
             Step::Claim { uid, step, .. } => self.do_to_claim(&uid, step),
             Step::Volume { volume, step, .. } => self.do_to_volume(&volume, step),
             Step::Object(step) => self.do_to_object(step),
-            Step::Node { .. } => panic!("nobody asked for a taint"),
+            Step::Node { node, step: NodeStep::TaintOutOfService, .. } => self.taint(&node),
+        }
+    }
+    fn do_to_object(&mut self, step: ObjectStep) {
+        match step {
+            ObjectStep::SetFinalizers { finalizers } => self.finalizers = finalizers,
+            ObjectStep::DeleteStatefulSet { .. } => {
+                assert!(self.deleting && !self.spec.deletion_protection);
+                self.replicas = 0;
+                self.end_pods();
+            }
+        }
+    }
+
+    /// All pods are deleted.
+    pub(super) fn end_pods(&mut self) {
+        self.pods.keys().copied().collect::<Vec<_>>().into_iter().for_each(|i| self.end_pod(i));
+    }
+
+    /// An object that nothing keeps any more goes, with its StatefulSet. If no claim is left, its Secrets go too, and a person
+    /// removes volumes that were kept: the whole cluster was to go. Then somebody makes another of its name.
+    pub(super) fn let_go(&mut self) {
+        if !self.reborn || !self.deleting || !self.finalizers.is_empty() {
+            return;
+        }
+        self.recreate();
+        self.deleting = false;
+        self.annotations.clear();
+        if self.volumes.is_empty() && self.aside.is_empty() {
+            (self.secrets, self.template) = (None, None);
+            self.released.clear();
         }
     }
 }

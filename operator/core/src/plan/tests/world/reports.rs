@@ -1,8 +1,8 @@
 //! What is observed of an instance.
 
-use mainstay_proto::{Directory, Identity, Report, Server, ServerState, Stage};
+use mainstay_proto::{Directory, Identity, Report, Server, ServerState, Space, Stage};
 
-use super::{NAME, Process, World, node};
+use super::{NAME, Process, Volume, World};
 use crate::{Agent, Claim, EARLIER, Heard, Instance, Pod};
 
 impl World {
@@ -11,8 +11,11 @@ impl World {
             name: format!("data-{NAME}-{ordinal}"),
             uid: volume.claim_uid.clone(),
             cluster_id: volume.cluster_id.clone(),
-            phase: Some(if self.unbound.contains(&ordinal) { "Pending" } else { "Bound" }.into()),
+            phase: Some(self.phase_of_claim(ordinal, volume).into()),
             volume: Some(volume.pv.clone()).filter(|_| !self.unbound.contains(&ordinal)),
+            class: self.class.clone(),
+            requested: self.class.as_ref().map(|_| volume.requested),
+            capacity: self.class.as_ref().map(|_| volume.capacity),
             deleting: volume.deleting,
             resource_version: Some(volume.version.to_string()),
             annotations: volume.annotations.clone(),
@@ -21,23 +24,25 @@ impl World {
         let Some(process) = self.pods.get(&ordinal) else {
             return Instance { claim, ..Instance::default() };
         };
-        let runs = process.trouble.is_none();
+        let runs = process.runs && process.trouble.is_none();
         let serving = runs && (process.writable || process.channel.is_some());
         let pod = Pod {
             uid: process.uid.clone(),
-            node: Some(node(ordinal)).filter(|_| !self.unbound.contains(&ordinal)),
+            node: process.node.clone(),
             role: process.role.clone(),
-            ready: serving,
-            started: true,
+            ready: serving && process.broken.is_none(),
+            started: process.runs || process.broken.is_some(),
             template_hash: Some(process.hash.clone()),
             trouble: process.trouble.clone(),
             deleting: process.deleting,
             ..Pod::default()
         };
-        let agent = if process.heard && process.trouble.is_none() {
-            Agent::Live { report: Box::new(self.report(ordinal, process)), heard_at: self.now }
-        } else {
-            Agent::Unheard
+        let agent = match &process.broken {
+            _ if !process.heard || process.trouble.is_some() => Agent::Unheard,
+            Some((report, since)) => {
+                Agent::Broken { report: report.clone(), since: *since, error: "timed out".into() }
+            }
+            None => Agent::Live { report: Box::new(self.report(ordinal, process)), heard_at: self.now },
         };
         // All of the world is read at one moment, so that nothing moves between two looks.
         let held = &self.volumes[&ordinal].gtids;
@@ -48,6 +53,14 @@ impl World {
             gtid_purged: self.volumes[&ordinal].purged.to_string(),
         });
         Instance { pod: Some(pod), claim, agent, earlier, dispatched: None }
+    }
+
+    fn phase_of_claim(&self, ordinal: u32, volume: &Volume) -> &'static str {
+        match self.unbound.contains(&ordinal) {
+            true => "Pending",
+            false if volume.lost => "Lost",
+            false => "Bound",
+        }
     }
 
     pub(super) fn report(&self, ordinal: u32, process: &Process) -> Report {
@@ -92,7 +105,10 @@ impl World {
             highest: volume.highest,
             directory,
             task: process.task.clone(),
-            space: None,
+            space: self
+                .class
+                .as_ref()
+                .map(|_| Space { free: if volume.full { 0 } else { 1 << 29 }, total: volume.capacity }),
             volume_silent_since: None,
             ending: process.ending,
             server,
