@@ -39,7 +39,7 @@ demo: setup cluster image ## All set-up, a cluster, the operator, a database; le
 	@./e2e/demo
 
 .PHONY: test
-test: setup lint unit e2e-ci ## All set-up, unit and integration tests, most cluster tests; what CI runs
+test: setup lint unit e2e-ci ## All set-up, unit and integration tests, some cluster tests; what CI runs
 
 .PHONY: e2e-ci
 e2e-ci: setup cluster image

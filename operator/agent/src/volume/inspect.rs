@@ -129,7 +129,11 @@ fn without_marker(root: &Path) -> io::Result<Directory> {
     Ok(Directory::Foreign {
         cluster_id: None,
         ordinal: None,
-        message: format!("there is no {MARKER}, but there are {}{more}", strangers.join(", ")),
+        message: format!(
+            "there is no {MARKER}, but there are {}{more}: this is never taken. Give the claim another volume, or empty this \
+             one yourself if nothing on it is wanted",
+            strangers.join(", ")
+        ),
     })
 }
 

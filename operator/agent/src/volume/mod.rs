@@ -330,7 +330,10 @@ impl Volume {
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                format!(". On the node, as root: chown -R {user}:{group} on the directory behind the volume")
+                format!(
+                    ". Make {user}:{group} the owner of the directory behind the volume, and of all in it: for a directory of \
+                     a node, there as root; for NFS, on the file server"
+                )
             }
             _ => String::new(),
         };

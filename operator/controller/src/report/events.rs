@@ -15,6 +15,8 @@ use crate::act::said;
 const WAITING: usize = 256;
 /// The longest note that the API takes, in bytes.
 const NOTE: usize = 1024;
+/// What a note ends in that is longer.
+const CUT: &str = " ... (cut short: copy no command from here)";
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,13 +38,16 @@ impl Event {
     pub(super) fn reason(&self) -> &str {
         &self.reason
     }
-    /// The text, as long as the API takes it.
+    /// The text, as long as the API takes it. That it was cut is said: a command at its end may lack a half.
     pub(super) fn note(&self) -> String {
         let mut note = self.note.clone();
-        while note.len() > NOTE {
+        if note.len() <= NOTE {
+            return note;
+        }
+        while note.len() > NOTE - CUT.len() {
             note.pop();
         }
-        note
+        note + CUT
     }
     pub(super) fn type_(&self) -> &'static str {
         if self.warning { "Warning" } else { "Normal" }
@@ -177,6 +182,11 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_where_a_character_ends() {
-        assert_eq!(Event::normal("x", &"ä".repeat(600)).note().len(), 1024);
+        for text in ["ä".repeat(600), format!("a{}", "ä".repeat(600))] {
+            let note = Event::normal("x", &text).note();
+            assert!((1000..=1024).contains(&note.len()) && note.ends_with(CUT), "{note}");
+        }
+        let fits = "a".repeat(1024);
+        assert_eq!(Event::normal("x", &fits).note(), fits);
     }
 }

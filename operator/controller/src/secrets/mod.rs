@@ -38,12 +38,17 @@ pub(crate) enum SecretError {
     Api(String, kube::Error),
     /// It is not this cluster's.
     #[error(
-        "Secret {name} exists, but is not of the cluster {cluster_id}: rename or delete it, or label it with \
-         {LABEL_CLUSTER} and {LABEL_CLUSTER_ID} if it is to be used"
+        "Secret {name} exists, but is not of the cluster {cluster_id}: rename or delete it if nobody needs it, or, if it \
+         is to be used: kubectl label --overwrite -n {namespace} secret {name} {LABEL_CLUSTER}={cluster} \
+         {LABEL_CLUSTER_ID}={cluster_id}"
     )]
     Foreign {
         /// The Secret.
         name: String,
+        /// Where it is.
+        namespace: String,
+        /// The cluster's name.
+        cluster: String,
         /// The cluster's id.
         cluster_id: String,
     },
@@ -265,7 +270,9 @@ impl Keeper<'_> {
         secret: Secret,
     ) -> Result<Secret, SecretError> {
         if secret.labels().get(LABEL_CLUSTER_ID).map(String::as_str) != Some(self.cluster_id) {
-            return Err(SecretError::Foreign { name: name.into(), cluster_id: self.cluster_id.into() });
+            let (name, cluster_id) = (name.into(), self.cluster_id.into());
+            let (namespace, cluster) = (self.names.namespace.clone(), self.names.cluster.clone());
+            return Err(SecretError::Foreign { name, namespace, cluster, cluster_id });
         }
         let authority = self.authority(content).await?;
         let present = secret.data.clone().unwrap_or_default();

@@ -4,15 +4,14 @@
 //! said; what could be the last copy is never to be deleted; and that claims are kept is said only where they are.
 
 use mainstay_crd::names::{
-    ANNOTATION_GIVE_BACK, ANNOTATION_LEAD_FROM, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY,
+    ANNOTATION_GIVE_BACK, ANNOTATION_SWITCHOVER_TO, LABEL_CLUSTER_ID, LABEL_ORDINAL, SWITCHOVER_TO_ANY,
 };
 use mainstay_crd::quantity;
 use mainstay_proto::Directory;
 
-use super::lead_from;
-use super::{deletion, growth};
+use super::{deletion, growth, volumes};
 use crate::facts::{Divergence, Facts};
-use crate::state::{self, Broken};
+use crate::state;
 use crate::{Claim, Volume};
 
 /// How operators before this one began what they advised, within what they said of data that came back.
@@ -24,57 +23,20 @@ pub(super) fn evidence(message: &str) -> &str {
     cut.map_or(message, |at| &message[..at])
 }
 
-/// What to do about a primary that can't lead.
-pub(super) fn primary(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> String {
-    let pod = view.names.pod(primary);
-    let back = match broken {
-        Broken::Directory(_) | Broken::Gone => {
-            format!("Give {pod} back its volume{}", given_back(view, primary))
-        }
-        Broken::Distrusted(_) | Broken::SetBack(..) => {
-            format!("Put back the volume that left and delete the pod {pod}")
-        }
-    };
-    let mut ways = vec![back, lead_from(view)];
-    ways.extend(as_it_is(view, primary, broken));
-    ways.join(". Or, ")
+/// The question behind all advice to use another instance: whether there is one.
+pub(super) fn is_only(view: &Facts<'_>, ordinal: u32) -> bool {
+    view.ordinals().all(|other| other == ordinal)
 }
 
-/// How a volume that is there is given back, if one is.
-fn given_back(view: &Facts<'_>, primary: u32) -> String {
-    let claim = (view.o.cluster.namespace.clone(), view.names.claim(primary));
-    let present = view.instance(primary).and_then(|i| i.claim.as_ref()).map(|claim| claim.uid.as_str());
-    let free = |volume: &&Volume| {
-        let loose = matches!(volume.phase.as_deref(), Some("Released" | "Failed"));
-        loose && volume.claim.as_ref() == Some(&claim) && volume.claim_uid.as_deref() != present
-    };
-    let found = view.o.surroundings.volumes.values().find(free);
-    found.map_or_else(String::new, |volume| {
-        let command = annotate(view, ANNOTATION_GIVE_BACK, &volume.name);
-        format!(" {}: {command}, then {}", volume.name, vacate(view, primary))
-    })
-}
-
-/// The request to lead from another, with what it costs.
-fn lead_from(view: &Facts<'_>) -> String {
-    let Some(offer) = lead_from::offer(view) else {
-        return "to lead with what another instance holds: none with data that may be used is heard at the moment".into();
-    };
+/// The Secrets of a cluster, which tell whose data there was.
+pub(super) fn secrets(view: &Facts<'_>) -> String {
     format!(
-        "to lead with what {} holds, which deletes nothing: {} ({})",
-        view.names.pod(offer.candidate),
-        annotate(view, ANNOTATION_LEAD_FROM, &offer.value),
-        lead_from::loss(view, &offer)
+        "{}, {}, {} and {}",
+        view.names.credentials_secret(),
+        view.names.ca_secret(),
+        view.names.tls_secret(),
+        view.names.operator_tls_secret()
     )
-}
-
-/// A new object takes what volumes hold for what it is; where another holds more, it would only say the same again.
-fn as_it_is(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Option<String> {
-    let Broken::Distrusted(_) = broken else { return None };
-    view.marker(primary)?;
-    view.ahead_of(primary)
-        .is_none()
-        .then(|| format!("to go on with what is on this volume, {}", recreate(view)))
 }
 
 /// What to do about a record that is older than what the instances know.
@@ -82,10 +44,14 @@ pub(super) fn record_set_back(view: &Facts<'_>) -> String {
     format!("Put back the newer status; or {}: the record is then rebuilt from the instances", recreate(view))
 }
 
+/// What comes before an object may be deleted.
+pub(super) fn unprotect(view: &Facts<'_>) -> &'static str {
+    if view.o.cluster.spec.deletion_protection { "set spec.deletionProtection to false, " } else { "" }
+}
+
 /// To delete the object and make it again: only where that keeps all claims, and what is to be set before.
-fn recreate(view: &Facts<'_>) -> String {
-    let protected = view.o.cluster.spec.deletion_protection;
-    let first = if protected { "set spec.deletionProtection to false, " } else { "" };
+pub(super) fn recreate(view: &Facts<'_>) -> String {
+    let first = unprotect(view);
     match deletion::keeps(view) {
         true => format!("{first}delete the object (every claim and Secret is kept) and create it again"),
         false => format!(
@@ -95,12 +61,46 @@ fn recreate(view: &Facts<'_>) -> String {
     }
 }
 
+/// What must be done before any request is answered, if the cluster is held back.
+pub(super) fn held(view: &Facts<'_>) -> Option<&'static str> {
+    if view.o.cluster.spec.paused {
+        return Some("take spec.paused back");
+    }
+    view.invalid().map(|_| "mend the spec, as SpecValid says")
+}
+
+/// The same, before a command.
+fn first_of_all(view: &Facts<'_>) -> String {
+    held(view).map(|first| format!("first {first}, then ")).unwrap_or_default()
+}
+
+/// A request to the operator, as a command: nobody answers it while the cluster is held back.
 pub(super) fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
     let cluster = &view.o.cluster;
     format!(
-        "kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",
-        cluster.namespace, cluster.name
+        "{}kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",
+        first_of_all(view),
+        cluster.namespace,
+        cluster.name
     )
+}
+
+/// Has a volume given back. One that does not say whose it is would be refused.
+pub(super) fn give_back_command(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> String {
+    let command = annotate(view, ANNOTATION_GIVE_BACK, &volume.name);
+    match view.cluster_id {
+        Some(id) if !volumes::is_of(view, ordinal, volume) => {
+            format!("{}, then {command}", label(id, ordinal, &volume.name))
+        }
+        _ => command,
+    }
+}
+
+/// Says on a volume whose data it holds, as a command.
+pub(super) fn label(cluster_id: &str, ordinal: u32, volume: &str) -> String {
+    let labels = volumes::labels(cluster_id, ordinal);
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("kubectl label --overwrite pv {volume} {}", labels.join(" "))
 }
 
 /// What to do about an instance that is not the primary and whose data may not be used.
@@ -118,23 +118,30 @@ pub(super) fn clone_anew(view: &Facts<'_>, ordinal: u32) -> String {
     if !view.primary().is_some_and(|p| p != ordinal && view.leads(p)) {
         return format!("keep the claim {claim}: no other instance leads, and it may hold the last copy");
     }
-    format!("{} to have it cloned anew", delete(view, ordinal, &claim, &pod))
+    format!("{} to have it cloned anew", delete(view, ordinal, &format!("{claim} and {pod}")))
 }
 
-/// To delete a claim with its pod, without losing the volume.
-fn delete(view: &Facts<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
+/// What to do about a claim that no instance uses, and of which nobody knows what it holds.
+pub(super) fn unused(view: &Facts<'_>, ordinal: u32) -> String {
+    format!(
+        "Raise spec.replicas to have it used again; or, if nothing on it is wanted, {}",
+        delete(view, ordinal, &view.names.claim(ordinal))
+    )
+}
+
+/// To delete a claim, and its pod if there is one, without losing the volume. `what` names them.
+fn delete(view: &Facts<'_>, ordinal: u32, what: &str) -> String {
     let volume = view.instance(ordinal).and_then(|i| i.claim.as_ref()?.volume.as_ref());
     let known = volume.and_then(|name| view.o.surroundings.volumes.get(name));
     let volume = volume.filter(|_| known.is_some() || !view.o.surroundings.known);
     match (known.and_then(|volume| volume.reclaim_policy.as_deref()), volume) {
         (Some("Retain"), Some(name)) => {
-            format!("delete {claim} and {pod} (the volume {name} stays: its reclaim policy is Retain)")
+            format!("delete {what} (the volume {name} stays: its reclaim policy is Retain)")
         }
         (_, Some(name)) => format!(
-            "set the reclaim policy of the volume {name} to Retain, so that what it holds is kept, and delete {claim} and \
-             {pod}"
+            "set the reclaim policy of the volume {name} to Retain, so that what it holds is kept, and delete {what}"
         ),
-        (_, None) => format!("delete {claim} and {pod}"),
+        (_, None) => format!("delete {what}"),
     }
 }
 
@@ -142,10 +149,11 @@ fn delete(view: &Facts<'_>, ordinal: u32, claim: &str, pod: &str) -> String {
 pub(super) fn without_volume(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     if view.primary() == Some(ordinal) {
+        let then = if is_only(view, ordinal) { "what can be done" } else { "how another instance can lead" };
         return format!(
-            "put it back if its data still exists, for {pod} is the primary. If not, {}: nothing is initialised then, and the condition \
-             Blocked says how another instance can lead",
-            delete(view, ordinal, &claim, &pod)
+            "put it back if its data still exists, for {pod} is the primary. If not, {}: nothing is initialised then, and the \
+             condition Blocked says {then}",
+            delete(view, ordinal, &format!("{claim} and {pod}"))
         );
     }
     format!("put it back if its data still exists; if not, {}", clone_anew(view, ordinal))
@@ -206,20 +214,32 @@ pub(super) fn unfit_passwords(view: &Facts<'_>) -> String {
 /// What is to be free before a volume can be given back to an instance that has another.
 pub(super) fn make_room(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
+    if view.leads(ordinal) && is_only(view, ordinal) {
+        return format!(
+            "{pod} leads with another volume, and what was written since is on that alone: {}{}",
+            first_of_all(view),
+            delete(view, ordinal, &format!("{claim} and {pod}"))
+        );
+    }
     if view.leads(ordinal) {
         let over = annotate(view, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY);
         return format!("{pod} leads with another volume: hand over first ({over})");
     }
-    format!("claim {claim} has another volume: {} first", vacate(view, ordinal))
+    match held(view) {
+        Some(first) => {
+            format!("claim {claim} has another volume: first {first}, then {}", vacate(view, ordinal))
+        }
+        None => format!("claim {claim} has another volume: {} first", vacate(view, ordinal)),
+    }
 }
 
 /// To delete a claim whose volume is to be replaced by another.
-fn vacate(view: &Facts<'_>, ordinal: u32) -> String {
-    let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
+pub(super) fn vacate(view: &Facts<'_>, ordinal: u32) -> String {
+    let what = format!("{} and {}", view.names.claim(ordinal), view.names.pod(ordinal));
     let empty = view
         .live(ordinal)
         .is_some_and(|report| matches!(report.directory, Directory::Empty | Directory::Partial { .. }));
-    if empty { format!("delete {claim} and {pod}") } else { delete(view, ordinal, &claim, &pod) }
+    if empty { format!("delete {what}") } else { delete(view, ordinal, &what) }
 }
 
 /// The statement after which a server counts its transactions from 1 again (MySQL manual, "RESET BINARY LOGS AND GTIDS").
@@ -268,6 +288,43 @@ pub(super) fn give_back_to(view: &Facts<'_>, ordinal: u32, volume: &str) -> Stri
     }
 }
 
+/// What to do about a claim that keeps a volume that was set aside. Of a volume that is bound, nothing can be given back.
+pub(super) fn set_aside(view: &Facts<'_>, claim: &Claim) -> String {
+    let name = &claim.name;
+    let volume = claim.volume.as_ref().and_then(|volume| view.o.surroundings.volumes.get(volume));
+    let Some(volume) = volume else {
+        return format!("Look at what is on {name}, and delete the claim only if that is not wanted");
+    };
+    let of = &volume.name;
+    let keep = match volume.reclaim_policy.as_deref() {
+        Some("Retain") => {
+            format!("delete the claim, whose volume {of} stays, because its reclaim policy is Retain")
+        }
+        _ => format!("set the reclaim policy of its volume {of} to Retain, delete the claim"),
+    };
+    let ordinal = volume.labels.get(LABEL_ORDINAL).and_then(|ordinal| ordinal.parse().ok());
+    let back = ordinal.map_or_else(|| give_back(view, of), |ordinal| give_back_to(view, ordinal, of));
+    format!(
+        "Look at what is on {name}. If it is wanted, {keep}, and {back}. If it is not wanted, delete the claim, and {}",
+        forget(of)
+    )
+}
+
+/// To have a volume that no claim has say no more whose data it holds.
+pub(super) fn forget(volume: &str) -> String {
+    format!("take claimRef and the labels {LABEL_CLUSTER_ID} and {LABEL_ORDINAL} off {volume}")
+}
+
+/// What is being initialised has other data by now, which is kept: it serves once the record no longer says that it is new.
+pub(super) fn not_new(view: &Facts<'_>, ordinal: u32) -> String {
+    format!(
+        "Nothing is initialised over it. Put back the volume of {} as it was; or, to serve what is there, {}: the record is \
+         then rebuilt from it",
+        view.names.claim(ordinal),
+        recreate(view)
+    )
+}
+
 /// What was being initialised is not there any more.
 pub(super) fn initialized_elsewhere(view: &Facts<'_>, ordinal: u32) -> String {
     format!(
@@ -289,7 +346,7 @@ pub(super) fn last_was_set_back(view: &Facts<'_>, ordinal: u32, other: u32) -> S
     format!(
         "Put back the volume that left and delete the pod {pod}; or, to go on with what {} holds, {}",
         view.names.pod(other),
-        delete(view, ordinal, &claim, &pod)
+        delete(view, ordinal, &format!("{claim} and {pod}"))
     )
 }
 
@@ -298,7 +355,7 @@ pub(super) fn before_a_record(view: &Facts<'_>, ordinal: u32) -> String {
     let (claim, pod) = (view.names.claim(ordinal), view.names.pod(ordinal));
     format!(
         "It neither serves nor leads. Put back the volume that left and delete the pod {pod}; or, to go on without it, {}",
-        delete(view, ordinal, &claim, &pod)
+        delete(view, ordinal, &format!("{claim} and {pod}"))
     )
 }
 
@@ -308,7 +365,8 @@ pub(super) fn restore(view: &Facts<'_>, ordinal: u32) -> String {
     if ordinal >= view.wanted() {
         return format!("set spec.replicas to at least {}, so that it gets an instance", ordinal + 1);
     }
-    format!("restore its volume; or, if its data is not wanted, {}", delete(view, ordinal, &claim, &pod))
+    let what = format!("{claim} and {pod}");
+    format!("restore its volume; or, if its data is not wanted, {}", delete(view, ordinal, &what))
 }
 
 /// Whether the record's primary is known to have no data to lead with, or the record itself was set back.

@@ -40,7 +40,9 @@ pub(super) fn allowed<'v>(
         history_allows(view, ordinal)?;
     }
     if !view.o.surroundings.known {
-        return Err("the operator may not read volumes, and so can't keep this one aside");
+        return Err(
+            "the operator may not read volumes, or what tells about them, and so can't keep this one aside",
+        );
     }
     let volume = claim.volume.as_ref().and_then(|name| view.o.surroundings.volumes.get(name));
     let volume = volume.ok_or("its volume is not known")?;

@@ -169,7 +169,11 @@ fn carry_out(view: &Facts<'_>, operation: &Operation) -> Decision {
         }
         Directory::Complete { .. } => Decision::Blocked(
             Reason::DataWithoutRecord,
-            format!("{} holds data that was not made by the announced operation", view.names.pod(ordinal)),
+            format!(
+                "{} holds data that was not made by the announced operation. {}",
+                view.names.pod(ordinal),
+                advice::not_new(view, ordinal)
+            ),
         ),
         _ => unusable(view, ordinal, report).unwrap_or_else(|| wait_for(view, ordinal)),
     }

@@ -34,17 +34,18 @@ pub(super) fn evidence(view: &Facts<'_>) -> Vec<Evidence> {
 
 /// Stops what would begin with an empty directory. `None`: nothing says that there was data.
 pub(super) fn blocks(view: &Facts<'_>) -> Option<Decision> {
-    said(&evidence(view))
+    said(view, &evidence(view))
 }
 
-fn said(found: &[Evidence]) -> Option<Decision> {
+fn said(view: &Facts<'_>, found: &[Evidence]) -> Option<Decision> {
     let first = found.first()?;
     let what: Vec<&str> = found.iter().take(NAMED).map(|evidence| evidence.what.as_str()).collect();
     let more = found.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
     let text = format!(
-        "there was data of this cluster, but no instance finds any: nothing is initialised. {}{more}. {}",
+        "there was data of this cluster, but no instance finds any: nothing is initialised. {}{more}{}. {}",
         what.join("; "),
+        looked_at(view),
         first.way_out
     );
     Some(Decision::Blocked(Reason::DataWithoutRecord, text))
@@ -62,15 +63,19 @@ pub(super) fn before_an_id(view: &Facts<'_>) -> Option<Decision> {
     }
     let mut found = on_volumes(view);
     found.extend(secrets(view).filter(|_| !adopts));
-    said(&found)
+    said(view, &found)
 }
 
 /// A volume is to be given back, and its data is not there yet.
 fn giving_back(view: &Facts<'_>) -> Option<Evidence> {
     let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
     let why = volumes::refused(view).map(|(_, why)| why);
-    let unseen =
-        (!view.o.surroundings.known).then(|| "the operator may not read volumes, so it can't".to_owned());
+    let unseen = is_blind(view).then(|| {
+        format!(
+            "The operator may not read volumes, so it can't: grant it that (the chart's storage.clusterRole), or take the \
+             annotation {ANNOTATION_GIVE_BACK} away"
+        )
+    });
     Some(Evidence {
         what: format!("the volume {name} is to be given back ({ANNOTATION_GIVE_BACK})"),
         way_out: why.or(unseen).unwrap_or_else(|| {
@@ -97,11 +102,9 @@ fn claims(view: &Facts<'_>) -> Vec<Evidence> {
             way_out: format!("Of {}: {}", claim.name, advice::restore(view, i)),
         })
     });
-    let aside = view.o.aside.keys().map(|name| Evidence {
+    let aside = view.o.aside.iter().map(|(name, claim)| Evidence {
         what: format!("claim {name} keeps data that was set aside"),
-        way_out: format!(
-            "Look at what is on {name}. If it is wanted, make the cluster from it; if not, delete the claim"
-        ),
+        way_out: advice::set_aside(view, claim),
     });
     instances.chain(aside).collect()
 }
@@ -169,9 +172,7 @@ fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
             advice::give_back(view, name)
         ),
     };
-    let none = format!(
-        "If its data is not wanted, take claimRef and these labels off {name}, or choose another name"
-    );
+    let none = format!("If its data is not wanted, {}, or choose another name", advice::forget(name));
     Evidence {
         what: format!("volume {name}{claim} is {phase}{of_id}"),
         way_out: format!("{way_out}. {none}"),
@@ -181,10 +182,8 @@ fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
 /// A person said that there is data.
 fn adopt(view: &Facts<'_>) -> Option<Evidence> {
     let id = view.o.cluster.spec.adopt.as_deref()?;
-    let unseen =
-        if view.o.surroundings.known { "" } else { ". Volumes were not looked at: the operator may not" };
     Some(Evidence {
-        what: format!("spec.adopt says that the data of {id} is to be used{unseen}"),
+        what: format!("spec.adopt says that the data of {id} is to be used"),
         way_out: format!(
             "Put its claims back, or {}; or take spec.adopt away to begin with nothing",
             advice::give_back(view, "VOLUME")
@@ -214,22 +213,24 @@ fn secrets(view: &Facts<'_>) -> Option<Evidence> {
     (!any).then(|| Evidence {
         what: format!("Secrets of this name are of the cluster with the id {id}, and none of its claims is there"),
         way_out: format!(
-            "To use its data, set spec.adopt to {id} and put back its claims or {}. To begin anew, delete the Secrets {}, \
-             {}, {} and {}",
+            "To use its data, set spec.adopt to {id} and put back its claims or {}. To begin anew, delete the Secrets {}{}",
             advice::give_back(view, "VOLUME"),
-            view.names.credentials_secret(),
-            view.names.ca_secret(),
-            view.names.tls_secret(),
-            view.names.operator_tls_secret()
+            advice::secrets(view),
+            if is_blind(view) { ", if no volume of it is there (kubectl get pv)" } else { "" }
         ),
     })
 }
 
 /// What was looked at before an initialisation, for people.
 pub(super) fn looked_at(view: &Facts<'_>) -> &'static str {
-    if view.o.surroundings.unseen.iter().any(|kind| kind == "persistentvolumes") {
+    if is_blind(view) {
         "; volumes without a claim were not looked at, because the operator may not read them"
     } else {
         ""
     }
+}
+
+/// Volumes that no claim has can't be seen.
+fn is_blind(view: &Facts<'_>) -> bool {
+    view.o.surroundings.unseen.iter().any(|kind| kind == "persistentvolumes")
 }

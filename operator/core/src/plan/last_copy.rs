@@ -2,13 +2,13 @@
 //! and people ask no guard of ours before they take the pod.
 
 use mainstay_crd::conditions::Reason;
-use mainstay_crd::names::{ANNOTATION_FORMER_POLICY, ANNOTATION_GIVE_BACK};
+use mainstay_crd::names::ANNOTATION_FORMER_POLICY;
 
 use super::storage::Problem;
-use super::{Decision, volumes};
+use super::{Decision, advice, volumes};
 use crate::facts::Facts;
-use crate::guards::{going, held_elsewhere};
-use crate::{Claim, Step, Volume, VolumeStep};
+use crate::guards::{Object, going, held_elsewhere};
+use crate::{Claim, Instance, Step, Volume, VolumeStep};
 
 const RETAIN: &str = "Retain";
 
@@ -17,30 +17,33 @@ pub(super) fn keep(view: &Facts<'_>) -> Option<Decision> {
     if view.o.cluster.spec.paused {
         return None;
     }
-    view.o.instances.iter().find_map(|(&ordinal, instance)| {
-        let claim = instance.claim.as_ref()?;
-        let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
-        let name = going(view, claim).filter(|_| used)?;
-        let volume = view.o.surroundings.volumes.get(name)?;
-        let ours = volume.claim_uid.as_deref() == Some(claim.uid.as_str());
-        let refused = view.o.surroundings.refused.contains_key(name);
-        if !ours || refused || is_kept(volume) || held_elsewhere(view, ordinal).is_some() {
-            return None;
-        }
-        let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
-        let step = VolumeStep::Keep {
-            claim_uid: claim.uid.clone(),
-            labels: view.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
-            annotations: former.collect(),
-        };
-        let message = format!(
-            "volume {name} of claim {} is kept from now on: {} being deleted, and it may hold the last copy of the data",
-            claim.name,
-            if claim.deleting { "the claim is" } else { "it is" }
-        );
-        let (volume, uid, reason) = (volume.name.clone(), volume.uid.clone(), Reason::AsExpected);
-        Some(Decision::Do(Step::Volume { volume, uid, step, reason, message }))
-    })
+    view.o.instances.iter().find_map(|(&ordinal, instance)| keep_one(view, ordinal, instance))
+}
+
+/// The same of one instance.
+fn keep_one(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Decision> {
+    let claim = instance.claim.as_ref()?;
+    let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
+    let name = going(view, claim).filter(|_| used)?;
+    let volume = view.o.surroundings.volumes.get(name)?;
+    let ours = volume.claim_uid.as_deref() == Some(claim.uid.as_str());
+    let refused = view.o.surroundings.refused.contains_key(name);
+    if !ours || refused || is_kept(volume) || held_elsewhere(view, ordinal).is_some() {
+        return None;
+    }
+    let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
+    let step = VolumeStep::Keep {
+        claim_uid: claim.uid.clone(),
+        labels: view.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
+        annotations: former.collect(),
+    };
+    let message = format!(
+        "volume {name} of claim {} is kept from now on: {} being deleted, and it may hold the last copy of the data",
+        claim.name,
+        if claim.deleting { "the claim is" } else { "it is" }
+    );
+    let (volume, uid, reason) = (volume.name.clone(), volume.uid.clone(), Reason::AsExpected);
+    Some(Decision::Do(Step::Volume { volume, uid, step, reason, message }))
 }
 
 fn is_kept(volume: &Volume) -> bool {
@@ -62,13 +65,13 @@ pub(super) fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Problem
 
 /// What becomes of the volume, and what to do.
 pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
-    let (pod, cluster) = (view.names.pod(ordinal), &view.o.cluster);
+    let pod = view.names.pod(ordinal);
     let volume = view.o.surroundings.volumes.get(name);
-    if volume.is_some_and(is_kept) {
+    if let Some(volume) = volume.filter(|volume| is_kept(volume)) {
         return format!(
-            "Its volume {name} is set to Retain, so that nothing on it is lost. To have it back: kubectl annotate \
-             mysqlcluster {} -n {} {ANNOTATION_GIVE_BACK}={name}, and then delete the pod {pod}",
-            cluster.name, cluster.namespace
+            "Its volume {name} is set to Retain, so that nothing on it is lost. To have it back: {}, and then delete the \
+             pod {pod}",
+            advice::give_back_command(view, ordinal, volume)
         );
     }
     if let Some(other) = held_elsewhere(view, ordinal) {
@@ -78,17 +81,31 @@ pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
             view.names.pod(other)
         );
     }
-    let by_hand = format!(
-        "Do not let the pod {pod} end before this has been done: kubectl patch pv {name} -p \
-         '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'"
-    );
+    let command =
+        format!("kubectl patch pv {name} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'");
+    let by_hand = format!("Do not let the pod {pod} end before this has been done: {command}");
+    if Object::from(&view.o.cluster).ends() {
+        return format!(
+            "Its volume {name} goes with it, because the MySQLCluster is being deleted. To keep it all the same: {command}"
+        );
+    }
+    if view.o.cluster.spec.paused {
+        return format!(
+            "While spec.paused is set, the operator does not keep its volume {name}, which goes with it. {by_hand}"
+        );
+    }
     if let Some(words) = view.o.surroundings.refused.get(name) {
         return format!("Its volume {name} could not be set to Retain ({words}) and goes with it. {by_hand}");
     }
     if volume.is_none() {
         return format!("The operator can't see its volume {name}, and so can't keep it. {by_hand}");
     }
-    format!("Its volume {name} is being set to Retain")
+    match view.instance(ordinal).and_then(|instance| keep_one(view, ordinal, instance)) {
+        Some(_) => format!("Its volume {name} is being set to Retain"),
+        None => format!(
+            "The operator leaves its volume {name} alone, which is not bound to this claim. {by_hand}"
+        ),
+    }
 }
 
 /// The same of a volume that is being deleted while its claim stays.

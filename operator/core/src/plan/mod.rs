@@ -40,6 +40,7 @@ mod tests;
 mod threads;
 mod upkeep;
 mod volumes;
+mod ways_back;
 
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::Names;

@@ -11,6 +11,9 @@ use super::storage::Problem;
 use crate::facts::Facts;
 use crate::{Instance, Node, NodeStep, PodStep, Step, Volume, asking, guards};
 
+/// The taint by which an administrator says that nothing runs on a node any more.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// How it stands with a node.
 enum Away<'a> {
     /// Its Node object does not exist.
@@ -154,10 +157,7 @@ pub(super) fn proven_gone(view: &Facts<'_>, ordinal: u32) -> Result<String, Stri
 }
 
 fn unproven(view: &Facts<'_>, node: &str) -> String {
-    let mut text = format!(
-        "that nothing runs there any more is not proven. If the machine is off: kubectl taint nodes {node} \
-         node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
-    );
+    let mut text = format!("that nothing runs there any more is not proven. {}", vouch(node));
     let proof = view.o.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
     if let Some((proof, (key, value))) = proof.and_then(|proof| Some((proof, proof.annotation()?))) {
         let says = view.o.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
@@ -171,14 +171,37 @@ fn unproven(view: &Facts<'_>, node: &str) -> String {
     text
 }
 
+/// How a person says that a machine is off. The taint ends every pod of the node and detaches its volumes, whether
+/// something runs there or not (KEP-2268).
+fn vouch(node: &str) -> String {
+    format!("Only if the machine is off: kubectl taint nodes {node} {OUT_OF_SERVICE}=nodeshutdown:NoExecute")
+}
+
+/// What to do about a volume that is attached to another node still: no taint for one that is Ready.
+pub(super) fn attached(view: &Facts<'_>, node: &str) -> String {
+    let waits = format!("it is detached once {node} has unmounted it");
+    let node_object = view.o.surroundings.nodes.get(node);
+    if node_object.is_some_and(|found| found.ready.as_deref() == Some("True")) {
+        return waits;
+    }
+    if view.o.surroundings.known && node_object.is_none() {
+        return format!("{waits}. {}", vouch_again(node));
+    }
+    format!("{waits}. {}", vouch(node))
+}
+
+/// The same of a machine whose Node object is gone.
+fn vouch_again(node: &str) -> String {
+    format!(
+        "Only if the machine is off, make the Node {node} again with the taint {OUT_OF_SERVICE}=nodeshutdown:NoExecute"
+    )
+}
+
 /// A deleted Node object stops no container: only where a volume can't be mounted twice is it proof enough.
 fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, String> {
-    let recreate = format!(
-        "make the Node {node} again with the taint node.kubernetes.io/out-of-service if the machine is off, or delete the \
-         pod by force yourself"
-    );
+    let again = vouch_again(node);
     let Some(volume) = volume(view, ordinal) else {
-        return Err(format!("its volume can't be seen; {recreate}"));
+        return Err(format!("its volume can't be seen. {again}"));
     };
     // `ReadWriteOncePod` is no proof: scheduler and kubelet count pods for it (KEP-2485), and the pod that is deleted by
     // force no longer counts, whether its containers ended or not. An attachment is counted by the storage.
@@ -189,7 +212,7 @@ fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, Str
         (true, None) => Ok(format!("node {node} no longer exists, and {} was detached from it", volume.name)),
         (true, Some(other)) => Err(format!("its volume {} is still attached to {other}", volume.name)),
         (false, _) => Err(format!(
-            "its volume {} ({}) could be mounted twice, so that a deleted Node proves nothing; {recreate}",
+            "its volume {} ({}) could be mounted twice, so that a deleted Node proves nothing. {again}",
             volume.name,
             volume.source.as_deref().unwrap_or("other")
         )),

@@ -28,7 +28,7 @@ pub(super) fn problem(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option
 fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
     let surroundings = &view.o.surroundings;
     let name = &claim.name;
-    if let Some(problem) = taken(view, claim) {
+    if let Some(problem) = taken(view, ordinal, claim) {
         return problem;
     }
     if let Some(way) = advice::is_of_another_class(view, claim) {
@@ -88,7 +88,7 @@ fn failed(claim: &Claim, words: &str) -> Problem {
 }
 
 /// A volume of this claim's name is another's, or was its predecessor's.
-fn taken(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
+fn taken(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
     let volumes = &view.o.surroundings.volumes;
     let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
     if let Some(wanted) = claim.volume.as_deref().and_then(|name| volumes.get(name))
@@ -108,24 +108,22 @@ fn taken(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
     })?;
     // Where a class makes a new one, the old one is nobody's trouble.
     let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
-    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(claim, left))
+    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(view, ordinal, claim, left))
 }
 
-fn earlier(claim: &Claim, left: &Volume) -> Problem {
+fn earlier(view: &Facts<'_>, ordinal: u32, claim: &Claim, left: &Volume) -> Problem {
     let (reason, what) = match left.phase.as_deref() {
-        Some("Failed") => (
-            Reason::VolumeFailed,
-            "has Failed: it was to be reclaimed, and could not be. To keep it, annotate",
-        ),
-        _ => (Reason::VolumeReleased, "is Released: annotate"),
+        Some("Failed") => {
+            (Reason::VolumeFailed, "has Failed: it was to be reclaimed, and could not be. To keep it, and")
+        }
+        _ => (Reason::VolumeReleased, "is Released. To"),
     };
     let text = format!(
-        "claim {} is Pending, and the volume {} that an earlier claim of this name had {what} the MySQLCluster with \
-         {}={} to give its data back, or make another volume",
+        "claim {} is Pending, and the volume {} that an earlier claim of this name had {what} have its data given back: {}; or \
+         make another volume",
         claim.name,
         left.name,
-        mainstay_crd::names::ANNOTATION_GIVE_BACK,
-        left.name
+        advice::give_back_command(view, ordinal, left)
     );
     (reason, text)
 }

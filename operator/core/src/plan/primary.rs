@@ -3,7 +3,7 @@
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Directory};
 
-use super::{Decision, advice, options, quarantine, send};
+use super::{Decision, advice, options, quarantine, send, ways_back};
 use crate::Term;
 use crate::facts::{Facts, Seen};
 use crate::state::{self, Broken};
@@ -91,5 +91,5 @@ pub(super) fn blocked(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> De
         ),
     };
     let what = what.trim_end_matches('.');
-    Decision::Blocked(reason, format!("{what}. {}", advice::primary(view, primary, broken)))
+    Decision::Blocked(reason, format!("{what}. {}", ways_back::ways_back(view, primary, broken)))
 }

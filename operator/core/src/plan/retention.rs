@@ -8,7 +8,7 @@ use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
 use mainstay_crd::names::{ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
 
 use super::leaving::gtids_on_claim;
-use super::{Decision, deletion, pods};
+use super::{Decision, advice, deletion, pods};
 use crate::facts::Facts;
 use crate::{Claim, ClaimStep, Object, Step, Unneeded};
 
@@ -93,11 +93,10 @@ fn fate(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Fate {
         return Fate::Kept("it does not say that its data is this cluster's".into());
     }
     let Some(set) = gtids_on_claim(claim) else {
-        return Fate::Kept(
-            "it is not known which transactions it holds, because its instance did not run when it left. Raise \
-             spec.replicas to have it used again, or delete it yourself"
-                .into(),
-        );
+        return Fate::Kept(format!(
+            "it is not known which transactions it holds, because its instance did not run when it left. {}",
+            advice::unused(view, ordinal)
+        ));
     };
     if let Some(at) = not_before(view, claim).filter(|at| *at > view.o.now) {
         return Fate::Until(at);

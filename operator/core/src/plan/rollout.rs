@@ -161,7 +161,7 @@ fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
     let message = format!(
         "the change is not carried out: its first pod {canary} could not be made, so that the pods are made as they were \
          before. What is in the way is in the events of StatefulSet {} (kubectl describe statefulset {} -n {}). Change the \
-         spec to have it tried again",
+         spec to have it tried again; if it is right, and that is mended, change an annotation in spec.podMetadata",
         view.names.base(),
         view.names.base(),
         view.o.cluster.namespace

@@ -147,9 +147,9 @@ fn of_pod(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
         && let Some(other) = volume.attached_to.iter().find(|attached| *attached != node)
     {
         let text = format!(
-            "{name} is on node {node}, but its volume {} is still attached to node {other}: it is detached once {other} \
-             has unmounted it, or has the taint node.kubernetes.io/out-of-service",
-            volume.name
+            "{name} is on node {node}, but its volume {} is still attached to node {other}: {}",
+            volume.name,
+            nodes::attached(view, other)
         );
         return Some((Reason::AttachedElsewhere, text));
     }

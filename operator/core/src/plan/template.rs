@@ -119,7 +119,11 @@ pub(super) fn tried_on(view: &Facts<'_>, ordinal: u32) -> Option<(Reason, String
             format!("the change of the spec is tried on {name} first, and the others stay as they were");
         match view.pod_trouble(ordinal).or_else(|| last_exit(view, ordinal)) {
             Some(why) => {
-                (Reason::ChangeFailed, format!("{tried}. It does not serve: {why}. Change the spec"))
+                let text = format!(
+                    "{tried}. It does not serve: {why}. Change the spec; if it is right, mend what is in the way, and it \
+                     goes on by itself"
+                );
+                (Reason::ChangeFailed, text)
             }
             None => (Reason::Rolling, format!("{tried}. It does not serve yet")),
         }

@@ -27,6 +27,7 @@ mod set_back;
 mod switchover;
 mod table;
 mod threads;
+mod told;
 mod trying;
 mod unbound;
 mod volumes;

@@ -63,13 +63,40 @@ fn asked_back<'a>(view: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>>
     let Some(volume) = view.o.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
     };
-    let labelled = |key| volume.labels.get(key).map(String::as_str);
-    let ordinal = labelled(LABEL_ORDINAL).and_then(|ordinal| ordinal.parse().ok());
-    let ours = view.cluster_id.is_some() && labelled(LABEL_CLUSTER_ID) == view.cluster_id;
-    Some(match ordinal {
-        Some(ordinal) if ours => Ok((ordinal, volume)),
-        _ => Err(format!("volume {name} is not labelled as this cluster's")),
-    })
+    Some(labelled(view, volume).map(|ordinal| (ordinal, volume)).ok_or_else(|| unlabelled(view, volume)))
+}
+
+/// The ordinal whose data a volume says that it holds, if it says so for this cluster.
+fn labelled(view: &Facts<'_>, volume: &Volume) -> Option<u32> {
+    let label = |key| volume.labels.get(key).map(String::as_str);
+    let ours = view.cluster_id.is_some() && label(LABEL_CLUSTER_ID) == view.cluster_id;
+    label(LABEL_ORDINAL).filter(|_| ours)?.parse().ok()
+}
+
+/// A volume says that it holds this instance's data.
+pub(super) fn is_of(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
+    labelled(view, volume) == Some(ordinal)
+}
+
+/// What to do about a volume that does not say so. Another cluster's is not to be renamed.
+fn unlabelled(view: &Facts<'_>, volume: &Volume) -> String {
+    let name = &volume.name;
+    let said = volume.labels.get(LABEL_CLUSTER_ID).filter(|said| view.cluster_id != Some(said.as_str()));
+    if let Some(other) = said {
+        return format!("volume {name} is labelled as the data of another cluster, whose id is {other}");
+    }
+    let of = volume.claim.as_ref().filter(|(namespace, _)| *namespace == view.o.cluster.namespace);
+    let ordinal = of.and_then(|(_, claim)| view.names.ordinal_of_claim(claim));
+    let how = match (view.cluster_id, ordinal) {
+        (Some(id), Some(ordinal)) => advice::label(id, ordinal, name),
+        (id, _) => format!(
+            "kubectl label --overwrite pv {name} {LABEL_CLUSTER_ID}={} {LABEL_ORDINAL}=ORDINAL",
+            id.unwrap_or("ID")
+        ),
+    };
+    format!(
+        "volume {name} is not labelled as this cluster's. If it is, as the file mainstay.json on it says: {how}"
+    )
 }
 
 /// Gives a Released volume back to its ordinal's claim, as the annotation asks: announced first, because what is on
@@ -160,10 +187,13 @@ pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
     }
     let why = match asked_back(view)? {
         Ok((ordinal, volume)) if goes_with(view, ordinal, volume) => {
+            let first = advice::held(view)
+                .map(|first| format!(". Before that, {first}: else the next claim gets a new volume"));
             let text = format!(
-                "volume {} is given back once its claim is gone, which waits for the pod {} to end",
+                "volume {} is given back once its claim is gone, which waits for the pod {} to end{}",
                 volume.name,
-                view.names.pod(ordinal)
+                view.names.pod(ordinal),
+                first.unwrap_or_default()
             );
             return Some((Reason::GivingBack, text));
         }
@@ -220,7 +250,7 @@ fn may_be_replaced(view: &Facts<'_>, ordinal: u32) -> bool {
 fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(left) = last_held(view, ordinal) else { return false };
     view.ordinals()
-        .filter(|&other| other != ordinal && view.ready(other))
+        .filter(|&other| other != ordinal && view.ready(other) && view.same_history(ordinal, other))
         .any(|other| view.executed(other).is_some_and(|held| held.contains(&left)))
 }
 

@@ -76,7 +76,12 @@ fn what_is_to_be_adopted_and_is_not_there_is_waited_for() {
         world.spec.adopt = Some("lost".into());
         let plan = world.settle();
         assert_eq!((blocked(&plan), world.initialized), (Some(Reason::DataWithoutRecord), 0));
-        assert_eq!(said(&plan).contains("Volumes were not looked at"), blind, "{}", said(&plan));
+        assert_eq!(
+            said(&plan).contains("volumes without a claim were not looked at"),
+            blind,
+            "{}",
+            said(&plan)
+        );
         // The way out that is named.
         world.spec.adopt = None;
         assert_eq!(world.settle().phase, ClusterPhase::Healthy);

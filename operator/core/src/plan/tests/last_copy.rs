@@ -121,7 +121,8 @@ fn what_is_told_of_a_claim_that_goes_is_true_of_its_volume() {
     o.surroundings.refused.clear();
 
     volume_of(&mut o, 0).reclaim_policy = Some("Retain".into());
-    let give_back = format!("kubectl annotate mysqlcluster shop -n db mysql.mainstay.dev/give-back={volume}");
+    let give_back =
+        format!("kubectl annotate --overwrite -n db mysqlcluster shop mysql.mainstay.dev/give-back={volume}");
     assert!(told(&o).contains(&give_back), "{}", told(&o));
     // Followed before the pod has ended.
     o.cluster.annotations.insert("mysql.mainstay.dev/give-back".into(), volume);

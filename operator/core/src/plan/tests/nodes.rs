@@ -188,7 +188,16 @@ fn a_stranded_replica_gets_a_new_volume_and_the_old_one_is_kept() {
 
 #[test]
 fn what_may_not_be_replaced_is_not() {
-    let never: [(&str, Change); 6] = [
+    let never: [(&str, Change); 7] = [
+        ("those that hold as much have counted anew since", |o| {
+            for other in [0, 1] {
+                let Agent::Live { report, .. } = &mut o.instances.get_mut(&other).unwrap().agent else {
+                    panic!()
+                };
+                let mainstay_proto::Server::Running { state } = &mut report.server else { panic!() };
+                state.history = Some(mainstay_proto::History::default().reset(0, 1));
+            }
+        }),
         ("nobody asked for it", |o| o.cluster.spec.storage.local = None),
         ("too early", |o| o.now = "1970-01-01T00:29:59Z".parse().unwrap()),
         ("its node is back", |o| {
