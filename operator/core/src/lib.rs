@@ -3,7 +3,6 @@
 //! Everything here is pure: no client, no SQL, no clock, no environment. [`plan`] turns an [`Observation`] into a
 //! [`Plan`]; [`children`] turns a cluster into the Kubernetes objects that it consists of.
 
-pub mod asking;
 pub mod children;
 mod dispatched;
 mod facts;
@@ -12,6 +11,7 @@ mod guards;
 mod ledger;
 pub mod moments;
 mod observation;
+pub mod on_demand;
 mod plan;
 mod record;
 mod state;

@@ -338,8 +338,8 @@ pub struct Node {
     pub draining: Option<String>,
     /// The kernel's boot id, as the kubelet reports it.
     pub boot_id: Option<String>,
-    /// Since when, by the operator's own clock, its Lease is as it is; read only while [`crate::asking::lease`] asks for it,
-    /// and `None` while it can't be read.
+    /// Since when, by the operator's own clock, its Lease is as it is; read only while [`crate::on_demand::lease`] asks
+    /// for it, and `None` while it can't be read.
     pub lease_unrenewed_since: Option<Timestamp>,
     /// The value of the annotation that `spec.nodeLoss.whenProven` names; read only while the node is not Ready.
     pub proof: Option<String>,

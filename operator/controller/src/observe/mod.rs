@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use mainstay_core::{
-    Agent, Claim, ClusterObject, Instance, Observation, Pod, Rival, StatefulSetSeen, asking,
+    Agent, Claim, ClusterObject, Instance, Observation, Pod, Rival, StatefulSetSeen, on_demand,
 };
 use mainstay_crd::names::{
     ANNOTATION_TEMPLATE_HASH, GROUP, LABEL_ASIDE, LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE, MAX_REPLICAS,
@@ -78,7 +78,7 @@ fn pods_refused(
     let wanted = u32::try_from(cluster.spec.replicas).unwrap_or(0);
     let missing = |ordinal: u32| find(&stores.pods, &names.namespace, &names.pod(ordinal)).is_none();
     let made = set.metadata.creation_timestamp.as_ref().map(|at| at.0);
-    let asked = asking::is_old(made, Timestamp::now()) && (0..wanted).any(missing);
+    let asked = on_demand::is_old(made, Timestamp::now()) && (0..wanted).any(missing);
     asked.then(|| context.words.about_stateful_set(caller, set.metadata.uid.as_deref()?)).flatten()
 }
 
@@ -92,12 +92,12 @@ fn listen(
     now: Timestamp,
 ) {
     for (&ordinal, instance) in instances {
-        if let Some(claim) = instance.claim.as_mut().filter(|claim| asking::events_of_claim(claim, now)) {
+        if let Some(claim) = instance.claim.as_mut().filter(|claim| on_demand::events_of_claim(claim, now)) {
             claim.warning = words.about_claim(caller, &claim.uid);
         }
         let Some(pod) = find(&stores.pods, &names.namespace, &names.pod(ordinal)) else { continue };
         let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
-        let asked = |seen: &&mut Pod| asking::events_of_pod(seen, made, has_begun(&pod), now);
+        let asked = |seen: &&mut Pod| on_demand::events_of_pod(seen, made, has_begun(&pod), now);
         if let Some(seen) = instance.pod.as_mut().filter(asked) {
             seen.warning = words.about_pod(caller, &seen.uid);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use mainstay_core::{Instance, Node, Surroundings, Volume, asking};
+use mainstay_core::{Instance, Node, Surroundings, Volume, on_demand};
 use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, Names};
 use mainstay_crd::{MySQLCluster, WhenProven};
 
@@ -29,8 +29,8 @@ pub(super) fn of(
     let volumes = volumes(context, cluster, names, instances, secrets_id);
     let classes = classes(context, cluster, instances, &volumes);
     let mut nodes = nodes(context, caller, cluster, instances, &volumes);
-    for name in instances.values().filter_map(asking::silent_on) {
-        if let Some(node) = nodes.get_mut(name).filter(|node| asking::lease(node)) {
+    for name in instances.values().filter_map(on_demand::silent_on) {
+        if let Some(node) = nodes.get_mut(name).filter(|node| on_demand::lease(node)) {
             node.lease_unrenewed_since = context.leases.unrenewed_since(caller, name, now);
         }
     }

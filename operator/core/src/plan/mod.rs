@@ -20,7 +20,6 @@ mod leaving;
 mod nodes;
 mod options;
 mod order_id;
-mod outlook;
 mod pending;
 mod pods;
 mod primary;
@@ -33,6 +32,7 @@ mod roles;
 mod rollout;
 mod scheduled;
 mod storage;
+mod summary;
 mod switchover;
 mod template;
 #[cfg(test)]
@@ -64,7 +64,7 @@ pub fn plan(observation: &Observation) -> Plan {
     let facts = Facts::of(observation, &names, &record);
     let state = state::classify(&facts);
     let decided = decide(&facts, &state);
-    outlook::of(&facts, decided)
+    summary::of(&facts, decided)
 }
 
 /// What is decided, and, where something is done all the same, what a person must act on.
@@ -274,7 +274,7 @@ fn on_its_way(view: &Facts<'_>, given: &Dispatched, order: &Order) -> Decision {
             let pod = view.names.pod(order.ordinal);
             (Reason::OrderFailed, format!("ordering {pod} to {}: {why}", order.action.kind()))
         }
-        None => outlook::ordering(view, order.ordinal, &order.action),
+        None => summary::ordering(view, order.ordinal, &order.action),
     };
     Decision::Wait(reason, message)
 }

@@ -9,7 +9,7 @@ use mainstay_crd::conditions::Reason;
 use super::Decision;
 use super::storage::Problem;
 use crate::facts::Facts;
-use crate::{Instance, Node, NodeStep, PodStep, Step, Volume, asking, guards};
+use crate::{Instance, Node, NodeStep, PodStep, Step, Volume, guards, on_demand};
 
 /// The taint by which an administrator says that nothing runs on a node any more.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -80,8 +80,8 @@ const LOOK: SignedDuration = SignedDuration::from_secs(5);
 /// Since when a node that Kubernetes still calls Ready has not renewed its Lease, if no instance on it is heard either.
 /// A suspicion is only said: nothing is forced for it.
 fn suspected(view: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
-    asking::silent_on(view.instance(ordinal)?)?;
-    let node = view.o.surroundings.nodes.get(name).filter(|node| asking::lease(node))?;
+    on_demand::silent_on(view.instance(ordinal)?)?;
+    let node = view.o.surroundings.nodes.get(name).filter(|node| on_demand::lease(node))?;
     let there =
         |instance: &&Instance| instance.pod.as_ref().is_some_and(|pod| pod.node.as_deref() == Some(name));
     let heard = view.o.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
@@ -91,9 +91,9 @@ fn suspected(view: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
 
 /// While an instance is silent on a node that is called Ready, time alone may show that the node is lost.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let mut silent = view.o.instances.values().filter_map(asking::silent_on);
+    let mut silent = view.o.instances.values().filter_map(on_demand::silent_on);
     let nodes = &view.o.surroundings.nodes;
-    silent.any(|name| nodes.get(name).is_some_and(asking::lease)).then_some(LOOK)
+    silent.any(|name| nodes.get(name).is_some_and(on_demand::lease)).then_some(LOOK)
 }
 
 fn since(node: &Node) -> String {
