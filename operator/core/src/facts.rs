@@ -23,7 +23,7 @@ pub(crate) use member::{Seen, gtids};
 
 /// The observation with what is derived from it once.
 pub(crate) struct Facts<'a> {
-    pub(crate) o: &'a Observation,
+    pub(crate) observation: &'a Observation,
     pub(crate) names: &'a Names,
     pub(crate) record: &'a Record,
     /// The cluster id in status; nothing is done before it is there.
@@ -38,16 +38,16 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn of(o: &'a Observation, names: &'a Names, record: &'a Record) -> Self {
+    pub(crate) fn of(observation: &'a Observation, names: &'a Names, record: &'a Record) -> Self {
         let mut facts = Facts {
-            o,
+            observation,
             names,
             record,
-            cluster_id: o.cluster.status.cluster_id.as_deref(),
-            members: o
+            cluster_id: observation.cluster.status.cluster_id.as_deref(),
+            members: observation
                 .instances
                 .keys()
-                .filter_map(|&i| Some((i, Member::read(o, names, record, i)?)))
+                .filter_map(|&i| Some((i, Member::read(observation, names, record, i)?)))
                 .collect(),
             source: None,
             asked: 0,
@@ -124,7 +124,7 @@ impl<'a> Facts<'a> {
 /// One instance.
 impl<'a> Facts<'a> {
     pub(crate) fn instance(&self, ordinal: u32) -> Option<&'a Instance> {
-        self.o.instances.get(&ordinal)
+        self.observation.instances.get(&ordinal)
     }
 
     /// The report of an instance whose stream is open.
@@ -148,7 +148,7 @@ impl<'a> Facts<'a> {
             return member.before;
         }
         let name = self.names.pod(ordinal);
-        self.o.cluster.status.instances.iter().find(|instance| instance.name == name)
+        self.observation.cluster.status.instances.iter().find(|instance| instance.name == name)
     }
 
     /// What its server has executed; `None` if it does not serve, or what it says can't be read.
@@ -277,7 +277,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn pod_trouble(&self, ordinal: u32) -> Option<String> {
         match self.instance(ordinal).and_then(|instance| instance.pod.as_ref()) {
             Some(pod) => pod.trouble.clone(),
-            None => self.o.pods_refused.as_ref().map(|words| format!("it has no pod: {words}")),
+            None => self.observation.pods_refused.as_ref().map(|words| format!("it has no pod: {words}")),
         }
     }
 
@@ -297,13 +297,13 @@ impl<'a> Facts<'a> {
 impl Facts<'_> {
     /// How long a moment of the record is ago, by the operator's own clock.
     pub(crate) fn seen_for(&self, moment: &str) -> SignedDuration {
-        self.o.seen_for.get(moment).copied().unwrap_or_default()
+        self.observation.seen_for.get(moment).copied().unwrap_or_default()
     }
 
     /// Hash of the pods' template that the spec asks for.
     pub(crate) fn template_hash(&self) -> &str {
         self.template_hash.get_or_init(|| {
-            let cluster = &self.o.cluster;
+            let cluster = &self.observation.cluster;
             children::template_hash(&Blueprint {
                 namespace: &cluster.namespace,
                 name: &cluster.name,
@@ -320,14 +320,14 @@ impl Facts<'_> {
     /// The first rule that the spec breaks.
     pub(crate) fn invalid(&self) -> Option<&str> {
         let first = || {
-            let broken = rules::validate(&self.o.cluster.spec);
+            let broken = rules::validate(&self.observation.cluster.spec);
             broken.first().map(|violation| format!("{}: {}", violation.field, violation.message))
         };
         self.invalid.get_or_init(first).as_deref()
     }
 
     pub(crate) fn wanted(&self) -> u32 {
-        u32::try_from(self.o.cluster.spec.replicas).unwrap_or(1)
+        u32::try_from(self.observation.cluster.spec.replicas).unwrap_or(1)
     }
 
     /// The record's primary.
@@ -342,7 +342,7 @@ impl Facts<'_> {
 
     /// Where an instance's server is reached.
     pub(crate) fn endpoint(&self, ordinal: u32) -> Endpoint {
-        let host = pod::host(&self.o.cluster.namespace, &self.o.cluster.name, ordinal);
+        let host = pod::host(&self.observation.cluster.namespace, &self.observation.cluster.name, ordinal);
         Endpoint { host, port: pod::ports::MYSQL }
     }
 
@@ -350,7 +350,7 @@ impl Facts<'_> {
     /// not known then.
     pub(crate) fn leaving(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         let known = self.primary().is_some();
-        let beyond = self.o.instances.range(self.asked..).filter(move |_| known);
+        let beyond = self.observation.instances.range(self.asked..).filter(move |_| known);
         beyond.filter(|(_, instance)| instance.pod.is_some()).map(|(&i, _)| i)
     }
 
@@ -366,7 +366,8 @@ impl Facts<'_> {
         let alone = marker
             .and_then(|marker| marker.grant.as_ref())
             .is_some_and(|grant| grant.role == GrantedRole::Primary { alone: true });
-        let others = self.o.instances.iter().any(|(&i, instance)| i != primary && instance.pod.is_some());
+        let others =
+            self.observation.instances.iter().any(|(&i, instance)| i != primary && instance.pod.is_some());
         if alone && !others { primary + 1 } else { self.staying() }
     }
 
@@ -380,7 +381,7 @@ impl Facts<'_> {
     pub(crate) fn alone(&self, primary: u32) -> bool {
         self.wanted() == 1
             && primary == 0
-            && self.o.instances.iter().all(|(&i, instance)| i == primary || instance.pod.is_none())
+            && self.observation.instances.iter().all(|(&i, instance)| i == primary || instance.pod.is_none())
     }
 
     /// Ordinals that are to have a pod and to serve.

@@ -20,7 +20,7 @@ use crate::{Claim, GtidSet, Instance, Observation, Operation, Pod, Record, Volum
 
 /// One instance with all that a judgement rests on.
 pub(crate) struct Case<'a> {
-    o: &'a Observation,
+    observation: &'a Observation,
     names: &'a Names,
     record: &'a Record,
     ordinal: u32,
@@ -32,13 +32,18 @@ pub(crate) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub(crate) fn of(o: &'a Observation, names: &'a Names, record: &'a Record, ordinal: u32) -> Option<Self> {
+    pub(crate) fn of(
+        observation: &'a Observation,
+        names: &'a Names,
+        record: &'a Record,
+        ordinal: u32,
+    ) -> Option<Self> {
         let name = names.pod(ordinal);
-        let before = o.cluster.status.instances.iter().find(|i| i.name == name);
-        let instance = o.instances.get(&ordinal)?;
+        let before = observation.cluster.status.instances.iter().find(|i| i.name == name);
+        let instance = observation.instances.get(&ordinal)?;
         let told = before.and_then(|before| before.ledger.as_ref()).map(Cow::Borrowed);
         let entry = told.or_else(|| left_on(instance.claim.as_ref()?).map(Cow::Owned));
-        Some(Case { o, names, record, ordinal, before, instance, entry })
+        Some(Case { observation, names, record, ordinal, before, instance, entry })
     }
 
     /// What it was last known to be.
@@ -47,7 +52,7 @@ impl<'a> Case<'a> {
     }
 
     fn volume(&self) -> Option<&'a Volume> {
-        self.o.surroundings.volumes.get(self.instance.claim.as_ref()?.volume.as_deref()?)
+        self.observation.surroundings.volumes.get(self.instance.claim.as_ref()?.volume.as_deref()?)
     }
 
     /// The record announces the operation of this id for this instance.
@@ -104,7 +109,7 @@ pub(crate) fn judge<'a>(case: &Case<'a>) -> Option<Cow<'a, Verdict>> {
     if let Some(kept) = kept.filter(|kept| same_start(kept) && kept.judgement == judgement) {
         return Some(kept);
     }
-    let (at, pod_uid) = (Time(case.o.now), pod.uid.clone());
+    let (at, pod_uid) = (Time(case.observation.now), pod.uid.clone());
     Some(Cow::Owned(Verdict { judgement, message, at, pod_uid, started_at }))
 }
 
@@ -155,7 +160,7 @@ fn entry(
         server_uuid: state.server_uuid.clone(),
         gtid_executed: state.gtid_executed.clone(),
         history: history(state),
-        seen_at: Some(Time(case.o.now)),
+        seen_at: Some(Time(case.observation.now)),
         ..LedgerEntry::default()
     };
     match (case.volume(), kept.filter(|kept| kept.volume == claim.volume)) {

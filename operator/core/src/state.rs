@@ -54,7 +54,7 @@ pub(crate) enum Broken<'f> {
 
 /// How the cluster stands.
 pub(crate) fn classify<'f>(facts: &'f Facts<'_>) -> ClusterState<'f> {
-    if Object::from(&facts.o.cluster).ends() {
+    if Object::from(&facts.observation.cluster).ends() {
         return ClusterState::TornDown;
     }
     let (primary, target) = (facts.primary(), facts.target());
@@ -76,7 +76,7 @@ pub(crate) fn classify<'f>(facts: &'f Facts<'_>) -> ClusterState<'f> {
 
 /// The instance that knows a later record than there is.
 pub(crate) fn newer_than_the_record(facts: &Facts<'_>) -> Option<(u32, Term)> {
-    let all = facts.o.instances.keys().filter_map(|&i| Some((i, facts.live(i)?)));
+    let all = facts.observation.instances.keys().filter_map(|&i| Some((i, facts.live(i)?)));
     let known = all.filter(|(i, _)| facts.marker(*i).is_some()).map(|(i, report)| (i, report.highest));
     let (ordinal, highest) = known.max_by_key(|(_, highest)| *highest)?;
     (highest > facts.record.term()).then_some((ordinal, highest))

@@ -57,7 +57,8 @@ fn settled(facts: &Facts<'_>, ordinal: u32, gap: &GtidSet, held: &GtidSet) -> Op
     let (state, report) = (facts.serving(ordinal)?, facts.live(ordinal)?);
     let fresh = state.read_at.is_none_or(|read| report.at.duration_since(read) <= FRESH);
     let earlier = facts.instance(facts.primary()?)?.earlier.as_ref();
-    let earlier = earlier.filter(|heard| fresh && facts.o.now.duration_since(heard.at) >= EARLIER)?;
+    let earlier =
+        earlier.filter(|heard| fresh && facts.observation.now.duration_since(heard.at) >= EARLIER)?;
     let (executed, purged) = (gtids(&earlier.gtid_executed)?, gtids(&earlier.gtid_purged)?);
     let arrived = executed.subtract(&purged).subtract(held).is_empty();
     (arrived && !purged.common(gap).is_empty()).then_some(())

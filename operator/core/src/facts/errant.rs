@@ -58,7 +58,7 @@ pub(super) fn proven(facts: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
     let at = leader.report?.at;
     let fresh = leads.read_at.is_none_or(|read| at.duration_since(read) <= FRESH);
     let earlier = facts.instance(ordinal)?.earlier.as_ref();
-    let earlier = earlier.filter(|heard| fresh && facts.o.now.duration_since(heard.at) >= EARLIER);
+    let earlier = earlier.filter(|heard| fresh && facts.observation.now.duration_since(heard.at) >= EARLIER);
     let settled = earlier.and_then(held_then).map(|then| suspected.common(&then)).unwrap_or_default();
     let errant = own.union(&settled);
     if facts.before(ordinal).is_none_or(|before| before.state != InstanceState::Quarantined) {

@@ -44,7 +44,7 @@ pub(crate) fn may_take(view: &Facts<'_>, ordinal: u32) -> Result<Safe, String> {
         return Ok(Safe::Elsewhere);
     }
     let retained = |volume: &&Volume| volume.reclaim_policy.as_deref() == Some("Retain");
-    if view.o.surroundings.volumes.get(volume).filter(retained).is_some() {
+    if view.observation.surroundings.volumes.get(volume).filter(retained).is_some() {
         // A volume that alone is being deleted is there for as long as its claim has it.
         return Ok(if claim.deleting { Safe::Kept } else { Safe::Untouched });
     }
@@ -72,7 +72,7 @@ pub(crate) fn may_renew(view: &Facts<'_>, ordinal: u32) -> Result<(), String> {
 /// The volume of a claim, if it or the claim is being deleted.
 pub(crate) fn going<'a>(view: &Facts<'a>, claim: &'a Claim) -> Option<&'a str> {
     let name = claim.volume.as_deref()?;
-    let volume = view.o.surroundings.volumes.get(name);
+    let volume = view.observation.surroundings.volumes.get(name);
     (claim.deleting || volume.is_some_and(|volume| volume.deleting)).then_some(name)
 }
 

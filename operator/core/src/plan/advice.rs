@@ -46,7 +46,11 @@ pub(super) fn record_set_back(view: &Facts<'_>) -> String {
 
 /// What comes before an object may be deleted.
 pub(super) fn unprotect(view: &Facts<'_>) -> &'static str {
-    if view.o.cluster.spec.deletion_protection { "set spec.deletionProtection to false, " } else { "" }
+    if view.observation.cluster.spec.deletion_protection {
+        "set spec.deletionProtection to false, "
+    } else {
+        ""
+    }
 }
 
 /// To delete the object and make it again: only where that keeps all claims, and what is to be set before.
@@ -63,7 +67,7 @@ pub(super) fn recreate(view: &Facts<'_>) -> String {
 
 /// What must be done before any request is answered, if the cluster is held back.
 pub(super) fn held(view: &Facts<'_>) -> Option<&'static str> {
-    if view.o.cluster.spec.paused {
+    if view.observation.cluster.spec.paused {
         return Some("take spec.paused back");
     }
     view.invalid().map(|_| "mend the spec, as SpecValid says")
@@ -76,7 +80,7 @@ fn first_of_all(view: &Facts<'_>) -> String {
 
 /// A request to the operator, as a command: nobody answers it while the cluster is held back.
 pub(super) fn annotate(view: &Facts<'_>, annotation: &str, value: &str) -> String {
-    let cluster = &view.o.cluster;
+    let cluster = &view.observation.cluster;
     format!(
         "{}kubectl annotate --overwrite -n {} mysqlcluster {} {annotation}={value}",
         first_of_all(view),
@@ -132,8 +136,8 @@ pub(super) fn unused(view: &Facts<'_>, ordinal: u32) -> String {
 /// To delete a claim, and its pod if there is one, without losing the volume. `what` names them.
 fn delete(view: &Facts<'_>, ordinal: u32, what: &str) -> String {
     let volume = view.instance(ordinal).and_then(|i| i.claim.as_ref()?.volume.as_ref());
-    let known = volume.and_then(|name| view.o.surroundings.volumes.get(name));
-    let volume = volume.filter(|_| known.is_some() || !view.o.surroundings.known);
+    let known = volume.and_then(|name| view.observation.surroundings.volumes.get(name));
+    let volume = volume.filter(|_| known.is_some() || !view.observation.surroundings.known);
     match (known.and_then(|volume| volume.reclaim_policy.as_deref()), volume) {
         (Some("Retain"), Some(name)) => {
             format!("delete {what} (the volume {name} stays: its reclaim policy is Retain)")
@@ -162,19 +166,19 @@ pub(super) fn without_volume(view: &Facts<'_>, ordinal: u32) -> String {
 /// What to do about a claim that can't grow to the size that the spec asks for. Where no claim has that size, it can be set
 /// back: that is also what the CRD's rule says.
 pub(super) fn too_small(view: &Facts<'_>, wanted: u64) -> String {
-    let back = growth::largest(view.o).filter(|largest| *largest < wanted).map(quantity::of_bytes);
+    let back = growth::largest(view.observation).filter(|largest| *largest < wanted).map(quantity::of_bytes);
     let back = back.map(|size| format!(" set spec.storage.size back to {size},")).unwrap_or_default();
     format!("Allow it there,{back} or move the data to a new cluster")
 }
 
 /// What to do about a claim that was never bound and asks for more than the spec does by now.
 pub(super) fn asks_for_too_much(view: &Facts<'_>, claim: &Claim) -> Option<String> {
-    let wanted = quantity::whole(&view.o.cluster.spec.storage.size)?;
+    let wanted = quantity::whole(&view.observation.cluster.spec.storage.size)?;
     let asked = claim.requested.filter(|asked| *asked > wanted && claim.volume.is_none())?;
     Some(format!(
         "It asks for {}, and spec.storage.size for {} by now: nothing is on it, so delete the claim {}, and it is made anew",
         quantity::of_bytes(asked),
-        view.o.cluster.spec.storage.size.0,
+        view.observation.cluster.spec.storage.size.0,
         claim.name
     ))
 }
@@ -182,27 +186,28 @@ pub(super) fn asks_for_too_much(view: &Facts<'_>, claim: &Claim) -> Option<Strin
 /// What to do about a claim that was never bound and is of another class than the spec asks for by now; none if a volume is
 /// reserved for it.
 pub(super) fn is_of_another_class(view: &Facts<'_>, claim: &Claim) -> Option<String> {
-    let storage = &view.o.cluster.spec.storage;
+    let storage = &view.observation.cluster.spec.storage;
     let default = || {
-        let mut defaults = view.o.surroundings.classes.iter().filter(|(_, class)| class.default);
+        let mut defaults = view.observation.surroundings.classes.iter().filter(|(_, class)| class.default);
         Some(defaults.next()?.0.as_str()).filter(|_| defaults.next().is_none())
     };
     let wanted = storage.class.as_deref().or_else(default)?;
-    let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
-    let reserved = view.o.surroundings.volumes.values().any(|volume| volume.claim.as_ref() == Some(&ours));
+    let ours = (view.observation.cluster.namespace.clone(), claim.name.clone());
+    let reserved =
+        view.observation.surroundings.volumes.values().any(|volume| volume.claim.as_ref() == Some(&ours));
     let other = claim.class.as_deref().filter(|class| *class != wanted);
     let other = other.filter(|_| claim.volume.is_none() && !reserved)?;
     Some(format!(
         "claim {name} was never bound to a volume, so that nothing is on it. It is of the class '{other}', and the spec asks for \
          '{wanted}' by now: delete it, and it is made anew of that (kubectl delete pvc {name} -n {})",
-        view.o.cluster.namespace,
+        view.observation.cluster.namespace,
         name = claim.name,
     ))
 }
 
 /// What is wrong with passwords in the Secret, and what to do.
 pub(super) fn unfit_passwords(view: &Facts<'_>) -> String {
-    let each = view.o.unfit.iter().map(|unfit| format!("{} {}", unfit.key, unfit.why));
+    let each = view.observation.unfit.iter().map(|unfit| format!("{} {}", unfit.key, unfit.why));
     format!(
         "Secret {} holds passwords that no instance can take up: {}. Those that run keep the ones that they have. Put \
          others there, or take the keys out: the operator then makes these passwords",
@@ -291,7 +296,7 @@ pub(super) fn give_back_to(view: &Facts<'_>, ordinal: u32, volume: &str) -> Stri
 /// What to do about a claim that keeps a volume that was set aside. Of a volume that is bound, nothing can be given back.
 pub(super) fn set_aside(view: &Facts<'_>, claim: &Claim) -> String {
     let name = &claim.name;
-    let volume = claim.volume.as_ref().and_then(|volume| view.o.surroundings.volumes.get(volume));
+    let volume = claim.volume.as_ref().and_then(|volume| view.observation.surroundings.volumes.get(volume));
     let Some(volume) = volume else {
         return format!("Look at what is on {name}, and delete the claim only if that is not wanted");
     };

@@ -39,12 +39,12 @@ pub(super) fn allowed<'v>(
     if *divergence == Divergence::History {
         history_allows(view, ordinal)?;
     }
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return Err(
             "the operator may not read volumes, or what tells about them, and so can't keep this one aside",
         );
     }
-    let volume = claim.volume.as_ref().and_then(|name| view.o.surroundings.volumes.get(name));
+    let volume = claim.volume.as_ref().and_then(|name| view.observation.surroundings.volumes.get(name));
     let volume = volume.ok_or("its volume is not known")?;
     let bound = volume.claim_uid.as_ref() == Some(&claim.uid) && !claim.deleting && !claim.uid.is_empty();
     bound.then_some(volume).ok_or("its volume is not bound to its claim")
@@ -72,7 +72,7 @@ fn another(view: &Facts<'_>, ordinal: u32) -> bool {
     // Between the two, its next pod is on its way.
     let starts = |i: u32| match view.instance(i).and_then(|instance| instance.pod.as_ref()) {
         Some(pod) => !pod.started && pod.trouble.is_none() && pod.warning.is_none(),
-        None => view.o.pods_refused.is_none(),
+        None => view.observation.pods_refused.is_none(),
     };
     view.record.operations().iter().any(announced) || others().any(starts)
 }
@@ -86,11 +86,11 @@ pub(super) fn announce(view: &Facts<'_>, ordinal: u32, divergence: &Divergence) 
         volume: volume.name.clone(),
         claim: free_name(view, ordinal)?,
         gtid_set: view.received_or_executed(ordinal)?.to_string(),
-        since: Time(view.o.now),
+        since: Time(view.observation.now),
     };
     let message =
         format!("{}: {}, as {}", view.names.pod(ordinal), divergence.says(view, ordinal), aside.claim);
-    let operation = Operation::new(view.o.fresh_id.clone(), OperationKind::SetAside, ordinal);
+    let operation = Operation::new(view.observation.fresh_id.clone(), OperationKind::SetAside, ordinal);
     let next = view.record.announce_instead(Operation { aside: Some(aside), ..operation });
     Some(record(view, next, Reason::SettingAside, message))
 }
@@ -106,10 +106,10 @@ pub(super) fn was_taken(view: &Facts<'_>, volume: &Volume) -> bool {
 
 /// The first name that neither a claim has nor a volume is reserved for.
 fn free_name(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    let volumes = &view.o.surroundings.volumes;
+    let volumes = &view.observation.surroundings.volumes;
     let reserved = |name: &str| volumes.values().any(|v| v.claim.as_ref().is_some_and(|(_, of)| of == name));
     let names = (0..u32::MAX).map(|n| view.names.aside_claim(ordinal, n));
-    let mut free = names.filter(|name| !view.o.aside.contains_key(name) && !reserved(name));
+    let mut free = names.filter(|name| !view.observation.aside.contains_key(name) && !reserved(name));
     free.next()
 }
 
@@ -122,13 +122,13 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
         let (reason, message) = telling(aside);
         Some(Decision::Wait(reason, message))
     };
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return waits();
     }
-    let Some(volume) = view.o.surroundings.volumes.get(&aside.volume) else {
+    let Some(volume) = view.observation.surroundings.volumes.get(&aside.volume) else {
         return end(view, operation, format!("volume {} is gone", aside.volume));
     };
-    if view.o.aside.contains_key(&aside.claim) {
+    if view.observation.aside.contains_key(&aside.claim) {
         let message = format!("volume {} is kept as claim {}", aside.volume, aside.claim);
         return end(view, operation, message);
     }
@@ -168,7 +168,7 @@ fn step_on(volume: &Volume, aside: &Aside, step: VolumeStep) -> Decision {
 /// Sets it to `Retain` and says on it what it is.
 fn keep(view: &Facts<'_>, ordinal: u32, cluster_id: &str, aside: &Aside, volume: &Volume) -> VolumeStep {
     let mut labels = volumes::labels(cluster_id, ordinal);
-    labels.insert(LABEL_CLUSTER.into(), view.o.cluster.name.clone());
+    labels.insert(LABEL_CLUSTER.into(), view.observation.cluster.name.clone());
     let former = volume.reclaim_policy.clone().filter(|policy| policy != RETAIN);
     let annotations = [
         (ANNOTATION_ASIDE_OF, Some(aside.claim_uid.clone())),

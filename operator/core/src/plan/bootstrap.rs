@@ -51,15 +51,15 @@ pub(super) fn was_never_anywhere(view: &Facts<'_>, ordinal: u32) -> bool {
     let Some(instance) = view.instance(ordinal) else { return false };
     let refused = match &instance.pod {
         Some(pod) => pod.node.is_none() && pod.trouble.as_ref().is_some_and(|t| t.contains("Unschedulable")),
-        None => view.o.pods_refused.is_some(),
+        None => view.observation.pods_refused.is_some(),
     };
     let bare = |claim: &Claim| {
         let unbound = claim.phase.as_deref() == Some("Pending") && claim.volume.is_none();
         unbound && claim.cluster_id.is_none() && claim.annotations.is_empty()
     };
-    let (namespace, name) = (&view.o.cluster.namespace, view.names.claim(ordinal));
+    let (namespace, name) = (&view.observation.cluster.namespace, view.names.claim(ordinal));
     let reserved = view
-        .o
+        .observation
         .surroundings
         .volumes
         .values()
@@ -108,7 +108,7 @@ fn announce(view: &Facts<'_>, reports: &[(u32, &Report)]) -> Decision {
     };
     let id = match &report.directory {
         Directory::Partial { operation, .. } => operation.clone(),
-        _ => view.o.fresh_id.clone(),
+        _ => view.observation.fresh_id.clone(),
     };
     let operation = Operation::new(id, OperationKind::Initialize, *ordinal);
     let next = view.record.initialize(Operation { claim_uid: claim_uid(view, *ordinal), ..operation });

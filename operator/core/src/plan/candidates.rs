@@ -122,13 +122,13 @@ fn missing(view: &Facts<'_>, ordinal: u32) -> u64 {
 
 fn on_drained_node(view: &Facts<'_>, ordinal: u32) -> bool {
     let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
-    node.and_then(|name| view.o.surroundings.nodes.get(name))
+    node.and_then(|name| view.observation.surroundings.nodes.get(name))
         .is_some_and(|node| node.cordoned || node.draining.is_some())
 }
 
 /// What a person asks for with the annotation: each value is answered once.
 fn requested(view: &Facts<'_>, primary: u32) -> Option<Decision> {
-    let asked = view.o.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
+    let asked = view.observation.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
     let answered = view.record.answered_request();
     let asked = match (asked, answered) {
         (None, None) => return None,

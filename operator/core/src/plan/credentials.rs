@@ -21,7 +21,7 @@ pub fn unfit_passwords<V: AsRef<[u8]>>(data: &BTreeMap<String, V>) -> Vec<UnfitP
 
 /// Says so. What runs goes on with the passwords that it has.
 pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    let unfit = &view.o.unfit;
+    let unfit = &view.observation.unfit;
     (!unfit.is_empty()).then(|| Decision::Blocked(Reason::InvalidCredentials, advice::unfit_passwords(view)))
 }
 

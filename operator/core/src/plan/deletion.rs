@@ -31,7 +31,7 @@ pub(super) fn protection() -> (Reason, String) {
 
 /// Keeps the finalizers as the spec needs them. `None`: they are.
 pub(super) fn finalizers(view: &Facts<'_>) -> Option<Decision> {
-    let cluster = &view.o.cluster;
+    let cluster = &view.observation.cluster;
     let retains = policy(view) == RetentionPolicy::Retain;
     let wanted = [
         cluster.spec.deletion_protection.then_some(FINALIZER_PROTECTION),
@@ -44,7 +44,7 @@ pub(super) fn finalizers(view: &Facts<'_>) -> Option<Decision> {
 }
 
 fn set(view: &Facts<'_>, wanted: Vec<String>) -> Option<Decision> {
-    let mut present = view.o.cluster.finalizers.clone();
+    let mut present = view.observation.cluster.finalizers.clone();
     let mut sorted = wanted.clone();
     present.sort();
     sorted.sort();
@@ -57,11 +57,11 @@ pub(super) fn tear_down(view: &Facts<'_>) -> Decision {
     let waits =
         |what: &str| Decision::Wait(Reason::Deleting, format!("the cluster is being deleted; {what}"));
     let over = |why: &str| set(view, Vec::new()).unwrap_or_else(|| waits(why));
-    let fate = Object::from(&view.o.cluster).claims_fate();
+    let fate = Object::from(&view.observation.cluster).claims_fate();
     if let ClaimsFate::Stay(why) = &fate {
         return over(why);
     }
-    if !view.o.cluster.finalizers.iter().any(|f| f == FINALIZER_RETENTION) {
+    if !view.observation.cluster.finalizers.iter().any(|f| f == FINALIZER_RETENTION) {
         // The policy was changed too late, or it is all done.
         return over("nothing is left to do");
     }
@@ -70,10 +70,11 @@ pub(super) fn tear_down(view: &Facts<'_>) -> Decision {
         return over("its claims are kept");
     }
     let (ClaimsFate::Go, Some(ending)) = (fate, view.record.ending()) else { return decide_end(view) };
-    if view.o.stateful_set.is_some() {
+    if view.observation.stateful_set.is_some() {
         return Decision::Do(Step::Object(ObjectStep::DeleteStatefulSet { name: view.names.base() }));
     }
-    if let Some((ordinal, _)) = view.o.instances.iter().find(|(_, instance)| instance.pod.is_some()) {
+    if let Some((ordinal, _)) = view.observation.instances.iter().find(|(_, instance)| instance.pod.is_some())
+    {
         return waits(&format!("{} is ending", view.names.pod(*ordinal)));
     }
     if let Some(decision) = copy(view, ending) {
@@ -104,7 +105,7 @@ fn decide_end(view: &Facts<'_>) -> Decision {
         Some(why) => (Reason::ClaimKept, why.clone()),
         None => (Reason::Deleting, "the cluster is being deleted, with its claims".into()),
     };
-    let ending = Ending { since: Time(view.o.now), copies: copies(view), kept };
+    let ending = Ending { since: Time(view.observation.now), copies: copies(view), kept };
     record(view, view.record.ends(ending), reason, message)
 }
 
@@ -118,14 +119,14 @@ fn why_kept(view: &Facts<'_>) -> Option<String> {
     if advice::is_lost(view) {
         return Some("the primary's data is lost or was set back".into());
     }
-    if view.o.cluster.status.state == Some(ClusterPhase::Lost) {
+    if view.observation.cluster.status.state == Some(ClusterPhase::Lost) {
         return Some("the cluster was Lost when it was seen last".into());
     }
     let bad = |i: &u32| {
         let judged = view.verdict(*i).map(|verdict| verdict.judgement);
         matches!(judged, Some(Judgement::NewVolumeForeign | Judgement::RolledBack))
     };
-    if let Some(ordinal) = view.o.instances.keys().copied().find(bad) {
+    if let Some(ordinal) = view.observation.instances.keys().copied().find(bad) {
         return Some(format!("{} has other data than it left with", view.names.pod(ordinal)));
     }
     let Some(primary) = view.primary() else {
@@ -161,7 +162,7 @@ fn copies(view: &Facts<'_>) -> Vec<u32> {
         let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
         Some((i, held(view, i, claim)))
     };
-    let all: Vec<(u32, Option<GtidSet>)> = view.o.instances.iter().filter_map(of).collect();
+    let all: Vec<(u32, Option<GtidSet>)> = view.observation.instances.iter().filter_map(of).collect();
     let rank = |(i, set): &&(u32, Option<GtidSet>)| {
         (set.as_ref().map(GtidSet::count), view.primary() == Some(*i), std::cmp::Reverse(*i))
     };
@@ -215,14 +216,16 @@ pub(super) fn snapshot_of(claim: &Claim, stopped: Timestamp) -> String {
 /// All claims of the cluster: its instances', and those that keep what was set aside. The primary's comes last. One that
 /// says that it holds another cluster's data is not this one's to delete.
 fn claims<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
-    let aside = view.o.aside.values().map(|claim| (None, claim));
+    let aside = view.observation.aside.values().map(|claim| (None, claim));
     let of = |(&i, instance): (&u32, &'v crate::Instance)| Some((Some(i), instance.claim.as_ref()?));
-    let others = view.o.instances.iter().filter(|(i, _)| view.primary() != Some(**i)).filter_map(of);
-    let primary = view.o.instances.iter().filter(|(i, _)| view.primary() == Some(**i)).filter_map(of);
+    let others =
+        view.observation.instances.iter().filter(|(i, _)| view.primary() != Some(**i)).filter_map(of);
+    let primary =
+        view.observation.instances.iter().filter(|(i, _)| view.primary() == Some(**i)).filter_map(of);
     let ours = |claim: &Claim| claim.cluster_id.is_none() || claim.cluster_id.as_deref() == view.cluster_id;
     aside.chain(others).chain(primary).filter(move |(_, claim)| ours(claim))
 }
 
 fn policy(view: &Facts<'_>) -> RetentionPolicy {
-    view.o.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
+    view.observation.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
 }

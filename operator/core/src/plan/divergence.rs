@@ -20,7 +20,7 @@ pub(super) fn undecided(view: &Facts<'_>, ordinal: u32) -> Option<Option<String>
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let suspected = |i: u32| view.suspected(i).is_some() || view.gap(i).is_some();
     let open = |&i: &u32| view.diverged(i).is_none() && suspected(i);
-    view.o.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
+    view.observation.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
 }
 
 /// Why a replica's data can't be followed with: what is certain, and what it lacks whose set stands still.

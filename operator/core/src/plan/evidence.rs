@@ -55,9 +55,14 @@ fn said(view: &Facts<'_>, found: &[Evidence]) -> Option<Decision> {
 /// on no claim that is there. With `spec.adopt` and a volume to be given back, a person has said what is to be used: it
 /// must be bound before a claim is made, which would get another.
 pub(super) fn before_an_id(view: &Facts<'_>) -> Option<Decision> {
-    let labelled = view.o.instances.values().filter_map(|i| i.claim.as_ref()).chain(view.o.aside.values());
-    let adopts = view.o.cluster.spec.adopt.is_some();
-    let asked = view.o.cluster.annotations.contains_key(ANNOTATION_GIVE_BACK);
+    let labelled = view
+        .observation
+        .instances
+        .values()
+        .filter_map(|i| i.claim.as_ref())
+        .chain(view.observation.aside.values());
+    let adopts = view.observation.cluster.spec.adopt.is_some();
+    let asked = view.observation.cluster.annotations.contains_key(ANNOTATION_GIVE_BACK);
     if labelled.filter_map(|claim| claim.cluster_id.as_ref()).count() > 0 || (adopts && asked) {
         return None;
     }
@@ -68,7 +73,7 @@ pub(super) fn before_an_id(view: &Facts<'_>) -> Option<Decision> {
 
 /// A volume is to be given back, and its data is not there yet.
 fn giving_back(view: &Facts<'_>) -> Option<Evidence> {
-    let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
+    let name = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
     let why = volumes::refused(view).map(|(_, why)| why);
     let unseen = is_blind(view).then(|| {
         format!(
@@ -95,14 +100,14 @@ fn record(view: &Facts<'_>) -> Option<Evidence> {
 
 /// Claims that were labelled because their directory was complete once, and those that keep what was set aside.
 fn claims(view: &Facts<'_>) -> Vec<Evidence> {
-    let instances = view.o.instances.iter().filter_map(|(&i, instance)| {
+    let instances = view.observation.instances.iter().filter_map(|(&i, instance)| {
         let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
         Some(Evidence {
             what: format!("claim {} held data", claim.name),
             way_out: format!("Of {}: {}", claim.name, advice::restore(view, i)),
         })
     });
-    let aside = view.o.aside.iter().map(|(name, claim)| Evidence {
+    let aside = view.observation.aside.iter().map(|(name, claim)| Evidence {
         what: format!("claim {name} keeps data that was set aside"),
         way_out: advice::set_aside(view, claim),
     });
@@ -121,19 +126,24 @@ fn on_volumes(view: &Facts<'_>) -> Vec<Evidence> {
 
 /// Volumes that were of a claim of this cluster's, and are not of one that is there.
 pub(super) fn left<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = &'v Volume> {
-    view.o.surroundings.volumes.values().filter(|volume| is_left(view, volume))
+    view.observation.surroundings.volumes.values().filter(|volume| is_left(view, volume))
 }
 
 /// It is nobody's now, and was of an instance of this name or id. One that is only reserved, and was never bound, is
 /// made for a new cluster as often as kept of an old one: what tells them apart is the label.
 fn is_left(view: &Facts<'_>, volume: &Volume) -> bool {
-    let present = view.o.instances.values().filter_map(|i| i.claim.as_ref()).chain(view.o.aside.values());
+    let present = view
+        .observation
+        .instances
+        .values()
+        .filter_map(|i| i.claim.as_ref())
+        .chain(view.observation.aside.values());
     let bound = present.clone().any(|claim| volume.claim_uid.as_deref() == Some(claim.uid.as_str()));
     let named = present.filter(|claim| claim.volume.as_deref() == Some(volume.name.as_str())).count() > 0;
     let ours = volume.claim.as_ref().is_some_and(|(namespace, claim)| {
         let names = &view.names;
         let of_ours = names.ordinal_of_claim(claim).or_else(|| names.ordinal_of_aside_claim(claim)).is_some();
-        *namespace == view.o.cluster.namespace && of_ours
+        *namespace == view.observation.cluster.namespace && of_ours
     });
     // A claim made by hand is seen only once a pod uses it and it was labelled; then its directory is looked at.
     let unseen = volume.phase.as_deref() == Some("Bound")
@@ -142,7 +152,11 @@ fn is_left(view: &Facts<'_>, volume: &Volume) -> bool {
             ordinal.is_some_and(|i| view.instance(i).is_none_or(|instance| instance.claim.is_none()))
         });
     let label = volume.labels.get(LABEL_CLUSTER_ID).map(String::as_str);
-    let known = [view.cluster_id, view.o.cluster.spec.adopt.as_deref(), view.o.secrets_cluster_id.as_deref()];
+    let known = [
+        view.cluster_id,
+        view.observation.cluster.spec.adopt.as_deref(),
+        view.observation.secrets_cluster_id.as_deref(),
+    ];
     let labelled = label.is_some() && known.contains(&label);
     let was_bound = volume.claim_uid.is_some() || label.is_some();
     let used = bound || named || (ours && unseen);
@@ -155,8 +169,9 @@ fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
     let claim = volume.claim.as_ref().map(|(_, claim)| format!(" of claim {claim}")).unwrap_or_default();
     let id = volume.labels.get(LABEL_CLUSTER_ID);
     let of_id = id.map(|id| format!(", of the cluster with the id {id}")).unwrap_or_default();
-    let adopts = id
-        .filter(|id| view.cluster_id != Some(id.as_str()) && view.o.cluster.spec.adopt.as_ref() != Some(id));
+    let adopts = id.filter(|id| {
+        view.cluster_id != Some(id.as_str()) && view.observation.cluster.spec.adopt.as_ref() != Some(id)
+    });
     let way_out = match (id, volume.labels.get(LABEL_ORDINAL)) {
         (Some(_), Some(ordinal)) => {
             let adopt = adopts.map(|id| format!("set spec.adopt to {id} and ")).unwrap_or_default();
@@ -181,7 +196,7 @@ fn of_volume(view: &Facts<'_>, volume: &Volume) -> Evidence {
 
 /// A person said that there is data.
 fn adopt(view: &Facts<'_>) -> Option<Evidence> {
-    let id = view.o.cluster.spec.adopt.as_deref()?;
+    let id = view.observation.cluster.spec.adopt.as_deref()?;
     Some(Evidence {
         what: format!("spec.adopt says that the data of {id} is to be used"),
         way_out: format!(
@@ -208,8 +223,8 @@ fn copies(view: &Facts<'_>) -> Vec<Evidence> {
 
 /// Secrets were kept or put back, and no claim: those of a cluster that never held data go with it.
 fn secrets(view: &Facts<'_>) -> Option<Evidence> {
-    let id = view.o.secrets_cluster_id.as_deref()?;
-    let any = view.o.instances.values().any(|instance| instance.claim.is_some());
+    let id = view.observation.secrets_cluster_id.as_deref()?;
+    let any = view.observation.instances.values().any(|instance| instance.claim.is_some());
     (!any).then(|| Evidence {
         what: format!("Secrets of this name are of the cluster with the id {id}, and none of its claims is there"),
         way_out: format!(
@@ -232,5 +247,5 @@ pub(super) fn looked_at(view: &Facts<'_>) -> &'static str {
 
 /// Volumes that no claim has can't be seen.
 fn is_blind(view: &Facts<'_>) -> bool {
-    view.o.surroundings.unseen.iter().any(|kind| kind == "persistentvolumes")
+    view.observation.surroundings.unseen.iter().any(|kind| kind == "persistentvolumes")
 }

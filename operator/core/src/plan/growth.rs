@@ -45,9 +45,9 @@ pub(super) fn largest(observation: &Observation) -> Option<u64> {
 
 /// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
 pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
-    let size = &view.o.cluster.spec.storage.size;
+    let size = &view.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
-    view.o.instances.values().find_map(|instance| {
+    view.observation.instances.values().find_map(|instance| {
         let claim = instance.claim.as_ref()?;
         let bound = claim.phase.as_deref() == Some("Bound") && !claim.deleting;
         let small = claim.requested.is_some_and(|requested| requested < wanted);
@@ -63,13 +63,13 @@ pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
 
 /// A class that can't be seen is left to the API server to refuse.
 fn may_grow(view: &Facts<'_>, claim: &Claim) -> bool {
-    let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
-    class.map_or(!view.o.surroundings.known, |class| class.expandable)
+    let class = claim.class.as_deref().and_then(|class| view.observation.surroundings.classes.get(class));
+    class.map_or(!view.observation.surroundings.known, |class| class.expandable)
 }
 
 /// Why a claim has not the size that the spec asks for.
 pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
-    let size = &view.o.cluster.spec.storage.size;
+    let size = &view.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
     let name = &claim.name;
     if claim.phase.as_deref() != Some("Bound") {

@@ -23,12 +23,13 @@ fn find(view: &Facts<'_>) -> Decision {
     if let Some(blocked) = evidence::before_an_id(view) {
         return blocked;
     }
-    let found: BTreeSet<&str> = labelled(view).chain(view.o.secrets_cluster_id.as_deref()).collect();
+    let found: BTreeSet<&str> =
+        labelled(view).chain(view.observation.secrets_cluster_id.as_deref()).collect();
     let record = view.record.clone();
-    let adopt = view.o.cluster.spec.adopt.as_deref();
+    let adopt = view.observation.cluster.spec.adopt.as_deref();
     let (id, message) = match (adopt, found.len()) {
         (Some(id), _) => (id, format!("the cluster takes over the data of {id}, as spec.adopt says")),
-        (None, 0) => (view.o.fresh_id.as_str(), "the cluster is new".into()),
+        (None, 0) => (view.observation.fresh_id.as_str(), "the cluster is new".into()),
         (None, 1) => {
             let id = found.first().copied().unwrap_or_default();
             (id, format!("claims or Secrets of this name were kept: the cluster is {id} again"))
@@ -48,8 +49,8 @@ fn find(view: &Facts<'_>) -> Decision {
 }
 
 fn labelled<'a>(view: &Facts<'a>) -> impl Iterator<Item = &'a str> {
-    let instances = view.o.instances.values().filter_map(|i| i.claim.as_ref());
-    instances.chain(view.o.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
+    let instances = view.observation.instances.values().filter_map(|i| i.claim.as_ref());
+    instances.chain(view.observation.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
 }
 
 /// Nothing is initialised yet, and what the volumes hold is another cluster's: a person may say that it is ours.
@@ -61,7 +62,7 @@ fn adopt(view: &Facts<'_>, known: &str) -> Option<Decision> {
             _ => None,
         })
         .collect();
-    let asked = view.o.cluster.spec.adopt.as_deref();
+    let asked = view.observation.cluster.spec.adopt.as_deref();
     let unused = view.primary().is_none() && !labelled(view).any(|id| id == known);
     if let Some(id) = asked.filter(|&id| id != known && foreign.is_empty() && unused) {
         return Some(takes_over(view, id));

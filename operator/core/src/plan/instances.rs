@@ -12,7 +12,7 @@ use crate::{Agent, Instance, record};
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
 pub(super) fn statuses(view: &Facts<'_>) -> Vec<InstanceStatus> {
     let ordinals = view.ordinals();
-    view.o
+    view.observation
         .instances
         .iter()
         .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some() || view.alone_in_status(**i))
@@ -46,7 +46,7 @@ fn status(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus
         gtid_executed: server.map(|s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
         seen_at: match (server, &instance.agent) {
             (Some(_), Agent::Broken { since, .. }) => Some(Time(*since)),
-            (Some(_), _) => Some(Time(view.o.now)),
+            (Some(_), _) => Some(Time(view.observation.now)),
             (None, _) => before.and_then(|b| b.seen_at.clone()),
         },
         lag_seconds: server

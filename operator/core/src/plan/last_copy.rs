@@ -14,10 +14,10 @@ const RETAIN: &str = "Retain";
 
 /// Sets such a volume to `Retain`, also if the spec is wrong, but not while paused. One that may not be patched keeps nothing else from being done: that is said.
 pub(super) fn keep(view: &Facts<'_>) -> Option<Decision> {
-    if view.o.cluster.spec.paused {
+    if view.observation.cluster.spec.paused {
         return None;
     }
-    view.o.instances.iter().find_map(|(&ordinal, instance)| keep_one(view, ordinal, instance))
+    view.observation.instances.iter().find_map(|(&ordinal, instance)| keep_one(view, ordinal, instance))
 }
 
 /// The same of one instance.
@@ -25,9 +25,9 @@ fn keep_one(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Decis
     let claim = instance.claim.as_ref()?;
     let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
     let name = going(view, claim).filter(|_| used)?;
-    let volume = view.o.surroundings.volumes.get(name)?;
+    let volume = view.observation.surroundings.volumes.get(name)?;
     let ours = volume.claim_uid.as_deref() == Some(claim.uid.as_str());
-    let refused = view.o.surroundings.refused.contains_key(name);
+    let refused = view.observation.surroundings.refused.contains_key(name);
     if !ours || refused || is_kept(volume) || held_elsewhere(view, ordinal).is_some() {
         return None;
     }
@@ -66,7 +66,7 @@ pub(super) fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Problem
 /// What becomes of the volume, and what to do.
 pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
     let pod = view.names.pod(ordinal);
-    let volume = view.o.surroundings.volumes.get(name);
+    let volume = view.observation.surroundings.volumes.get(name);
     if let Some(volume) = volume.filter(|volume| is_kept(volume)) {
         return format!(
             "Its volume {name} is set to Retain, so that nothing on it is lost. To have it back: {}, and then delete the \
@@ -84,17 +84,17 @@ pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
     let command =
         format!("kubectl patch pv {name} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'");
     let by_hand = format!("Do not let the pod {pod} end before this has been done: {command}");
-    if Object::from(&view.o.cluster).ends() {
+    if Object::from(&view.observation.cluster).ends() {
         return format!(
             "Its volume {name} goes with it, because the MySQLCluster is being deleted. To keep it all the same: {command}"
         );
     }
-    if view.o.cluster.spec.paused {
+    if view.observation.cluster.spec.paused {
         return format!(
             "While spec.paused is set, the operator does not keep its volume {name}, which goes with it. {by_hand}"
         );
     }
-    if let Some(words) = view.o.surroundings.refused.get(name) {
+    if let Some(words) = view.observation.surroundings.refused.get(name) {
         return format!("Its volume {name} could not be set to Retain ({words}) and goes with it. {by_hand}");
     }
     if volume.is_none() {

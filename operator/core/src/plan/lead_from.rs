@@ -61,7 +61,7 @@ fn known_of(view: &Facts<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
 /// The one that holds most and can apply what it received, with what would be lost by its leading. `None`: nobody could.
 pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
     let primary = view.primary()?;
-    let others: Vec<u32> = view.o.instances.keys().copied().filter(|&i| i != primary).collect();
+    let others: Vec<u32> = view.observation.instances.keys().copied().filter(|&i| i != primary).collect();
     let applies = |i: u32| {
         let channel = view.serving(i)?.channel.as_ref()?;
         channel.applier_error.as_ref().map(|_| ())
@@ -98,7 +98,7 @@ pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
 
 /// Answers the request, if there is one that was not answered.
 pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    let asked = view.o.cluster.annotations.get(ANNOTATION_LEAD_FROM);
+    let asked = view.observation.cluster.annotations.get(ANNOTATION_LEAD_FROM);
     let answered = view.record.answered_lead_from();
     let asked = match (asked, answered) {
         (None, None) => return None,
@@ -183,7 +183,7 @@ fn may_run_still(view: &Facts<'_>, primary: u32) -> Option<String> {
     let left = view.ledger_entry(primary)?;
     let node = left.node.as_deref()?;
     let now = view.instance(primary).and_then(|instance| instance.pod.as_ref()?.node.as_deref());
-    let surroundings = &view.o.surroundings;
+    let surroundings = &view.observation.surroundings;
     let found = surroundings.nodes.get(node);
     let heard = found.is_some_and(|node| node.ready.as_deref() == Some("True") || node.out_of_service);
     if !surroundings.known || now == Some(node) || heard {
@@ -210,7 +210,7 @@ fn carry_out(view: &Facts<'_>, primary: u32, offer: &Offer, asked: &str) -> Deci
     let lost = Lost {
         from,
         to,
-        at: Time(view.o.now),
+        at: Time(view.observation.now),
         known: offer.known.as_ref().map(ToString::to_string).unwrap_or_default(),
         seen_at: offer.seen_at.clone(),
         unheard: offer.unheard.clone(),

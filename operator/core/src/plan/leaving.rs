@@ -95,7 +95,7 @@ fn entry(view: &Facts<'_>, ordinal: u32) -> Option<Box<LedgerEntry>> {
     Some(Box::new(match state.filter(|_| view.may_serve(ordinal)) {
         Some(state) => {
             let (gtid_executed, history) = (state.gtid_executed.clone(), ledger::history(state));
-            LedgerEntry { gtid_executed, history, seen_at: Some(Time(view.o.now)), ..entry }
+            LedgerEntry { gtid_executed, history, seen_at: Some(Time(view.observation.now)), ..entry }
         }
         None => entry,
     }))
@@ -108,7 +108,7 @@ fn note(view: &Facts<'_>, ordinal: u32, set: Option<&GtidSet>) -> Option<Decisio
     let since = claim.annotations.get(ANNOTATION_KEPT_SINCE).filter(|_| same).and_then(|at| at.parse().ok());
     let note = set.map(|set| LeaveNote {
         gtid_set: set.to_string(),
-        since: since.unwrap_or(view.o.now),
+        since: since.unwrap_or(view.observation.now),
         pod_uid: instance.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default(),
         ledger: entry(view, ordinal),
     });

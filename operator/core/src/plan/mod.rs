@@ -179,7 +179,7 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
 
 /// What in the spec keeps anything from being begun.
 fn held(view: &Facts<'_>) -> Option<Decision> {
-    if view.o.cluster.spec.paused {
+    if view.observation.cluster.spec.paused {
         return Some(Decision::Wait(Reason::Paused, PAUSED.into()));
     }
     view.invalid().map(|message| Decision::Blocked(Reason::InvalidSpec, message.to_owned()))
@@ -187,7 +187,7 @@ fn held(view: &Facts<'_>) -> Option<Decision> {
 
 /// Only who the record says leads or follows does so. That the primary's data is lost is said all the same.
 fn held_back(facts: &Facts<'_>, state: &ClusterState<'_>, held: Decision) -> Decided {
-    let first = match facts.o.cluster.spec.paused {
+    let first = match facts.observation.cluster.spec.paused {
         true => "First take spec.paused back",
         false => "First mend the spec, as SpecValid says",
     };

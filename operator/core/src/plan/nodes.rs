@@ -23,10 +23,10 @@ enum Away<'a> {
 }
 
 fn away<'a>(view: &Facts<'a>, name: &str) -> Option<Away<'a>> {
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return None;
     }
-    match view.o.surroundings.nodes.get(name) {
+    match view.observation.surroundings.nodes.get(name) {
         None => Some(Away::Gone),
         Some(node) if node.out_of_service || node.ready.as_deref() != Some("True") => {
             Some(Away::NotReady(node))
@@ -81,18 +81,21 @@ const LOOK: SignedDuration = SignedDuration::from_secs(5);
 /// A suspicion is only said: nothing is forced for it.
 fn suspected(view: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
     on_demand::silent_on(view.instance(ordinal)?)?;
-    let node = view.o.surroundings.nodes.get(name).filter(|node| on_demand::lease(node))?;
+    let node = view.observation.surroundings.nodes.get(name).filter(|node| on_demand::lease(node))?;
     let there =
         |instance: &&Instance| instance.pod.as_ref().is_some_and(|pod| pod.node.as_deref() == Some(name));
-    let heard = view.o.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
-    let since = node.lease_unrenewed_since.filter(|since| view.o.now.duration_since(*since) >= UNRENEWED)?;
+    let heard =
+        view.observation.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
+    let since = node
+        .lease_unrenewed_since
+        .filter(|since| view.observation.now.duration_since(*since) >= UNRENEWED)?;
     (!heard).then_some(since)
 }
 
 /// While an instance is silent on a node that is called Ready, time alone may show that the node is lost.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let mut silent = view.o.instances.values().filter_map(on_demand::silent_on);
-    let nodes = &view.o.surroundings.nodes;
+    let mut silent = view.observation.instances.values().filter_map(on_demand::silent_on);
+    let nodes = &view.observation.surroundings.nodes;
     silent.any(|name| nodes.get(name).is_some_and(on_demand::lease)).then_some(LOOK)
 }
 
@@ -108,7 +111,7 @@ fn choice(view: &Facts<'_>, ordinal: u32) -> String {
     if view.primary() == Some(ordinal) {
         return "; it leads, so it gets no other volume: bring the node back".into();
     }
-    let local = view.o.cluster.spec.storage.local.as_ref();
+    let local = view.observation.cluster.spec.storage.local.as_ref();
     match local.and_then(|local| local.replace_after.as_deref()) {
         Some(after) => format!("; a replica gets a new volume {after} after it was seen last"),
         None => "; bring the node back, or set spec.storage.local.replaceAfter to have replicas cloned anew"
@@ -118,7 +121,7 @@ fn choice(view: &Facts<'_>, ordinal: u32) -> String {
 
 fn volume<'a>(view: &Facts<'a>, ordinal: u32) -> Option<&'a Volume> {
     let claim = view.instance(ordinal)?.claim.as_ref()?;
-    view.o.surroundings.volumes.get(claim.volume.as_deref()?)
+    view.observation.surroundings.volumes.get(claim.volume.as_deref()?)
 }
 
 /// The volume and the nodes that alone can mount it, if all of them are gone or not Ready.
@@ -130,14 +133,14 @@ pub(super) fn stranded(view: &Facts<'_>, ordinal: u32) -> Option<String> {
 /// Which nodes alone can mount a volume, if all of them are gone or not Ready.
 pub(super) fn out_of_reach(view: &Facts<'_>, volume: &Volume) -> Option<String> {
     let hosts = volume.hosts.as_ref()?;
-    let nodes = &view.o.surroundings.nodes;
+    let nodes = &view.observation.surroundings.nodes;
     let node_of = |host: &String| {
         nodes
             .iter()
             .find(|(name, node)| node.host.as_deref().unwrap_or(name.as_str()) == host || *name == host)
     };
     let usable = |host: &String| node_of(host).is_some_and(|(_, node)| node.ready.as_deref() == Some("True"));
-    if !view.o.surroundings.known || hosts.is_empty() || hosts.iter().any(usable) {
+    if !view.observation.surroundings.known || hosts.is_empty() || hosts.iter().any(usable) {
         return None;
     }
     let there = if hosts.iter().any(|host| node_of(host).is_some()) { "is not Ready" } else { "is gone" };
@@ -158,9 +161,9 @@ pub(super) fn proven_gone(view: &Facts<'_>, ordinal: u32) -> Result<String, Stri
 
 fn unproven(view: &Facts<'_>, node: &str) -> String {
     let mut text = format!("that nothing runs there any more is not proven. {}", vouch(node));
-    let proof = view.o.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
+    let proof = view.observation.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
     if let Some((proof, (key, value))) = proof.and_then(|proof| Some((proof, proof.annotation()?))) {
-        let says = view.o.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
+        let says = view.observation.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
         let says = match says {
             Some(says) if says == value => format!("counts once it was silent for {}", proof.after),
             Some(says) => format!("would prove it, but it says '{says}'"),
@@ -180,11 +183,11 @@ fn vouch(node: &str) -> String {
 /// What to do about a volume that is attached to another node still: no taint for one that is Ready.
 pub(super) fn attached(view: &Facts<'_>, node: &str) -> String {
     let waits = format!("it is detached once {node} has unmounted it");
-    let node_object = view.o.surroundings.nodes.get(node);
+    let node_object = view.observation.surroundings.nodes.get(node);
     if node_object.is_some_and(|found| found.ready.as_deref() == Some("True")) {
         return waits;
     }
-    if view.o.surroundings.known && node_object.is_none() {
+    if view.observation.surroundings.known && node_object.is_none() {
         return format!("{waits}. {}", vouch_again(node));
     }
     format!("{waits}. {}", vouch(node))
@@ -221,7 +224,7 @@ fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, Str
 
 /// Deletes a pod by force whose node is proven gone.
 pub(super) fn force(view: &Facts<'_>) -> Option<Decision> {
-    view.o.instances.keys().find_map(|&ordinal| force_one(view, ordinal))
+    view.observation.instances.keys().find_map(|&ordinal| force_one(view, ordinal))
 }
 
 fn force_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
@@ -242,19 +245,24 @@ fn force_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
 /// Taints a node of which something outside of Kubernetes says that the machine is off, and of which Kubernetes has not
 /// heard for long.
 pub(super) fn taint(view: &Facts<'_>) -> Option<Decision> {
-    let proof = view.o.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
+    let proof = view.observation.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
     let (key, value) = proof.annotation()?;
     let after: SignedDuration = proof.after.parse().ok()?;
-    let of_pods = view.o.instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
-    of_pods.filter_map(|name| Some((name, view.o.surroundings.nodes.get(name)?))).find_map(|(name, node)| {
-        let silent = matches!(node.ready.as_deref(), Some("False" | "Unknown"));
-        let long = node.ready_since.is_some_and(|since| view.o.now.duration_since(since) >= after);
-        let proven = node.proof.as_deref() == Some(value);
-        (silent && long && proven && !node.out_of_service).then(|| {
-            let message =
-                format!("node {name} is tainted out of service: not Ready{} and {key}={value}", since(node));
-            let (uid, step) = (node.uid.clone(), NodeStep::TaintOutOfService);
-            Decision::Do(Step::Node { node: name.to_owned(), uid, step, message })
-        })
-    })
+    let of_pods = view.observation.instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
+    of_pods.filter_map(|name| Some((name, view.observation.surroundings.nodes.get(name)?))).find_map(
+        |(name, node)| {
+            let silent = matches!(node.ready.as_deref(), Some("False" | "Unknown"));
+            let long =
+                node.ready_since.is_some_and(|since| view.observation.now.duration_since(since) >= after);
+            let proven = node.proof.as_deref() == Some(value);
+            (silent && long && proven && !node.out_of_service).then(|| {
+                let message = format!(
+                    "node {name} is tainted out of service: not Ready{} and {key}={value}",
+                    since(node)
+                );
+                let (uid, step) = (node.uid.clone(), NodeStep::TaintOutOfService);
+                Decision::Do(Step::Node { node: name.to_owned(), uid, step, message })
+            })
+        },
+    )
 }

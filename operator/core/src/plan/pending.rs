@@ -26,7 +26,7 @@ pub(super) fn problem(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option
 }
 
 fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
-    let surroundings = &view.o.surroundings;
+    let surroundings = &view.observation.surroundings;
     let name = &claim.name;
     if let Some(problem) = taken(view, ordinal, claim) {
         return problem;
@@ -89,8 +89,8 @@ fn failed(claim: &Claim, words: &str) -> Problem {
 
 /// A volume of this claim's name is another's, or was its predecessor's.
 fn taken(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
-    let volumes = &view.o.surroundings.volumes;
-    let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
+    let volumes = &view.observation.surroundings.volumes;
+    let ours = (view.observation.cluster.namespace.clone(), claim.name.clone());
     if let Some(wanted) = claim.volume.as_deref().and_then(|name| volumes.get(name))
         && let Some((namespace, other)) = wanted.claim.as_ref().filter(|other| **other != ours)
     {
@@ -107,7 +107,7 @@ fn taken(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
             && volume.claim_uid.as_deref() != Some(claim.uid.as_str())
     })?;
     // Where a class makes a new one, the old one is nobody's trouble.
-    let class = claim.class.as_deref().and_then(|class| view.o.surroundings.classes.get(class));
+    let class = claim.class.as_deref().and_then(|class| view.observation.surroundings.classes.get(class));
     class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(view, ordinal, claim, left))
 }
 
@@ -193,10 +193,10 @@ fn candidates(view: &Facts<'_>, claim: &Claim) -> String {
 
 /// The free volumes with what each lacks; the nearest first, and of two as near the one of its class.
 fn free<'v>(view: &'v Facts<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
-    let ours = (view.o.cluster.namespace.clone(), claim.name.clone());
+    let ours = (view.observation.cluster.namespace.clone(), claim.name.clone());
     let wants = claim.class.as_deref().unwrap_or_default();
     let other_class = |volume: &Volume| volume.class.as_deref().unwrap_or_default() != wants;
-    let volumes = view.o.surroundings.volumes.values();
+    let volumes = view.observation.surroundings.volumes.values();
     let free = volumes.filter(|volume| volume.phase.as_deref() == Some("Available"));
     let mut free: Vec<_> = free.map(|volume| (lacks(view, claim, volume, &ours), volume)).collect();
     free.sort_by_key(|(lacks, volume)| (lacks.len(), other_class(volume)));
@@ -206,7 +206,7 @@ fn free<'v>(view: &'v Facts<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
 /// In what a free volume does not fit a claim. Source: Kubernetes, "Persistent Volumes", "Binding" and the fields
 /// that it names.
 fn lacks(view: &Facts<'_>, claim: &Claim, volume: &Volume, ours: &(String, String)) -> Vec<String> {
-    let storage = &view.o.cluster.spec.storage;
+    let storage = &view.observation.cluster.spec.storage;
     let mut lacks = Vec::new();
     if let Some((namespace, name)) = volume.claim.as_ref().filter(|reserved| *reserved != ours) {
         lacks.push(format!("is reserved for {namespace}/{name}"));

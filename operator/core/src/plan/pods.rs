@@ -9,7 +9,7 @@ pub(super) fn replicas(view: &Facts<'_>) -> u32 {
     let asked = view.asked();
     let staying = view.leaving().rev().find(|&i| leaving::must_stay(view, i));
     // Also while nobody is known to lead.
-    let last_copy = view.o.instances.range(asked..).rev().find(|&(&i, instance)| {
+    let last_copy = view.observation.instances.range(asked..).rev().find(|&(&i, instance)| {
         instance.pod.as_ref().is_some_and(|pod| !pod.deleting) && guards::may_take(view, i).is_err()
     });
     let staying = staying.max(last_copy.map(|(&i, _)| i));

@@ -12,7 +12,7 @@ use crate::state::Broken;
 /// Orders every instance to stand down that leads or replicates with data that is not what left, or that holds
 /// transactions which the primary never had, or such that can't be compared with the primary's.
 pub(super) fn decide(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
-    let orders = view.o.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
+    let orders = view.observation.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
     orders.or_else(|| blocked(view, why))
 }
 

@@ -124,7 +124,7 @@ fn distrusted(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
 /// A claim that held data of this cluster, has none to show that could be used, and may have held more than the
 /// elected: its instance may have led last.
 fn missing(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> Option<Decision> {
-    let instances = view.o.instances.iter().filter(|(i, _)| !kept.iter().any(|k| k.ordinal == **i));
+    let instances = view.observation.instances.iter().filter(|(i, _)| !kept.iter().any(|k| k.ordinal == **i));
     let claims = instances.filter_map(|(&i, instance)| Some((i, instance.claim.as_ref()?)));
     let mut labelled = claims.filter(|(_, claim)| claim.cluster_id.is_some());
     labelled.find_map(|(i, claim)| {

@@ -53,7 +53,7 @@ pub(super) fn turn(view: &Facts<'_>) -> Option<Decision> {
 /// A claim whose directory is complete says so from then on: it is never taken for new again.
 pub(super) fn label_claims(view: &Facts<'_>) -> Option<Decision> {
     let cluster_id = view.cluster_id?;
-    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+    view.observation.instances.iter().find_map(|(&ordinal, instance)| {
         instance.agent.live()?.marker()?;
         let claim = instance.claim.as_ref()?;
         let missing = claim.cluster_id.as_deref() != Some(cluster_id);
@@ -187,7 +187,7 @@ pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
 /// received by one that has ended.
 fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Action {
     let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
-    let spec = view.o.cluster.spec.clone.as_ref();
+    let spec = view.observation.cluster.spec.clone.as_ref();
     let wanted = spec.is_some_and(|clone| clone.chosen() == CloneMethod::XtraBackup);
     // What it copies is not of an earlier one: at worst the donor is reset meanwhile, and the copy is found out.
     let (endpoint, history) = (view.endpoint(donor), view.history(donor));
@@ -208,7 +208,7 @@ fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Actio
 
 /// The bound in whole MiB, at least one: `clone_max_data_bandwidth` knows no finer.
 fn limit(view: &Facts<'_>) -> Option<u64> {
-    let limits = view.o.cluster.spec.clone.as_ref()?.limits.as_ref()?;
+    let limits = view.observation.cluster.spec.clone.as_ref()?.limits.as_ref()?;
     let bytes = quantity::whole(limits.bytes_per_second.as_ref()?)?;
     Some((bytes / (1 << 20)).max(1))
 }
@@ -227,8 +227,8 @@ fn announce_clone(view: &Facts<'_>, ordinal: u32, failures: u32) -> Option<Decis
     let next = view.record.announce_instead(Operation {
         donor: Some(donor),
         failures,
-        not_before: pause(failures).map(|pause| Time(view.o.now + pause)),
-        ..Operation::new(view.o.fresh_id.clone(), OperationKind::Clone, ordinal)
+        not_before: pause(failures).map(|pause| Time(view.observation.now + pause)),
+        ..Operation::new(view.observation.fresh_id.clone(), OperationKind::Clone, ordinal)
     });
     let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
     Some(record(view, next, Reason::Cloning, message))

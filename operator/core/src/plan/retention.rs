@@ -25,7 +25,7 @@ enum Fate {
 /// The next claim to be deleted, or to be copied before.
 pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     let policy = policy(view);
-    let object = Object::from(&view.o.cluster);
+    let object = Object::from(&view.observation.cluster);
     let mut may_go = unused(view).filter(|(ordinal, _)| object.may_delete_unused(*ordinal));
     let (ordinal, claim) =
         may_go.find(|(ordinal, claim)| matches!(fate(view, *ordinal, claim), Fate::Delete))?;
@@ -50,7 +50,7 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 /// What the condition says; `None` where nothing but to keep was ever asked for.
 pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
     let type_ = ConditionType::RetentionApplied;
-    let told = view.o.cluster.status.conditions.iter().any(|c| c.type_ == type_.as_str());
+    let told = view.observation.cluster.status.conditions.iter().any(|c| c.type_ == type_.as_str());
     if policy(view) == RetentionPolicy::Retain && !told {
         return None;
     }
@@ -68,20 +68,20 @@ pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
 /// When the next claim's time has come.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
     let times = unused(view).filter_map(|(ordinal, claim)| match fate(view, ordinal, claim) {
-        Fate::Until(at) => Some(at.duration_since(view.o.now)),
+        Fate::Until(at) => Some(at.duration_since(view.observation.now)),
         Fate::Delete | Fate::Kept(_) => None,
     });
     times.min()
 }
 
 fn policy(view: &Facts<'_>) -> RetentionPolicy {
-    view.o.cluster.spec.storage.retention.as_ref().map(|r| r.scaled().policy).unwrap_or_default()
+    view.observation.cluster.spec.storage.retention.as_ref().map(|r| r.scaled().policy).unwrap_or_default()
 }
 
 /// Claims that no instance uses, where the policy is not to keep them.
 fn unused<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (u32, &'v Claim)> + 'v {
     let asked = policy(view) != RetentionPolicy::Retain && view.primary().is_some();
-    let beyond = view.o.instances.range(pods::replicas(view)..).filter(move |_| asked);
+    let beyond = view.observation.instances.range(pods::replicas(view)..).filter(move |_| asked);
     beyond.filter_map(|(&i, instance)| {
         let claim = instance.claim.as_ref().filter(|claim| !claim.deleting)?;
         instance.pod.is_none().then_some((i, claim))
@@ -98,7 +98,7 @@ fn fate(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Fate {
             advice::unused(view, ordinal)
         ));
     };
-    if let Some(at) = not_before(view, claim).filter(|at| *at > view.o.now) {
+    if let Some(at) = not_before(view, claim).filter(|at| *at > view.observation.now) {
         return Fate::Until(at);
     }
     let history = view.history_left(ordinal);
@@ -115,16 +115,17 @@ fn fate(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Fate {
 
 /// For `DeleteAfter`: the end of its time.
 fn not_before(view: &Facts<'_>, claim: &Claim) -> Option<Timestamp> {
-    let keep = view.o.cluster.spec.storage.retention.as_ref()?.scaled();
+    let keep = view.observation.cluster.spec.storage.retention.as_ref()?.scaled();
     let after: SignedDuration = keep.after?.parse().ok()?;
     let since: Option<Timestamp> = claim.annotations.get(ANNOTATION_KEPT_SINCE)?.parse().ok();
     // A time that can't be read has not passed.
-    Some(since.unwrap_or(view.o.now).checked_add(after).unwrap_or(Timestamp::MAX))
+    Some(since.unwrap_or(view.observation.now).checked_add(after).unwrap_or(Timestamp::MAX))
 }
 
 fn volume_fate(view: &Facts<'_>, claim: &Claim) -> String {
     let Some(name) = &claim.volume else { return "it has no volume".into() };
-    let policy = view.o.surroundings.volumes.get(name).and_then(|volume| volume.reclaim_policy.as_deref());
+    let policy =
+        view.observation.surroundings.volumes.get(name).and_then(|volume| volume.reclaim_policy.as_deref());
     match policy {
         Some("Retain") => format!("its volume {name} stays, because its reclaim policy is Retain"),
         Some(_) => format!("its volume {name} goes with it"),

@@ -14,8 +14,8 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
     if view.cluster_id.is_some() {
         return None;
     }
-    let rival = view.o.rivals.iter().find(|rival| was_first(rival, view))?;
-    let (ours, theirs) = (&view.o.cluster.name, &rival.name);
+    let rival = view.observation.rivals.iter().find(|rival| was_first(rival, view))?;
+    let (ours, theirs) = (&view.observation.cluster.name, &rival.name);
     Some(Decision::Blocked(
         Reason::NameTaken,
         format!(
@@ -28,6 +28,6 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 
 /// One that was begun has its children; else the older one, and of two of the same second the first by name.
 fn was_first(rival: &Rival, view: &Facts<'_>) -> bool {
-    let cluster = &view.o.cluster;
+    let cluster = &view.observation.cluster;
     rival.begun || (rival.created, &rival.name) < (cluster.created, &cluster.name)
 }

@@ -20,7 +20,7 @@ use crate::facts::Facts;
 /// while it hands over.
 pub(super) fn roles(view: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
     let mut roles: Vec<_> = view
-        .o
+        .observation
         .instances
         .iter()
         .filter_map(|(&i, instance)| Some((i, role(view, i, instance.pod.as_ref()?.role.as_deref()))))

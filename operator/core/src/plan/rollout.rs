@@ -164,7 +164,7 @@ fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
          spec to have it tried again; if it is right, and that is mended, change an annotation in spec.podMetadata",
         view.names.base(),
         view.names.base(),
-        view.o.cluster.namespace
+        view.observation.cluster.namespace
     );
     Decision::Blocked(Reason::InvalidSpec, message)
 }
@@ -174,7 +174,7 @@ fn given_up(view: &Facts<'_>, templates: &Templates<'_>) -> Decision {
 fn outdated<'v>(view: &Facts<'v>, templates: &Templates<'_>, ordinal: u32) -> Option<&'v Pod> {
     let pod = view.instance(ordinal)?.pod.as_ref().filter(|pod| !pod.deleting)?;
     let wanted = templates.of_pod(ordinal);
-    let held = view.o.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
+    let held = view.observation.stateful_set.as_ref().and_then(|set| set.template_hash.as_deref());
     let other = pod.template_hash.as_deref().is_some_and(|of_pod| of_pod != wanted);
     // It was the first of the change and no node took it: it is not put back, and waits for the others to change.
     let ahead = is_of(pod, templates.wanted) && bootstrap::was_never_anywhere(view, ordinal);

@@ -12,7 +12,7 @@ pub(super) fn disabled(view: &Facts<'_>, ordinal: u32, action: &Action) -> Optio
     if !matches!(action, Action::Lead { .. }) {
         return None;
     }
-    let others = view.o.instances.iter().filter(|(other, _)| **other != ordinal);
+    let others = view.observation.instances.iter().filter(|(other, _)| **other != ordinal);
     let reports = others.filter_map(|(_, instance)| match &instance.agent {
         Agent::Live { report, .. } | Agent::Broken { report, .. } => Some(&**report),
         Agent::Unheard => None,

@@ -19,7 +19,8 @@ pub(super) type Problem = (Reason, String);
 /// The condition.
 pub(super) fn condition(view: &Facts<'_>) -> Wanted {
     let type_ = ConditionType::StorageReady;
-    let ordinals = view.o.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
+    let ordinals =
+        view.observation.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
     let mut problems: Vec<Problem> = volumes::refused(view).into_iter().collect();
     problems.extend(ordinals.filter_map(|(&ordinal, instance)| problem(view, ordinal, instance)));
     let Some((reason, _)) = problems.first() else {
@@ -34,7 +35,7 @@ pub(super) fn condition(view: &Facts<'_>) -> Wanted {
 }
 
 fn well(view: &Facts<'_>) -> String {
-    let unseen = &view.o.surroundings.unseen;
+    let unseen = &view.observation.surroundings.unseen;
     if unseen.is_empty() {
         return "every instance has its volume".into();
     }
@@ -47,7 +48,7 @@ fn well(view: &Facts<'_>) -> String {
 
 fn problem(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let claim = instance.claim.as_ref();
-    if claim.is_none() && view.o.stateful_set.is_some() {
+    if claim.is_none() && view.observation.stateful_set.is_some() {
         let why = view.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
         let text = format!("{} has no claim {} yet{why}", view.names.pod(ordinal), view.names.claim(ordinal));
         return Some((Reason::ClaimMissing, text));
@@ -83,9 +84,9 @@ fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) ->
         return Some(pending::problem(view, ordinal, claim, pod));
     }
     let name = claim.volume.as_deref()?;
-    match view.o.surroundings.volumes.get(name) {
+    match view.observation.surroundings.volumes.get(name) {
         Some(volume) => of_volume(view, ordinal, claim, volume),
-        None => (view.o.surroundings.known && claim.phase.is_some()).then(|| {
+        None => (view.observation.surroundings.known && claim.phase.is_some()).then(|| {
             let text = format!(
                 "the volume {name} of claim {} no longer exists: {}",
                 claim.name,
@@ -141,7 +142,8 @@ fn of_pod(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
         return None;
     }
     let name = view.names.pod(ordinal);
-    let volume = instance.claim.as_ref().and_then(|c| view.o.surroundings.volumes.get(c.volume.as_deref()?));
+    let volume =
+        instance.claim.as_ref().and_then(|c| view.observation.surroundings.volumes.get(c.volume.as_deref()?));
     if let (Some(node), Some(volume)) = (&pod.node, volume)
         && !pod.started
         && let Some(other) = volume.attached_to.iter().find(|attached| *attached != node)
@@ -209,7 +211,7 @@ pub(super) fn full(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Optio
 }
 
 fn no_room(view: &Facts<'_>, ordinal: u32) -> String {
-    let size = &view.o.cluster.spec.storage.size.0;
+    let size = &view.observation.cluster.spec.storage.size.0;
     format!(
         "the volume of {} is full: raise spec.storage.size above {size}, or free some of it",
         view.names.pod(ordinal)

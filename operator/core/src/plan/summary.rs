@@ -21,7 +21,7 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
     let version = view
         .primary()
         .and_then(|p| Some(view.serving(p)?.version.clone()))
-        .or_else(|| view.o.cluster.status.version.clone());
+        .or_else(|| view.observation.cluster.status.version.clone());
     Plan {
         phase: phase(view, primary, ready, stops(&decided)),
         cluster_id: upkeep.and(view.cluster_id).map(String::from),
@@ -72,7 +72,7 @@ fn phase(view: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&De
     let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal);
     let going = view.record.operations().iter().filter(asked_for);
     let operation = |kind| going.clone().any(|o| o.kind == kind);
-    let before = view.o.cluster.status.state;
+    let before = view.observation.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
         _ if in_passing(view, blocked).is_some() => before.unwrap_or(ClusterPhase::Degraded),
@@ -126,7 +126,7 @@ fn stops(decided: &Decided) -> Option<&Decision> {
 
 /// What a condition of this type said last.
 fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<Wanted> {
-    let status = &view.o.cluster.status;
+    let status = &view.observation.cluster.status;
     let before = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
     Some(Wanted {
         type_,
@@ -281,7 +281,10 @@ fn available(view: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, Stri
 
 fn progressing(view: &Facts<'_>, decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
     let type_ = ConditionType::Progressing;
-    if view.o.cluster.spec.paused && !matches!(decision, Some(Decision::Do(_))) && view.target().is_none() {
+    if view.observation.cluster.spec.paused
+        && !matches!(decision, Some(Decision::Do(_)))
+        && view.target().is_none()
+    {
         return Wanted { type_, status: Some(false), reason: Reason::Paused, message: PAUSED.into() };
     }
     let stands = match decision {
@@ -321,7 +324,7 @@ fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
 
 fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
     let (status, reason, message) = match blocking {
-        _ if Object::from(&view.o.cluster).is_protected() => {
+        _ if Object::from(&view.observation.cluster).is_protected() => {
             let (reason, message) = deletion::protection();
             (true, reason, message)
         }

@@ -56,7 +56,7 @@ pub(super) fn announce(
         SwitchoverReason::NodeDrain => "its node takes no new pods",
         SwitchoverReason::PodEnding => "its pod is ending",
     };
-    let next = view.record.hand_over(target, reason, Time(view.o.now), answered);
+    let next = view.record.hand_over(target, reason, Time(view.observation.now), answered);
     let message = format!("{from} hands over to {}: {why}", view.names.pod(target));
     Some(record(view, next, Reason::SwitchingOver, message))
 }
@@ -174,14 +174,14 @@ fn under_this_record<'r>(view: &Facts<'_>, report: &'r Report, action: Action) -
 }
 
 fn outcome(view: &Facts<'_>, from: u32, target: u32) -> Decision {
-    let next = view.record.promote(target, Time(view.o.now));
+    let next = view.record.promote(target, Time(view.observation.now));
     let message =
         format!("{} holds all that {} held and is to lead", view.names.pod(target), view.names.pod(from));
     record(view, next, Reason::SwitchedOver, message)
 }
 
 fn give_up(view: &Facts<'_>, why: String) -> Decision {
-    let next = view.record.give_up(why.clone(), Time(view.o.now));
+    let next = view.record.give_up(why.clone(), Time(view.observation.now));
     let stays = view.primary().map(|p| format!("; {} leads again", view.names.pod(p))).unwrap_or_default();
     record(view, next, Reason::SwitchoverGivenUp, format!("{why}{stays}"))
 }

@@ -43,9 +43,10 @@ pub(super) struct Templates<'a> {
 
 impl<'a> Templates<'a> {
     pub(super) fn of(view: &Facts<'_>, wanted: &'a str) -> Self {
-        let status = view.o.cluster.status.template.as_ref();
+        let status = view.observation.cluster.status.template.as_ref();
         let before = status.map(|status| status.proven.clone()).or_else(|| first_proven(view));
-        let served = view.o.instances.keys().any(|&i| hash(view, i) == Some(wanted) && serves(view, i));
+        let served =
+            view.observation.instances.keys().any(|&i| hash(view, i) == Some(wanted) && serves(view, i));
         if before.is_none() || served || before.as_deref() == Some(wanted) {
             let proven = if served { Some(wanted.to_owned()) } else { before };
             return Templates { wanted, proven, canary: None, given_up: false };
@@ -151,7 +152,7 @@ fn serves(view: &Facts<'_>, ordinal: u32) -> bool {
 
 /// Of pods that were there before any of this was remembered: the template of one that serves, the primary's first.
 fn first_proven(view: &Facts<'_>) -> Option<String> {
-    let all = view.primary().into_iter().chain(view.o.instances.keys().copied());
+    let all = view.primary().into_iter().chain(view.observation.instances.keys().copied());
     let serving = all.filter(|&i| serves(view, i));
     serving.filter_map(|i| hash(view, i)).next().map(String::from)
 }

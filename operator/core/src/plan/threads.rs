@@ -80,7 +80,7 @@ fn rests(state: &ServerState) -> Option<SignedDuration> {
 
 /// When the first replica's threads may be started again.
 pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let states = view.o.instances.keys().filter_map(|&i| view.serving(i));
+    let states = view.observation.instances.keys().filter_map(|&i| view.serving(i));
     let stopped = states.filter(|state| state.channel.as_ref().is_some_and(is_stopped));
     stopped.filter_map(rests).min()
 }

@@ -21,13 +21,13 @@ pub enum Upkeep {
 
 /// `None`: nothing is made.
 pub(super) fn decide(view: &Facts<'_>) -> Option<Upkeep> {
-    let object = Object::from(&view.o.cluster);
+    let object = Object::from(&view.observation.cluster);
     if !object.may_make_children() || volumes::must_be_reserved(view) {
         return None;
     }
-    let set = view.o.stateful_set.is_some();
+    let set = view.observation.stateful_set.is_some();
     if !object.may_change_children() {
-        let runs = set || view.o.instances.values().any(|instance| instance.pod.is_some());
+        let runs = set || view.observation.instances.values().any(|instance| instance.pod.is_some());
         return runs.then_some(Upkeep::Missing);
     }
     Some(if set && view.invalid().is_some() { Upkeep::Missing } else { Upkeep::Full })

@@ -17,7 +17,7 @@ use crate::facts::{Facts, gtids};
 use crate::{Claim, ClaimStep, GtidSet, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
 fn volume_of<'a>(view: &Facts<'a>, claim: &Claim) -> Option<&'a Volume> {
-    let volume = view.o.surroundings.volumes.get(claim.volume.as_deref()?)?;
+    let volume = view.observation.surroundings.volumes.get(claim.volume.as_deref()?)?;
     (volume.claim_uid.as_deref() == Some(claim.uid.as_str())).then_some(volume)
 }
 
@@ -29,8 +29,8 @@ fn step_on(volume: &Volume, step: VolumeStep, reason: Reason, message: String) -
 /// Says on volumes whose data they hold, and keeps them where the spec asks for it. One at a time.
 pub(super) fn mark(view: &Facts<'_>) -> Option<Decision> {
     let cluster_id = view.cluster_id?;
-    let retain = view.o.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
-    view.o.instances.iter().find_map(|(&ordinal, instance)| {
+    let retain = view.observation.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
+    view.observation.instances.iter().find_map(|(&ordinal, instance)| {
         let claim = instance.claim.as_ref()?;
         let volume = volume_of(view, claim).filter(|volume| !volume.deleting)?;
         let labels = labels(cluster_id, ordinal);
@@ -59,8 +59,8 @@ pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String>
 
 /// The volume that a person wants to give back, with the ordinal that it was of.
 fn asked_back<'a>(view: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
-    let name = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
-    let Some(volume) = view.o.surroundings.volumes.get(name) else {
+    let name = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
+    let Some(volume) = view.observation.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
     };
     Some(labelled(view, volume).map(|ordinal| (ordinal, volume)).ok_or_else(|| unlabelled(view, volume)))
@@ -85,7 +85,7 @@ fn unlabelled(view: &Facts<'_>, volume: &Volume) -> String {
     if let Some(other) = said {
         return format!("volume {name} is labelled as the data of another cluster, whose id is {other}");
     }
-    let of = volume.claim.as_ref().filter(|(namespace, _)| *namespace == view.o.cluster.namespace);
+    let of = volume.claim.as_ref().filter(|(namespace, _)| *namespace == view.observation.cluster.namespace);
     let ordinal = of.and_then(|(_, claim)| view.names.ordinal_of_claim(claim));
     let how = match (view.cluster_id, ordinal) {
         (Some(id), Some(ordinal)) => advice::label(id, ordinal, name),
@@ -138,17 +138,17 @@ fn given_back(view: &Facts<'_>) -> Option<Decision> {
         let entered = view.ledger_entry(ordinal).zip(claim).is_some_and(|(entry, claim)| {
             entry.volume.as_ref() == Some(&operation.id) && entry.claim_uid == claim.uid && !claim.deleting
         });
-        let there = view.o.surroundings.volumes.get(&operation.id);
+        let there = view.observation.surroundings.volumes.get(&operation.id);
         let bound = there.is_some_and(|volume| volume.phase.as_deref() == Some("Bound"));
-        let asked = view.o.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
-        entered || (view.o.surroundings.known && !asked && !bound)
+        let asked = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
+        entered || (view.observation.surroundings.known && !asked && !bound)
     };
     end(view, OperationKind::GiveBack, over, "the volume was given back")
 }
 
 /// The claim has it, or gets it: the binder first writes the claim's UID, and the phase later.
 fn is_reserved(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    let name = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
+    let name = (view.observation.cluster.namespace.clone(), view.names.claim(ordinal));
     let settled = matches!(volume.phase.as_deref(), Some("Bound" | "Available"));
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let has = claim.is_some_and(|claim| volume.claim_uid.as_ref() == Some(&claim.uid));
@@ -182,7 +182,7 @@ fn goes_with(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
 
 /// Why a volume that was asked for is not given back.
 pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
-    if !view.o.surroundings.known {
+    if !view.observation.surroundings.known {
         return None;
     }
     let why = match asked_back(view)? {
@@ -223,19 +223,20 @@ pub(super) fn replace_stranded(view: &Facts<'_>) -> Option<Decision> {
     let ordinal = view.ordinals().find(|&ordinal| may_be_replaced(view, ordinal))?;
     let stranded = nodes::stranded(view, ordinal)?;
     let message = format!("{} gets a new volume: {stranded}", view.names.pod(ordinal));
-    Some(announce(view, view.o.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
+    Some(announce(view, view.observation.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
 }
 
 /// Never the primary, never before its time, and never the last copy: an instance that serves holds all that it held.
 fn may_be_replaced(view: &Facts<'_>, ordinal: u32) -> bool {
-    let Some(after) = view.o.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
+    let Some(after) =
+        view.observation.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
     else {
         return false;
     };
     let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.ledger_entry(ordinal)) else {
         return false;
     };
-    let away = left.seen_at.as_ref().is_some_and(|seen| view.o.now.duration_since(seen.0) >= after);
+    let away = left.seen_at.as_ref().is_some_and(|seen| view.observation.now.duration_since(seen.0) >= after);
     let silent = view.live(ordinal).is_none();
     let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let same = claim.is_some_and(|claim| claim.uid == left.claim_uid);

@@ -29,13 +29,13 @@ pub(super) fn ways_back(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> 
 
 /// Volumes that the claim of an instance had before, and that are free now.
 fn free_volumes<'v>(view: &'v Facts<'_>, ordinal: u32) -> Vec<&'v Volume> {
-    let claim = (view.o.cluster.namespace.clone(), view.names.claim(ordinal));
+    let claim = (view.observation.cluster.namespace.clone(), view.names.claim(ordinal));
     let present = view.instance(ordinal).and_then(|i| i.claim.as_ref()).map(|claim| claim.uid.as_str());
     let free = |volume: &&Volume| {
         let loose = matches!(volume.phase.as_deref(), Some("Released" | "Failed"));
         loose && volume.claim.as_ref() == Some(&claim) && volume.claim_uid.as_deref() != present
     };
-    view.o.surroundings.volumes.values().filter(free).collect()
+    view.observation.surroundings.volumes.values().filter(free).collect()
 }
 
 /// How the volume that left is given back, if it is there. An older one may be there too, and lacks what was written since:
@@ -101,7 +101,7 @@ fn led_from(view: &Facts<'_>, primary: u32) -> Option<String> {
 fn begin_anew(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Option<String> {
     let gone =
         matches!(broken, Broken::Gone | Broken::Directory(Directory::Empty | Directory::Partial { .. }));
-    let may_be_there = !view.o.surroundings.known || !free_volumes(view, primary).is_empty();
+    let may_be_there = !view.observation.surroundings.known || !free_volumes(view, primary).is_empty();
     (gone && !may_be_there && advice::is_only(view, primary)).then(|| {
         format!(
             "only if that volume is gone for good, and all data with it, begin with nothing: {}delete the object, then the \
