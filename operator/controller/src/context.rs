@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kube::Client;
 
 use crate::agents::Agents;
+use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
 use crate::memory::Memory;
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterKey, Stores, Trigger};
 
@@ -21,9 +21,9 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) memory: Memory,
     /// Volumes and nodes.
-    pub(crate) survey: Arc<Survey>,
+    pub(crate) cluster_scope: Arc<ClusterScope>,
     /// What Kubernetes says of a claim or a pod that is in trouble.
-    pub(crate) words: Words,
+    pub(crate) object_events: ObjectEvents,
     /// When nodes renewed their Leases.
     pub(crate) leases: Leases,
 }

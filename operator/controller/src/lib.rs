@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watch, agents  what is known: stores of objects, and the last word of every instance's agent
-//! survey         the same of volumes and nodes
+//! cluster_scope  the same of volumes and nodes
 //! observe        stores and words become one `Observation`
 //! act            Secrets, children, role labels, the one step
 //! report         status, events, metrics
@@ -14,6 +14,7 @@ mod agents;
 mod anew;
 mod backoff;
 mod client;
+mod cluster_scope;
 mod context;
 mod election;
 mod memory;
@@ -36,7 +37,6 @@ mod scenarios_orders;
 mod scenarios_secrets;
 mod secrets;
 mod settings;
-mod survey;
 mod telemetry;
 #[cfg(test)]
 mod testing;

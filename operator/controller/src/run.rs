@@ -15,19 +15,19 @@ use tracing::{debug, error, info, warn};
 
 use crate::agents::{Agents, Dialer, Trust};
 use crate::anew::NoLongerLeads;
+use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
 use crate::context::{Context, Scope};
 use crate::election::{Election, identity};
 use crate::memory::Memory;
 use crate::reconcile::{after_error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::{Leases, Survey, Words};
 use crate::telemetry::{Health, Metrics, serve, start_logs};
 use crate::watch::{Guarded, Trigger, Watches};
 use crate::{anew, client};
 
 /// How long the start waits for volumes and nodes to be read.
-const SURVEY: Duration = Duration::from_secs(30);
+const CLUSTER_SCOPE_READ: Duration = Duration::from_secs(30);
 /// How long running reconciliations may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -83,8 +83,8 @@ fn context(client: Client, settings: Settings, metrics: Arc<Metrics>, identity: 
         agents: Agents::new(dialer, Trust::new(client.clone()), metrics.clone()),
         events: Events::start(client.clone(), identity, metrics.events_lost.clone()),
         memory: Memory::default(),
-        survey: Arc::new(Survey::new(settings.drain_taints.clone())),
-        words: Words::new(client.clone()),
+        cluster_scope: Arc::new(ClusterScope::new(settings.drain_taints.clone())),
+        object_events: ObjectEvents::new(client.clone()),
         leases: Leases::new(client.clone()),
         client,
         settings,
@@ -163,10 +163,11 @@ async fn work(context: Arc<Context>, health: &Health, ending: CancellationToken)
         info!("all stores are filled");
         anyhow::Ok(())
     };
-    let (survey, client, metrics) = (context.survey.clone(), context.client.clone(), context.metrics.clone());
+    let (cluster_scope, client, metrics) =
+        (context.cluster_scope.clone(), context.client.clone(), context.metrics.clone());
     tokio::select! {
         outcome = async { tokio::try_join!(ready, try_join_all(controllers)) } => outcome.map(|_| ()),
-        () = survey.run(client, &metrics) => Err(anyhow::anyhow!("the watches of volumes and nodes ended")),
+        () = cluster_scope.run(client, &metrics) => Err(anyhow::anyhow!("the watches of volumes and nodes ended")),
     }
 }
 
@@ -180,14 +181,14 @@ fn scope(
     let (to, calls) = futures::channel::mpsc::unbounded();
     let trigger = Trigger::new(to);
     let (watches, stores) = Watches::new(context.clone(), namespace, trigger.clone());
-    context.survey.join(stores.clone(), trigger.clone());
-    let (filled, survey) = (stores.clone(), context.survey.clone());
+    context.cluster_scope.join(stores.clone(), trigger.clone());
+    let (filled, cluster_scope) = (stores.clone(), context.cluster_scope.clone());
     let config = Config::default().concurrency(context.settings.concurrency.get());
     let scope = Arc::new(Scope { context, stores, trigger });
     let controller = async move {
         scope.stores.filled().await?;
         // What can't be read even now is unknown, and said to be: databases do not wait for it.
-        if tokio::time::timeout(SURVEY, survey.settled()).await.is_err() {
+        if tokio::time::timeout(CLUSTER_SCOPE_READ, cluster_scope.settled()).await.is_err() {
             warn!("volumes and nodes could not be read in time");
         }
         // Every change comes through `calls`: that of the object itself as well.

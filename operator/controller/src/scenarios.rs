@@ -291,16 +291,16 @@ async fn what_is_known_of_nodes_is_said_and_what_may_not_be_read_too() {
         "labels": {"mysql.mainstay.dev/cluster": "shop"}}, "spec": {"nodeName": "n1"},
         "status": {"phase": "Running"}});
     rig.api.put(&path("/api/v1", "pods", "shop-0"), pod);
-    let survey = &rig.context.survey;
-    survey.volumes.filled([]);
-    survey.classes.filled([]);
-    survey.attachments.filled([]);
-    survey.nodes.filled([]);
+    let cluster_scope = &rig.context.cluster_scope;
+    cluster_scope.volumes.filled([]);
+    cluster_scope.classes.filled([]);
+    cluster_scope.attachments.filled([]);
+    cluster_scope.nodes.filled([]);
     rig.settle().await;
     let gone = rig.condition("StorageReady");
     assert_eq!((&gone["status"], &gone["reason"]), (&json!("False"), &json!("NodeGone")));
     let node = Node { ready: Some("True".into()), ..Node::default() };
-    rig.context.survey.nodes.filled([("n1".to_owned(), node)]);
+    rig.context.cluster_scope.nodes.filled([("n1".to_owned(), node)]);
     rig.settle().await;
     assert_eq!(rig.condition("StorageReady")["status"], "True");
 }

@@ -34,12 +34,12 @@ async fn why_a_claim_is_not_bound_is_told_as_soon_as_it_is_known() {
 async fn when_a_silent_node_renewed_its_lease_calls_for_a_look() {
     let mut rig = Rig::new();
     rig.settle().await;
-    let survey = &rig.context.survey;
-    survey.volumes.filled([]);
-    survey.classes.filled([]);
-    survey.attachments.filled([]);
+    let cluster_scope = &rig.context.cluster_scope;
+    cluster_scope.volumes.filled([]);
+    cluster_scope.classes.filled([]);
+    cluster_scope.attachments.filled([]);
     let node = Node { ready: Some("True".into()), ..Node::default() };
-    survey.nodes.filled([("n1".to_owned(), node)]);
+    cluster_scope.nodes.filled([("n1".to_owned(), node)]);
     let lease = json!({"metadata": {"name": "n1", "namespace": "kube-node-lease"},
         "spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}});
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1";

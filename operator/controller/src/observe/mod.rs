@@ -20,8 +20,8 @@ use mainstay_crd::{MySQLCluster, quantity};
 use mainstay_proto::pod::CONTAINER_MYSQL;
 
 use crate::agents::Agents;
+use crate::cluster_scope::ObjectEvents;
 use crate::context::{Context, Scope};
-use crate::survey::Words;
 use crate::watch::{self, Caller, ClusterKey, Stores, find};
 
 /// Everything that is known about `cluster` now.
@@ -30,7 +30,7 @@ pub(crate) fn observe(cluster: &MySQLCluster, names: &Names, scope: &Scope) -> O
     let caller = Caller::new(ClusterKey::named(&names.namespace, &names.cluster), trigger.clone());
     let now = Timestamp::now();
     let mut instances = instances(cluster, names, stores, &context.agents, now);
-    listen(&context.words, &caller, names, stores, &mut instances, now);
+    listen(&context.object_events, &caller, names, stores, &mut instances, now);
     let secrets_cluster_id = secrets_cluster_id(names, stores);
     let surroundings =
         surroundings::of(context, &caller, cluster, names, &instances, secrets_cluster_id.as_deref(), now);
@@ -79,12 +79,12 @@ fn pods_refused(
     let missing = |ordinal: u32| find(&stores.pods, &names.namespace, &names.pod(ordinal)).is_none();
     let made = set.metadata.creation_timestamp.as_ref().map(|at| at.0);
     let asked = on_demand::is_old(made, Timestamp::now()) && (0..wanted).any(missing);
-    asked.then(|| context.words.about_stateful_set(caller, set.metadata.uid.as_deref()?)).flatten()
+    asked.then(|| context.object_events.about_stateful_set(caller, set.metadata.uid.as_deref()?)).flatten()
 }
 
 /// Adds what Kubernetes says of claims and pods that are in trouble, as far as that is known already.
 fn listen(
-    words: &Words,
+    object_events: &ObjectEvents,
     caller: &Caller,
     names: &Names,
     stores: &Stores,
@@ -93,13 +93,13 @@ fn listen(
 ) {
     for (&ordinal, instance) in instances {
         if let Some(claim) = instance.claim.as_mut().filter(|claim| on_demand::events_of_claim(claim, now)) {
-            claim.warning = words.about_claim(caller, &claim.uid);
+            claim.warning = object_events.about_claim(caller, &claim.uid);
         }
         let Some(pod) = find(&stores.pods, &names.namespace, &names.pod(ordinal)) else { continue };
         let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
         let asked = |seen: &&mut Pod| on_demand::events_of_pod(seen, made, has_begun(&pod), now);
         if let Some(seen) = instance.pod.as_mut().filter(asked) {
-            seen.warning = words.about_pod(caller, &seen.uid);
+            seen.warning = object_events.about_pod(caller, &seen.uid);
         }
     }
 }

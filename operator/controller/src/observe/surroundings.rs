@@ -24,8 +24,8 @@ pub(super) fn of(
     secrets_id: Option<&str>,
     now: Timestamp,
 ) -> Surroundings {
-    let survey = &context.survey;
-    let unseen = survey.unseen();
+    let cluster_scope = &context.cluster_scope;
+    let unseen = cluster_scope.unseen();
     let volumes = volumes(context, cluster, names, instances, secrets_id);
     let classes = classes(context, cluster, instances, &volumes);
     let mut nodes = nodes(context, caller, cluster, instances, &volumes);
@@ -66,10 +66,10 @@ fn volumes(
         known.into_iter().chain(cluster.spec.adopt.as_deref()).chain(secrets_id).collect();
     let (mut found, mut free) = (BTreeMap::new(), BTreeMap::new());
     let mut take = |name: &str, volume: &Volume| {
-        let attached_to = context.survey.attached_to(name);
+        let attached_to = context.cluster_scope.attached_to(name);
         found.insert(name.to_owned(), Volume { attached_to, ..volume.clone() });
     };
-    context.survey.volumes.each(|name, volume| {
+    context.cluster_scope.volumes.each(|name, volume| {
         let for_us =
             volume.claim.as_ref().is_some_and(|(ns, claim)| *ns == names.namespace && is_of(names, claim));
         let labelled = volume.labels.get(LABEL_CLUSTER_ID).is_some_and(|id| ids.contains(id.as_str()));
@@ -96,7 +96,7 @@ fn classes(
     let asked: BTreeSet<&str> =
         of_claims.chain(of_volumes).chain(cluster.spec.storage.class.as_deref()).collect();
     let mut found = BTreeMap::new();
-    context.survey.classes.each(|name, class| {
+    context.cluster_scope.classes.each(|name, class| {
         if class.default || asked.contains(name) {
             found.insert(name.to_owned(), (**class).clone());
         }
@@ -118,7 +118,7 @@ fn nodes(
     let hosts: BTreeSet<&str> =
         volumes.values().flat_map(|v| v.hosts.iter().flatten()).map(String::as_str).collect();
     let mut found = BTreeMap::new();
-    context.survey.nodes.each(|name, node| {
+    context.cluster_scope.nodes.each(|name, node| {
         let host = node.host.as_deref().unwrap_or(name);
         if asked.contains(name) || hosts.contains(name) || hosts.contains(host) {
             found.insert(name.to_owned(), (**node).clone());
@@ -127,7 +127,7 @@ fn nodes(
     let proof = cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
     if let Some((annotation, _)) = proof.and_then(WhenProven::annotation) {
         for (name, node) in found.iter_mut().filter(|(_, node)| node.ready.as_deref() != Some("True")) {
-            node.proof = context.words.of_node(caller, name, annotation);
+            node.proof = context.object_events.of_node(caller, name, annotation);
         }
     }
     found

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use super::{Api, FakeAgent, Net};
 use crate::agents::{Agents, Dialer, Trust};
+use crate::cluster_scope::{Leases, ObjectEvents};
 use crate::context::{Context, Scope};
 use crate::memory::Memory;
 use crate::reconcile::{Error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
-use crate::survey::{Leases, Words};
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterRef, Keep, Stores, Trigger, prune};
 
@@ -64,8 +64,8 @@ impl Rig {
             agents: Agents::new(Dialer::Memory(net.clone()), Trust::new(client.clone()), metrics.clone()),
             events: Events::start(client.clone(), "test", metrics.events_lost.clone()),
             memory: Memory::default(),
-            survey: Arc::default(),
-            words: Words::new(client.clone()),
+            cluster_scope: Arc::default(),
+            object_events: ObjectEvents::new(client.clone()),
             leases: Leases::new(client.clone()),
             settings: Settings::parse_from(args),
             client,

@@ -7,8 +7,8 @@ use mainstay_core::{Class, Node, Volume};
 use mainstay_crd::names::GROUP;
 use mainstay_crd::quantity;
 
+use super::api_types;
 use super::concerns::cluster_of_claim;
-use super::wire;
 
 /// Label of a node by which volumes name it.
 /// Source: Kubernetes, "Well-Known Labels, Annotations and Taints".
@@ -35,8 +35,8 @@ pub(crate) struct Attachment {
 }
 
 /// Of a volume that another's claim is bound to, nothing is kept.
-pub(super) fn volume(object: wire::Volume) -> Option<Volume> {
-    let wire::Volume { metadata, spec, status } = object;
+pub(super) fn volume(object: api_types::Volume) -> Option<Volume> {
+    let api_types::Volume { metadata, spec, status } = object;
     let reference = spec
         .claim_ref
         .map(|claim| ((claim.namespace.unwrap_or_default(), claim.name.unwrap_or_default()), claim.uid));
@@ -106,8 +106,8 @@ fn names_a_node(requirement: &NodeSelectorRequirement, field: bool) -> bool {
 }
 
 /// A node without what moves all the time. `drains` are the keys of taints by which it is being drained.
-pub(super) fn node(object: wire::Node, drains: &[String]) -> Option<Node> {
-    let wire::Node { metadata, spec, status } = object;
+pub(super) fn node(object: api_types::Node, drains: &[String]) -> Option<Node> {
+    let api_types::Node { metadata, spec, status } = object;
     let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
     let boot_id = Some(status.node_info.boot_id).filter(|id| !id.is_empty());
     Some(Node {
@@ -125,7 +125,7 @@ pub(super) fn node(object: wire::Node, drains: &[String]) -> Option<Node> {
 }
 
 /// A storage class.
-pub(super) fn class(object: wire::Class) -> Option<Class> {
+pub(super) fn class(object: api_types::Class) -> Option<Class> {
     let default = object.metadata.annotations.and_then(|mut map| map.remove(DEFAULT_CLASS));
     Some(Class {
         provisioner: object.provisioner,
@@ -136,7 +136,7 @@ pub(super) fn class(object: wire::Class) -> Option<Class> {
 }
 
 /// An attachment of a volume that has a name.
-pub(super) fn attachment(object: wire::Attachment) -> Option<Attachment> {
+pub(super) fn attachment(object: api_types::Attachment) -> Option<Attachment> {
     let volume = object.spec.source.persistent_volume_name?;
     Some(Attachment { volume, node: object.spec.node_name })
 }

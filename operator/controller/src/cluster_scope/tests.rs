@@ -11,7 +11,7 @@ fn from<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-fn node(heartbeat: &str, ready: &str) -> wire::Node {
+fn node(heartbeat: &str, ready: &str) -> api_types::Node {
     from(json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": "n1", "uid": "u", "resourceVersion": heartbeat,
             "labels": {"kubernetes.io/hostname": "host-1", "team": "a"}},
@@ -41,21 +41,21 @@ where
 async fn a_heartbeat_calls_nobody_and_a_node_that_goes_silent_does() {
     let table = Table::default();
     let first = vec![Ok(Event::Init), Ok(Event::InitApply(node("10", "True"))), Ok(Event::InitDone)];
-    assert_eq!(seen(&table, first, |node| read::node(node, &[])).await, ["+n1"]);
+    assert_eq!(seen(&table, first, |node| convert::node(node, &[])).await, ["+n1"]);
     assert!(table.is_read());
     assert_eq!(table.get("n1").unwrap().host.as_deref(), Some("host-1"));
     assert!(
-        seen(&table, vec![Ok(Event::Apply(node("20", "True")))], |node| read::node(node, &[]))
+        seen(&table, vec![Ok(Event::Apply(node("20", "True")))], |node| convert::node(node, &[]))
             .await
             .is_empty()
     );
     assert_eq!(
-        seen(&table, vec![Ok(Event::Apply(node("30", "Unknown")))], |node| read::node(node, &[])).await,
+        seen(&table, vec![Ok(Event::Apply(node("30", "Unknown")))], |node| convert::node(node, &[])).await,
         ["+n1"]
     );
     let gone = vec![Ok(Event::Init), Ok(Event::InitDone)];
     assert_eq!(
-        seen(&table, gone, |node| read::node(node, &[])).await,
+        seen(&table, gone, |node| convert::node(node, &[])).await,
         ["-n1"],
         "it went while no watch was open"
     );
@@ -66,11 +66,11 @@ async fn without_the_right_to_read_it_is_known_that_nothing_is_known() {
     let table: Table<Node> = Table::default();
     let status = from(json!({"status": "Failure", "message": "no", "reason": "Forbidden", "code": 403}));
     let refused = vec![Err(Error::WatchError(Box::new(status)))];
-    seen::<_, wire::Node>(&table, refused, |node| read::node(node, &[])).await;
+    seen::<_, api_types::Node>(&table, refused, |node| convert::node(node, &[])).await;
     table.settled().await;
     assert!(!table.is_read());
     let granted = vec![Ok(Event::Init), Ok(Event::InitDone)];
-    seen::<_, wire::Node>(&table, granted, |node| read::node(node, &[])).await;
+    seen::<_, api_types::Node>(&table, granted, |node| convert::node(node, &[])).await;
     assert!(table.is_read());
 }
 
@@ -82,7 +82,7 @@ fn volume(patch: Value) -> Option<Volume> {
     for (key, value) in patch.as_object().unwrap() {
         object["spec"][key] = value.clone();
     }
-    read::volume(from(object))
+    convert::volume(from(object))
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn a_node_is_drained_by_the_taints_that_the_operator_was_told() {
     let drained = |key: &str| {
         let taints = serde_json::json!([{"key": "other", "effect": "NoSchedule"}, {"key": key, "effect": "NoSchedule"}]);
         let node = serde_json::json!({"metadata": {"name": "n1"}, "spec": {"taints": taints}});
-        let node: wire::Node = serde_json::from_value(node).unwrap();
-        read::node(node, &["karpenter.sh/disrupted".to_owned()]).unwrap().draining
+        let node: api_types::Node = serde_json::from_value(node).unwrap();
+        convert::node(node, &["karpenter.sh/disrupted".to_owned()]).unwrap().draining
     };
     assert_eq!(drained("karpenter.sh/disrupted").as_deref(), Some("karpenter.sh/disrupted"));
     // One that may go, but need not.

@@ -1,14 +1,14 @@
 //! Volumes, nodes, storage classes and attachments: what belongs to no namespace. One watch of each for the process,
 //! and of each object only what a decision may rest on: a node's heartbeat changes nothing here, and calls nobody.
 //!
-//! An operator without the right to read them goes on without: [`Survey::unseen`] says so.
+//! An operator without the right to read them goes on without: [`ClusterScope::unseen`] says so.
 
+mod api_types;
 mod concerns;
+mod convert;
 mod leases;
-mod read;
+mod object_events;
 mod table;
-mod wire;
-mod words;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,18 +21,18 @@ use serde::de::DeserializeOwned;
 
 use crate::telemetry::Metrics;
 use crate::watch::{Stores, Trigger};
+pub(crate) use convert::Attachment;
 pub(crate) use leases::Leases;
-pub(crate) use read::Attachment;
+pub(crate) use object_events::ObjectEvents;
 pub(crate) use table::Table;
 use table::fill;
-pub(crate) use words::Words;
 
 /// Objects fetched in one request of a list.
 const PAGE: u32 = 100;
 
 /// What is known of the surroundings of all clusters.
 #[derive(Default)]
-pub(crate) struct Survey {
+pub(crate) struct ClusterScope {
     /// Volumes by name: those that could be a cluster's, and those that nobody has.
     pub(crate) volumes: Table<Volume>,
     /// Nodes by name.
@@ -46,10 +46,10 @@ pub(crate) struct Survey {
     scopes: Mutex<Vec<(Stores, Trigger)>>,
 }
 
-impl Survey {
+impl ClusterScope {
     /// Of nothing yet; `drains` are the keys of taints by which nodes are drained.
     pub(crate) fn new(drains: Vec<String>) -> Self {
-        Survey { drains, ..Survey::default() }
+        ClusterScope { drains, ..ClusterScope::default() }
     }
 
     /// Clusters of `stores` are called through `trigger` when what concerns them changes.
@@ -79,20 +79,20 @@ impl Survey {
     /// Watches all four for ever.
     pub(crate) async fn run(&self, client: Client, metrics: &Metrics) {
         futures::join!(
-            fill(all(&client), &self.volumes, metrics, read::volume, |_, old, new| {
+            fill(all(&client), &self.volumes, metrics, convert::volume, |_, old, new| {
                 self.volume_changed(old, new);
             }),
             fill(
                 all(&client),
                 &self.nodes,
                 metrics,
-                |node| read::node(node, &self.drains),
+                |node| convert::node(node, &self.drains),
                 |name, old, new| {
                     self.node_changed(name, old, new);
                 }
             ),
-            fill(all(&client), &self.classes, metrics, read::class, |name, _, _| self.class_changed(name)),
-            fill(all(&client), &self.attachments, metrics, read::attachment, |_, old, new| {
+            fill(all(&client), &self.classes, metrics, convert::class, |name, _, _| self.class_changed(name)),
+            fill(all(&client), &self.attachments, metrics, convert::attachment, |_, old, new| {
                 self.attachment_changed(old, new);
             }),
         );

@@ -46,7 +46,7 @@ const OF_PODS: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolum
 const OF_STATEFUL_SETS: [&str; 1] = ["FailedCreate"];
 
 /// What was said, by the UID of whom it is about.
-pub(crate) struct Words {
+pub(crate) struct ObjectEvents {
     client: Client,
     said: Arc<Mutex<HashMap<String, Said>>>,
     budget: Mutex<Budget>,
@@ -91,10 +91,10 @@ impl Said {
     }
 }
 
-impl Words {
+impl ObjectEvents {
     /// Nothing was asked yet.
     pub(crate) fn new(client: Client) -> Self {
-        Words { client, said: Arc::default(), budget: Mutex::new(Budget::full()) }
+        ObjectEvents { client, said: Arc::default(), budget: Mutex::new(Budget::full()) }
     }
 
     /// The latest event that says why this claim is not bound.

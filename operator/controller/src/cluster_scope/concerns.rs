@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use mainstay_core::{Node, Volume};
 use mainstay_crd::names::Names;
 
-use super::{Attachment, Survey};
+use super::{Attachment, ClusterScope};
 use crate::watch::{ClusterKey, ClusterRef};
 
 /// The cluster whose claim `namespace/name` is, by its name: `data-NAME-i`. Other people's claims can have such
@@ -23,7 +23,7 @@ fn cluster_of(volume: &Volume) -> Option<ClusterKey> {
     cluster_of_claim(namespace, name)
 }
 
-impl Survey {
+impl ClusterScope {
     pub(super) fn volume_changed(&self, old: Option<&Volume>, new: Option<&Volume>) {
         let clusters: BTreeSet<ClusterKey> =
             [old, new].into_iter().flatten().filter_map(cluster_of).collect();
