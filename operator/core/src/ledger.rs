@@ -4,7 +4,7 @@
 //! every start of an instance is held against the last time that it was known to be right. An instance that is scaled
 //! away leaves its entry on its claim: `status` has none of it then, and a new object never had.
 
-mod words;
+mod messages;
 
 use std::borrow::Cow;
 
@@ -13,8 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::names::{ANNOTATION_LEDGER, Names};
 use mainstay_crd::{InstanceStatus, Judgement, LedgerEntry, OperationKind, Verdict};
 use mainstay_proto::{Directory, History, Marker, Report, Server, ServerState, Stage};
-pub(crate) use words::short;
-use words::{named, said, volume_of};
+pub(crate) use messages::short;
+use messages::{named, said, volume_of};
 
 use crate::{Claim, GtidSet, Instance, Observation, Operation, Pod, Record, Volume};
 

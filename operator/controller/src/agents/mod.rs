@@ -9,7 +9,7 @@ mod dispatch;
 mod dispatch_tests;
 mod earlier;
 mod error;
-mod lines;
+mod ndjson;
 mod outbox;
 mod stream;
 mod target;

@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::dial::Io;
-use super::lines::Lines;
+use super::ndjson::Lines;
 use super::{AgentError, Agents, Target, channel};
 use crate::backoff::Backoff;
 use crate::telemetry::Metrics;
