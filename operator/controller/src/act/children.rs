@@ -5,8 +5,8 @@ use mainstay_core::{Hold, Observation, Plan, Upkeep};
 use tracing::debug;
 
 use super::applied::By;
+use super::applier::Applier;
 use super::config_maps;
-use super::hand::Hand;
 use crate::context::Scope;
 use crate::memory::Kept;
 use crate::watch::{Stores, find};
@@ -97,7 +97,7 @@ pub(crate) async fn apply(
     let children = build(&blueprint);
     let Stores { accounts, config_maps, stateful_sets, .. } = &scope.stores;
     let names = mainstay_crd::names::Names::new(&cluster.namespace, &cluster.name);
-    let mut hand = Hand {
+    let mut applier = Applier {
         client: &scope.context.client,
         metrics: &scope.context.metrics,
         applied,
@@ -107,7 +107,7 @@ pub(crate) async fn apply(
     };
     // A pod is refused while its account is not there.
     let account =
-        hand.see_to("ServiceAccount", &children.service_account, accounts, By::ResourceVersion).await;
+        applier.see_to("ServiceAccount", &children.service_account, accounts, By::ResourceVersion).await;
     let held = find(stateful_sets, &cluster.namespace, &names.base());
     let accepted = match (&account, plan.upkeep) {
         (Ok(()), Upkeep::Full) => {
@@ -116,7 +116,7 @@ pub(crate) async fn apply(
         _ => Ok(()),
     };
     // What is told to clients does not wait for what may not be; configuration and template do.
-    let others = see_to_others(scope, &mut hand, &blueprint, &children, certificate).await;
+    let others = see_to_others(scope, &mut applier, &blueprint, &children, certificate).await;
     let outcomes: Vec<_> = [account].into_iter().chain(others).collect();
     if plan.upkeep == Upkeep::Missing {
         return outcomes.into_iter().collect();
@@ -135,12 +135,12 @@ pub(crate) async fn apply(
     }
     // Nor with another's configuration.
     if accepted.is_ok() {
-        hand.apply("ConfigMap", &children.config_map, config_maps, By::ResourceVersion).await?;
+        applier.apply("ConfigMap", &children.config_map, config_maps, By::ResourceVersion).await?;
     }
     let put_back = last.put_back(&scope.context, &names, children.stateful_set, &plan.hold).await;
     let failed = |source| ChildError::Api { kind: "ControllerRevision", name: names.base(), source };
     let set = match put_back.map_err(failed)? {
-        Some(set) => hand.stateful_set(&set, stateful_sets).await,
+        Some(set) => applier.stateful_set(&set, stateful_sets).await,
         None => Ok(()),
     };
     let cleaned = config_maps::clean_up(scope, &names, observation, plan, &children.config_map).await;
@@ -150,7 +150,7 @@ pub(crate) async fn apply(
 /// What clients and pods that are there rely on.
 async fn see_to_others(
     scope: &Scope,
-    hand: &mut Hand<'_>,
+    applier: &mut Applier<'_>,
     blueprint: &Blueprint<'_>,
     children: &Children,
     certificate: Option<&str>,
@@ -159,13 +159,13 @@ async fn see_to_others(
     let Stores { config_maps, services, budgets, .. } = &scope.stores;
     let (namespace, names) = (blueprint.namespace, blueprint.names());
     [
-        hand.see_to("Service", headless, services, By::ResourceVersion).await,
-        hand.see_to("Service", primary, services, By::ResourceVersion).await,
-        hand.see_to("Service", read, services, By::ResourceVersion).await,
-        hand.publish(blueprint, certificate, config_maps).await,
-        hand.budget(namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
-        hand.budget(namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
-        config_maps::restore(scope, &names, blueprint, &children.config_map, hand).await,
+        applier.see_to("Service", headless, services, By::ResourceVersion).await,
+        applier.see_to("Service", primary, services, By::ResourceVersion).await,
+        applier.see_to("Service", read, services, By::ResourceVersion).await,
+        applier.publish(blueprint, certificate, config_maps).await,
+        applier.budget(namespace, &names.primary_pdb(), primary_pdb.as_ref(), budgets).await,
+        applier.budget(namespace, &names.replica_pdb(), replica_pdb.as_ref(), budgets).await,
+        config_maps::restore(scope, &names, blueprint, &children.config_map, applier).await,
     ]
 }
 

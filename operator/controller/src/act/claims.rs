@@ -22,14 +22,14 @@ use super::{deletion, volumes};
 use crate::context::Context;
 
 /// The claim that a step is done to.
-pub(super) struct ClaimHand<'a> {
+pub(super) struct ClaimTarget<'a> {
     pub(super) context: &'a Context,
     pub(super) names: &'a Names,
     pub(super) claim: &'a str,
     pub(super) uid: &'a str,
 }
 
-impl ClaimHand<'_> {
+impl ClaimTarget<'_> {
     pub(super) fn api(&self) -> Api<PersistentVolumeClaim> {
         Api::namespaced(self.context.client.clone(), &self.names.namespace)
     }

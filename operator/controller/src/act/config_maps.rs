@@ -13,8 +13,8 @@ use tracing::info;
 
 use super::api_error::is_gone;
 use super::applied::By;
+use super::applier::Applier;
 use super::children::ChildError;
-use super::hand::Hand;
 use super::revisions;
 use crate::context::Scope;
 use crate::watch::find;
@@ -26,14 +26,14 @@ pub(super) async fn restore(
     names: &Names,
     blueprint: &Blueprint<'_>,
     wanted: &ConfigMap,
-    hand: &mut Hand<'_>,
+    applier: &mut Applier<'_>,
 ) -> Result<(), ChildError> {
     let store = &scope.stores.config_maps;
     let is_there = |name: &str| find(store, &names.namespace, name).is_some();
     let missing = missing_config_maps(names, &mounted(scope, names), is_there);
     let (same, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| *name == wanted.name_any());
     if !same.is_empty() {
-        hand.apply("ConfigMap", wanted, store, By::ResourceVersion).await?;
+        applier.apply("ConfigMap", wanted, store, By::ResourceVersion).await?;
     }
     if others.is_empty() {
         return Ok(());
@@ -43,7 +43,7 @@ pub(super) async fn restore(
     let mut lost = None;
     for name in others {
         match templates.iter().find_map(|(_, template)| config_map_told(blueprint, template, &name)) {
-            Some(map) => hand.apply("ConfigMap", &map, store, By::ResourceVersion).await?,
+            Some(map) => applier.apply("ConfigMap", &map, store, By::ResourceVersion).await?,
             None => lost = Some(name),
         }
     }

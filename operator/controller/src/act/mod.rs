@@ -3,6 +3,7 @@
 mod adopt;
 mod api_error;
 mod applied;
+mod applier;
 mod children;
 mod claims;
 #[cfg(test)]
@@ -13,7 +14,6 @@ mod deletion;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
-mod hand;
 mod nodes;
 mod ownership;
 mod revisions;

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::api_error::is_conflict;
-use super::claims::ClaimHand;
+use super::claims::ClaimTarget;
 use super::step::{Outcome, StepError};
 
 /// Time between two looks at a snapshot that is being taken.
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Annotation on a VolumeSnapshot: UID of the claim that it was taken of.
 const ANNOTATION_OF: &str = "mysql.mainstay.dev/claim-uid";
 
-impl ClaimHand<'_> {
+impl ClaimTarget<'_> {
     /// Has a snapshot taken, and once it is ready to use, says so on the claim.
     pub(super) async fn snapshot(
         &self,

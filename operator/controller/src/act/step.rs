@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::api_error::{is_conflict, is_gone};
-use super::claims::ClaimHand;
-use super::volumes::VolumeHand;
+use super::claims::ClaimTarget;
+use super::volumes::VolumeTarget;
 use super::{deletion, nodes};
 use crate::context::Context;
 use crate::patch::merge_patch;
@@ -112,12 +112,12 @@ async fn dispatch(
             delete_pod(context, names, pod, uid, *step).await
         }
         Step::Claim { claim, uid, step, message, .. } => {
-            let hand = ClaimHand { context, names, claim, uid };
-            do_to_claim(&hand, cluster, step, message).await
+            let target = ClaimTarget { context, names, claim, uid };
+            do_to_claim(&target, cluster, step, message).await
         }
         Step::Volume { volume, uid, step: change, message, .. } => {
             info!(cluster = %key(names), volume, step = step.kind(), why = message, "volume");
-            VolumeHand { context, names, volume, uid }.carry_out(change).await
+            VolumeTarget { context, names, volume, uid }.carry_out(change).await
         }
         Step::Node { node, uid, step: NodeStep::TaintOutOfService, message } => {
             info!(cluster = %key(names), node, why = message, "node tainted");
@@ -135,24 +135,26 @@ async fn dispatch(
 }
 
 async fn do_to_claim(
-    hand: &ClaimHand<'_>,
+    target: &ClaimTarget<'_>,
     cluster: &MySQLCluster,
     step: &ClaimStep,
     message: &str,
 ) -> Result<Outcome, StepError> {
     match step {
-        ClaimStep::Label { ordinal, cluster_id } => hand.label(*ordinal, cluster_id).await,
-        ClaimStep::Note { ordinal, cluster_id, note } => hand.note(*ordinal, cluster_id, note.as_ref()).await,
+        ClaimStep::Label { ordinal, cluster_id } => target.label(*ordinal, cluster_id).await,
+        ClaimStep::Note { ordinal, cluster_id, note } => {
+            target.note(*ordinal, cluster_id, note.as_ref()).await
+        }
         ClaimStep::Snapshot { ordinal, cluster_id, snapshot } => {
-            hand.snapshot(snapshot, *ordinal, cluster_id).await
+            target.snapshot(snapshot, *ordinal, cluster_id).await
         }
         ClaimStep::Grow { size } => {
-            info!(cluster = %key(hand.names), claim = hand.claim, why = message, "claim grows");
-            hand.grow(size).await
+            info!(cluster = %key(target.names), claim = target.claim, why = message, "claim grows");
+            target.grow(size).await
         }
         ClaimStep::Delete { unneeded, resource_version } => {
-            info!(cluster = %key(hand.names), claim = hand.claim, why = message, "claim to be deleted");
-            hand.delete_unneeded(cluster, unneeded, resource_version.as_deref()).await
+            info!(cluster = %key(target.names), claim = target.claim, why = message, "claim to be deleted");
+            target.delete_unneeded(cluster, unneeded, resource_version.as_deref()).await
         }
     }
 }

@@ -55,14 +55,14 @@ pub(super) async fn look(context: &Context, volume: &str) -> Result<Option<Look>
 }
 
 /// The volume that a step is done to.
-pub(super) struct VolumeHand<'a> {
+pub(super) struct VolumeTarget<'a> {
     pub(super) context: &'a Context,
     pub(super) names: &'a Names,
     pub(super) volume: &'a str,
     pub(super) uid: &'a str,
 }
 
-impl VolumeHand<'_> {
+impl VolumeTarget<'_> {
     /// Carries out `step`.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ fn stamped(child: &impl Serialize) -> Result<Value, serde_json::Error> {
 }
 
 /// What applies the children of one cluster.
-pub(super) struct Hand<'a> {
+pub(super) struct Applier<'a> {
     pub(super) client: &'a Client,
     pub(super) metrics: &'a Metrics,
     pub(super) applied: &'a mut Applied,
@@ -69,7 +69,7 @@ pub(super) struct Hand<'a> {
     pub(super) changes: bool,
 }
 
-impl Hand<'_> {
+impl Applier<'_> {
     /// Applies `child`, or only makes it if nothing may be changed.
     ///
     /// # Errors
