@@ -20,13 +20,13 @@ use crate::watch::ClusterKey;
 pub(crate) struct Memory(SyncMutex<HashMap<ClusterKey, Entry>>);
 
 struct Entry {
-    kept: Arc<Mutex<Kept>>,
+    memory: Arc<Mutex<ClusterMemory>>,
     backoff: Backoff,
 }
 
 /// What is remembered of one cluster.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct ClusterMemory {
     /// The object as our last write returned it: the watch may not have brought it yet.
     pub(crate) written: Option<MySQLCluster>,
     /// How the children were when they were last applied.
@@ -91,8 +91,8 @@ impl Refused {
 
 impl Memory {
     /// What is remembered of `cluster`. Reconciliations of one cluster never overlap, so the lock is free.
-    pub(crate) fn of(&self, cluster: &ClusterKey) -> Arc<Mutex<Kept>> {
-        self.entry(cluster, |entry| entry.kept.clone())
+    pub(crate) fn of(&self, cluster: &ClusterKey) -> Arc<Mutex<ClusterMemory>> {
+        self.entry(cluster, |entry| entry.memory.clone())
     }
 
     /// How long to wait after another failure.
@@ -112,7 +112,7 @@ impl Memory {
 
     fn entry<T>(&self, cluster: &ClusterKey, of: impl FnOnce(&mut Entry) -> T) -> T {
         let mut all = self.lock();
-        let new = || Entry { kept: Arc::default(), backoff: Backoff::for_objects() };
+        let new = || Entry { memory: Arc::default(), backoff: Backoff::for_objects() };
         of(all.entry(cluster.clone()).or_insert_with(new))
     }
 
@@ -121,7 +121,7 @@ impl Memory {
     }
 }
 
-impl Kept {
+impl ClusterMemory {
     /// The newer of what the watch brought and what our last write returned. A plan made from an object that lacks
     /// our own last record would announce the same intention twice.
     pub(crate) fn newest(&mut self, watched: &MySQLCluster) -> MySQLCluster {
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn our_own_write_counts_until_the_watch_has_brought_it() {
-        let mut kept = Kept { written: Some(cluster("u", "100", 2)), ..Kept::default() };
-        assert_eq!(revision(&kept.newest(&cluster("u", "99", 1))), Some(2));
-        assert_eq!(revision(&kept.newest(&cluster("u", "101", 3))), Some(3));
-        assert!(kept.written.is_none());
+        let mut memory = ClusterMemory { written: Some(cluster("u", "100", 2)), ..ClusterMemory::default() };
+        assert_eq!(revision(&memory.newest(&cluster("u", "99", 1))), Some(2));
+        assert_eq!(revision(&memory.newest(&cluster("u", "101", 3))), Some(3));
+        assert!(memory.written.is_none());
     }
 
     #[test]
@@ -193,13 +193,14 @@ mod tests {
 
     #[test]
     fn a_record_that_was_set_back_by_others_is_seen() {
-        let mut kept = Kept { written: Some(cluster("u", "100", 7)), ..Kept::default() };
-        assert_eq!(revision(&kept.newest(&cluster("u", "101", 1))), Some(1));
+        let mut memory = ClusterMemory { written: Some(cluster("u", "100", 7)), ..ClusterMemory::default() };
+        assert_eq!(revision(&memory.newest(&cluster("u", "101", 1))), Some(1));
     }
 
     #[test]
     fn another_object_of_the_same_name_inherits_nothing() {
-        let mut kept = Kept { written: Some(cluster("old", "100", 7)), ..Kept::default() };
-        assert_eq!(revision(&kept.newest(&cluster("new", "90", 0))), Some(0));
+        let mut memory =
+            ClusterMemory { written: Some(cluster("old", "100", 7)), ..ClusterMemory::default() };
+        assert_eq!(revision(&memory.newest(&cluster("new", "90", 0))), Some(0));
     }
 }

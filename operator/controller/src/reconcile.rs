@@ -13,7 +13,7 @@ use tracing::{trace, warn};
 use crate::act::{ActError, Outcome, act};
 use crate::backoff::jittered;
 use crate::context::{Context, Scope};
-use crate::memory::Kept;
+use crate::memory::ClusterMemory;
 use crate::observe::observe;
 use crate::report::{Event, ReportError, report, tell_step};
 use crate::telemetry::Metrics;
@@ -59,12 +59,12 @@ pub(crate) async fn reconcile(object: Arc<Guarded>, scope: Arc<Scope>) -> Result
     let begun = Instant::now();
     scope.context.metrics.reconciles.inc();
     let Some(key) = ClusterKey::of(object.meta()) else { return Ok(Action::await_change()) };
-    let kept = scope.context.memory.of(&key);
-    let mut kept = kept.lock().await;
+    let memory = scope.context.memory.of(&key);
+    let mut memory = memory.lock().await;
     let outcome = match &object.0 {
-        Ok(watched) => go_round(&scope, &key, watched, &mut kept, begun).await,
+        Ok(watched) => go_round(&scope, &key, watched, &mut memory, begun).await,
         Err(invalid) => {
-            tell_malformed(&scope, &object, &invalid.error, &mut kept);
+            tell_malformed(&scope, &object, &invalid.error, &mut memory);
             Ok(Action::await_change())
         }
     };
@@ -79,40 +79,40 @@ async fn go_round(
     scope: &Scope,
     key: &ClusterKey,
     watched: &MySQLCluster,
-    kept: &mut Kept,
+    memory: &mut ClusterMemory,
     begun: Instant,
 ) -> Result<Action, Error> {
     let context = &scope.context;
     let names = Names::new(&key.namespace, &key.name);
-    let cluster = kept.newest(watched);
+    let cluster = memory.newest(watched);
     let mut observed = observe(&cluster, &names, scope);
-    observed.surroundings.refused = kept.refused.words(begun);
-    let seen_for = kept.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
-    let unfit = kept.checked.unfit().to_vec();
+    observed.surroundings.refused = memory.refused.words(begun);
+    let seen_for = memory.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
+    let unfit = memory.checked.unfit().to_vec();
     let observation = Observation { seen_for, unfit, ..observed };
     let plan = plan(&observation);
     context.agents.announce(key, term(&observation.cluster.status));
     trace!(cluster = %key, ?observation, ?plan, "planned");
-    let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, kept).await;
+    let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, memory).await;
     if let (Some(step), None | Some(ActError::Secret(_) | ActError::Child(_))) = (&plan.step, &failure) {
         tell_step(context, &cluster, step, &outcome);
     }
     context.metrics.judged(key, &plan.instances);
     context.metrics.cloned(key, &plan.instances);
-    context.metrics.show(key, kept.shown.replace(plan.phase), plan.phase);
+    context.metrics.show(key, memory.shown.replace(plan.phase), plan.phase);
     // What follows from the record, or goes out together with an order, comes before the status.
-    if let Some(at_once) = goes_on(context, key, &outcome, kept) {
+    if let Some(at_once) = goes_on(context, key, &outcome, memory) {
         failure.map_or(Ok(()), Err)?;
         return Ok(at_once);
     }
     // Something was found in a Secret just now that this plan does not know of: the next says it.
-    if observation.unfit != kept.checked.unfit() {
+    if observation.unfit != memory.checked.unfit() {
         failure.map_or(Ok(()), Err)?;
         return Ok(Action::requeue(Duration::ZERO));
     }
-    let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &kept.checked).await;
+    let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &memory.checked).await;
     if let Ok(Some(written)) = &reported {
-        kept.written = Some(written.clone());
+        memory.written = Some(written.clone());
     }
     failure.map_or(Ok(()), Err)?;
     reported?;
@@ -120,12 +120,17 @@ async fn go_round(
 }
 
 /// The next look is at once.
-fn goes_on(context: &Context, key: &ClusterKey, outcome: &Outcome, kept: &mut Kept) -> Option<Action> {
+fn goes_on(
+    context: &Context,
+    key: &ClusterKey,
+    outcome: &Outcome,
+    memory: &mut ClusterMemory,
+) -> Option<Action> {
     match outcome {
         Outcome::Recorded(written) => {
             // Nothing that the record before asked for is sent any more.
             context.agents.announce(key, term(&written.status.clone().unwrap_or_default()));
-            kept.written = Some((**written).clone());
+            memory.written = Some((**written).clone());
         }
         Outcome::Submitted => {}
         Outcome::Told | Outcome::Later(_) | Outcome::Outdated => return None,
@@ -172,11 +177,11 @@ pub(crate) fn after_error(object: Arc<Guarded>, error: &Error, scope: Arc<Scope>
 }
 
 /// Says once of each state of an object that it can't be read.
-fn tell_malformed(scope: &Scope, object: &Guarded, error: &str, kept: &mut Kept) {
-    if kept.malformed == object.resource_version() {
+fn tell_malformed(scope: &Scope, object: &Guarded, error: &str, memory: &mut ClusterMemory) {
+    if memory.malformed == object.resource_version() {
         return;
     }
-    kept.malformed = object.resource_version();
+    memory.malformed = object.resource_version();
     scope.context.metrics.malformed.inc();
     warn!(cluster = object.name_any(), namespace = object.namespace(), error, "the object can't be read");
     let note = format!("the object can't be read: {error}");

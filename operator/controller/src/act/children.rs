@@ -8,7 +8,7 @@ use super::applied::By;
 use super::applier::Applier;
 use super::config_maps;
 use crate::context::Scope;
-use crate::memory::Kept;
+use crate::memory::ClusterMemory;
 use crate::watch::{Stores, find};
 
 /// Why a child was not applied.
@@ -89,10 +89,10 @@ pub(crate) async fn apply(
     plan: &Plan,
     (replicas, cluster_id): (u32, &str),
     certificate: Option<&str>,
-    kept: &mut Kept,
+    memory: &mut ClusterMemory,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
-    let Kept { applied, trials, last, .. } = kept;
+    let ClusterMemory { applied, trials, last, .. } = memory;
     let blueprint = blueprint(scope, observation, replicas, cluster_id);
     let children = build(&blueprint);
     let Stores { accounts, config_maps, stateful_sets, .. } = &scope.stores;

@@ -34,7 +34,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::Names;
 
 use crate::context::Scope;
-use crate::memory::Kept;
+use crate::memory::ClusterMemory;
 use crate::secrets::{self, SecretError};
 pub(crate) use adopt::Missed;
 pub(crate) use api_error::{is_conflict, is_final, said};
@@ -165,14 +165,14 @@ pub(crate) async fn act(
     cluster: &MySQLCluster,
     observation: &Observation,
     plan: &Plan,
-    kept: &mut Kept,
+    memory: &mut ClusterMemory,
 ) -> (Outcome, Option<ActError>) {
     let made = match &plan.cluster_id {
-        Some(id) => make(scope, observation, plan, id, kept).await,
+        Some(id) => make(scope, observation, plan, id, memory).await,
         None => Ok(()),
     };
-    adopt::adopt(&scope.context, names, observation, &mut kept.missed).await;
-    match take_step(scope, names, cluster, observation, plan, kept).await {
+    adopt::adopt(&scope.context, names, observation, &mut memory.missed).await;
+    match take_step(scope, names, cluster, observation, plan, memory).await {
         Ok(outcome) => (outcome, made.err()),
         // What a person must change is said before what may pass.
         Err(error) => (Outcome::Told, Some(made.err().filter(ActError::is_of_the_spec).unwrap_or(error))),
@@ -184,15 +184,16 @@ async fn make(
     observation: &Observation,
     plan: &Plan,
     cluster_id: &str,
-    kept: &mut Kept,
+    memory: &mut ClusterMemory,
 ) -> Result<(), ActError> {
-    let unpublished = secrets::ensure(scope, observation, cluster_id, &mut kept.checked).await?;
+    let unpublished = secrets::ensure(scope, observation, cluster_id, &mut memory.checked).await?;
     let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
     let replicas = guard::replicas(&scope.context, &names, observation, plan).await?;
     let certificate = unpublished.as_ref().map(|unpublished| unpublished.certificate.as_str());
-    let applied = children::apply(scope, observation, plan, (replicas, cluster_id), certificate, kept).await;
+    let applied =
+        children::apply(scope, observation, plan, (replicas, cluster_id), certificate, memory).await;
     if let Some(unpublished) = &unpublished {
-        kept.checked.published(&names, unpublished, &kept.applied);
+        memory.checked.published(&names, unpublished, &memory.applied);
     }
     Ok(applied?)
 }
@@ -203,7 +204,7 @@ async fn take_step(
     cluster: &MySQLCluster,
     observation: &Observation,
     plan: &Plan,
-    kept: &mut Kept,
+    memory: &mut ClusterMemory,
 ) -> Result<Outcome, ActError> {
     roles::apply(&scope.context, observation, plan).await?;
     let Some(step) = &plan.step else { return Ok(Outcome::Told) };
@@ -214,7 +215,7 @@ async fn take_step(
     if let (Err(StepError::Volume(_, error)), Some(volume)) = (&carried_out, step.keeps_volume())
         && is_final(error)
     {
-        kept.refused.note(volume, said(error), Instant::now());
+        memory.refused.note(volume, said(error), Instant::now());
     }
     let outcome = carried_out?;
     if let Outcome::Recorded(written) = &outcome {

@@ -162,7 +162,8 @@ pub(crate) async fn ensure(
         *checked = Checked { learnt: true, unfit: std::mem::take(&mut checked.unfit), ..Checked::default() };
     }
     let api = Api::namespaced(scope.context.client.clone(), &names.namespace);
-    let mut keeper = Keeper { scope, names: &names, cluster_id, owners, api, now: observation.now, checked };
+    let mut keeper =
+        SecretKeeper { scope, names: &names, cluster_id, owners, api, now: observation.now, checked };
     keeper.see_to(&names.credentials_secret(), &Content::Credentials, "").await?;
     keeper.see_to(&names.ca_secret(), &Content::Authority, "").await?;
     let authority = keeper.authority_version();
@@ -173,7 +174,7 @@ pub(crate) async fn ensure(
     keeper.unpublished(&cluster.uid).await
 }
 
-struct Keeper<'a> {
+struct SecretKeeper<'a> {
     scope: &'a Scope,
     names: &'a Names,
     cluster_id: &'a str,
@@ -183,7 +184,7 @@ struct Keeper<'a> {
     checked: &'a mut Checked,
 }
 
-impl Keeper<'_> {
+impl SecretKeeper<'_> {
     /// What certificates hang on: they are looked at again when the authority's Secret has changed.
     fn authority_version(&self) -> String {
         self.checked.marks.uid(KIND, &self.names.ca_secret()).unwrap_or_default()
