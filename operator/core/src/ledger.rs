@@ -136,9 +136,9 @@ pub(crate) fn note(case: &Case<'_>, verdict: Option<&Verdict>, well: bool) -> Op
     if state.unconfirmed {
         return kept();
     }
-    let trusted = may_serve(case, verdict);
+    let serves = may_serve(case, verdict);
     let (Some(claim), true) =
-        (&case.instance.claim, trusted && (well || case.announced(&marker.operation) || case.given_back()))
+        (&case.instance.claim, serves && (well || case.announced(&marker.operation) || case.given_back()))
     else {
         return kept();
     };

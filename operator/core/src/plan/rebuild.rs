@@ -32,7 +32,7 @@ pub(super) fn decide(view: &Facts<'_>, complete: &[(u32, &Report)]) -> Decision 
         }
     }
     let Some(elected) = elect(view, &kept) else {
-        return complete.iter().find_map(|(i, _)| distrusted(view, *i)).unwrap_or_else(|| {
+        return complete.iter().find_map(|(i, _)| blocked_by_verdict(view, *i)).unwrap_or_else(|| {
             Decision::Blocked(
                 Reason::DataWithoutRecord,
                 format!(
@@ -114,7 +114,7 @@ fn is_later(view: &Facts<'_>, ordinal: u32, other: u32) -> bool {
     theirs.resets > own.resets && theirs.by != other
 }
 
-fn distrusted(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+fn blocked_by_verdict(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let verdict = view.quarantine_verdict(ordinal)?;
     let found = advice::evidence(&verdict.message);
     let message = format!("{found} {}", advice::before_a_record(view, ordinal));
@@ -129,7 +129,9 @@ fn missing(view: &Facts<'_>, kept: &[Survivor<'_>], elected: &Survivor<'_>) -> O
     let mut labelled = claims.filter(|(_, claim)| claim.cluster_id.is_some());
     labelled.find_map(|(i, claim)| {
         let led = may_have_led(view, kept, i);
-        if let Some(blocked) = distrusted(view, i).filter(|_| led || !holds_note(view, elected, i, claim)) {
+        if let Some(blocked) =
+            blocked_by_verdict(view, i).filter(|_| led || !holds_note(view, elected, i, claim))
+        {
             return Some(blocked);
         }
         let what = if i >= view.wanted() { "has no instance" } else { "has nothing on it that can be used" };
