@@ -218,7 +218,7 @@ impl Reason {
 
 /// A condition as the plan wants it: without times, which depend on what was there before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredCondition {
     /// Which condition.
     pub type_: ConditionType,
     /// `Some(true)` is `True`, `Some(false)` is `False`, `None` is `Unknown`.
@@ -230,7 +230,12 @@ pub struct Wanted {
 }
 
 /// Merges `wanted` into `existing` by type: others stay, and `lastTransitionTime` moves only with `status`.
-pub fn merge(existing: &[Condition], wanted: &[Wanted], generation: i64, now: &Time) -> Vec<Condition> {
+pub fn merge(
+    existing: &[Condition],
+    wanted: &[DesiredCondition],
+    generation: i64,
+    now: &Time,
+) -> Vec<Condition> {
     let mut merged: Vec<Condition> = existing.to_vec();
     for want in wanted {
         let status = match want.status {

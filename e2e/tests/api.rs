@@ -15,7 +15,7 @@ use kube::core::{ApiResource, Status};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::Condition as _;
 use kube::{Client, ResourceExt};
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted, merge};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason, merge};
 use mainstay_crd::names::MANAGER_STATUS;
 use mainstay_crd::rules::cases::{self, Change, Verdict};
 use mainstay_crd::{InstanceState, InstanceStatus, MySQLCluster, MySQLClusterStatus, ReplicationRecord};
@@ -294,7 +294,7 @@ fn status(now: &Time) -> MySQLClusterStatus {
         ledger: None,
         verdict: None,
     };
-    let wanted = Wanted {
+    let wanted = DesiredCondition {
         type_: ConditionType::Ready,
         status: Some(false),
         reason: Reason::Paused,

@@ -14,8 +14,8 @@ const RETRY_SECONDS: u64 = 1;
 /// The channel as the server has it in `mysql.slave_master_info`, the only place that also tells the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Configured {
-    /// Everything that [`Wanted`] fixes.
-    wanted: Wanted,
+    /// Everything that [`ChannelConfig`] fixes.
+    config: ChannelConfig,
     /// The source's GTIDs decide where to begin.
     auto_position: bool,
 }
@@ -23,13 +23,13 @@ pub(crate) struct Configured {
 impl Configured {
     /// The password that it has.
     pub(crate) fn password(&self) -> &Password {
-        &self.wanted.password
+        &self.config.password
     }
 }
 
 /// A channel as the agent configures it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct ChannelConfig {
     source: Endpoint,
     user: String,
     password: Password,
@@ -41,10 +41,10 @@ pub(crate) struct Wanted {
     heartbeat_milliseconds: u64,
 }
 
-impl Wanted {
+impl ChannelConfig {
     /// The channel to `source`, verified against `ca`, retried every second without end.
     pub(crate) fn new(source: &Endpoint, password: &Password, ca: &Path) -> Self {
-        Wanted {
+        ChannelConfig {
             source: source.clone(),
             user: REPLICATION.to_owned(),
             password: password.clone(),
@@ -91,9 +91,13 @@ pub(crate) enum Change {
 }
 
 /// Decides how the channel is changed.
-pub(crate) fn change(configured: Option<&Configured>, wanted: &Wanted, applier_running: bool) -> Change {
+pub(crate) fn change(
+    configured: Option<&Configured>,
+    wanted: &ChannelConfig,
+    applier_running: bool,
+) -> Change {
     match configured {
-        Some(configured) if configured.auto_position && configured.wanted == *wanted => Change::None,
+        Some(configured) if configured.auto_position && configured.config == *wanted => Change::None,
         Some(configured) if configured.auto_position && applier_running => Change::Receiver,
         _ => Change::Whole,
     }
@@ -116,7 +120,7 @@ pub(crate) async fn configured(client: &mut Client) -> Result<Option<Configured>
     if host.is_empty() {
         return Ok(None);
     }
-    let wanted = Wanted {
+    let config = ChannelConfig {
         source: Endpoint { host, port },
         user,
         password: Password::new(password),
@@ -127,7 +131,7 @@ pub(crate) async fn configured(client: &mut Client) -> Result<Option<Configured>
         retries,
         heartbeat_milliseconds: milliseconds(heartbeat),
     };
-    Ok(Some(Configured { wanted, auto_position }))
+    Ok(Some(Configured { config, auto_position }))
 }
 
 /// Seconds as MySQL keeps them, in a FLOAT column, to whole milliseconds.
@@ -139,7 +143,7 @@ fn milliseconds(seconds: f64) -> u64 {
 /// Writes the wanted channel into the server. Its threads are stopped as [`Change`] says by the caller.
 pub(crate) async fn configure(
     client: &mut Client,
-    wanted: &Wanted,
+    wanted: &ChannelConfig,
     auto_position: bool,
 ) -> Result<(), SqlError> {
     let statement = wanted.statement(auto_position);
@@ -150,13 +154,13 @@ pub(crate) async fn configure(
 mod tests {
     use super::*;
 
-    fn wanted(host: &str, password: &str) -> Wanted {
+    fn wanted(host: &str, password: &str) -> ChannelConfig {
         let source = Endpoint { host: host.into(), port: 3306 };
-        Wanted::new(&source, &Password::new(password), Path::new("/tls/ca.crt"))
+        ChannelConfig::new(&source, &Password::new(password), Path::new("/tls/ca.crt"))
     }
 
     fn is(host: &str, password: &str, auto_position: bool) -> Option<Configured> {
-        Some(Configured { wanted: wanted(host, password), auto_position })
+        Some(Configured { config: wanted(host, password), auto_position })
     }
 
     #[test]

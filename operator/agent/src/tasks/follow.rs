@@ -10,7 +10,7 @@ use super::{Guard, TaskError, roles};
 use crate::context::{Command, Context, Session};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::mysqld::options::Role;
-use crate::sql::replication::{self, Change, Wanted};
+use crate::sql::replication::{self, Change, ChannelConfig};
 use crate::sql::{Client, state};
 
 /// Longest time for a writable server to become read-only. After it mysqld is killed, and comes back read-only.
@@ -35,7 +35,7 @@ pub(super) async fn follow(
         (false, Some(configured)) => configured.password(),
         (false, None) => return Err(CredentialsError::TooLong.into()),
     };
-    let wanted = Wanted::new(source, password, &context.settings.tls.join(CA));
+    let wanted = ChannelConfig::new(source, password, &context.settings.tls.join(CA));
     let channel = state::channel(&mut client).await?;
     let applying = channel.is_some_and(|channel| channel.applier_running);
     guard.check()?;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mainstay_core::children::pod_selector;
 use mainstay_core::{Observation, Plan, storage_status};
-use mainstay_crd::conditions::{ConditionType, Wanted, merge};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, merge};
 use mainstay_crd::{InstanceState, InstanceStatus, MySQLClusterStatus, SecretsStatus};
 
 use super::time;
@@ -55,11 +55,11 @@ pub(super) fn of(
 }
 
 /// Says what failed: progress stands still, and if it can't go on by itself, a person must act.
-fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
+fn blame(wanted: &mut Vec<DesiredCondition>, failure: &ActError) {
     let blocked = wanted.iter().any(|c| c.type_ == ConditionType::Blocked && c.status == Some(true));
     let mut say = |type_, status| {
         wanted.retain(|condition| condition.type_ != type_);
-        wanted.push(Wanted {
+        wanted.push(DesiredCondition {
             type_,
             status: Some(status),
             reason: failure.reason(),
@@ -77,7 +77,7 @@ fn blame(wanted: &mut Vec<Wanted>, failure: &ActError) {
 }
 
 /// Until there is a StatefulSet, no pod can come, and what keeps it from being made is why nothing serves.
-fn explain(wanted: &mut [Wanted], failure: &ActError, serve: &str) {
+fn explain(wanted: &mut [DesiredCondition], failure: &ActError, serve: &str) {
     for condition in wanted.iter_mut().filter(|condition| condition.status == Some(false)) {
         condition.message = match condition.type_ {
             ConditionType::Ready => format!("{serve} instances serve: {}", failure.said()),
@@ -218,7 +218,7 @@ mod tests {
                 i.state = InstanceState::Lagging;
                 i.message = Some(format!("it is {seconds} s behind"));
             });
-            let wanted = Wanted {
+            let wanted = DesiredCondition {
                 type_: ConditionType::Ready,
                 status: Some(false),
                 reason: Reason::CatchingUp,

@@ -1,7 +1,7 @@
 //! What planning comes to.
 
 use jiff::SignedDuration;
-use mainstay_crd::conditions::{Reason, Wanted};
+use mainstay_crd::conditions::{DesiredCondition, Reason};
 use mainstay_crd::{ClusterPhase, InstanceStatus, TemplateStatus};
 
 use super::{Hold, Upkeep};
@@ -27,7 +27,7 @@ pub struct Plan {
     /// The one thing to do.
     pub step: Option<Step>,
     /// Conditions.
-    pub conditions: Vec<Wanted>,
+    pub conditions: Vec<DesiredCondition>,
     /// `status.instances`.
     pub instances: Vec<InstanceStatus>,
     /// The pod that serves writes.

@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::RetentionPolicy;
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 use mainstay_crd::names::{ANNOTATION_KEPT_SINCE, ANNOTATION_SNAPSHOT};
 
 use super::leaving::gtids_on_claim;
@@ -48,7 +48,7 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// What the condition says; `None` where nothing but to keep was ever asked for.
-pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
+pub(super) fn condition(view: &Facts<'_>) -> Option<DesiredCondition> {
     let type_ = ConditionType::RetentionApplied;
     let told = view.observation.cluster.status.conditions.iter().any(|c| c.type_ == type_.as_str());
     if policy(view) == RetentionPolicy::Retain && !told {
@@ -62,7 +62,7 @@ pub(super) fn condition(view: &Facts<'_>) -> Option<Wanted> {
     let done = kept.is_none();
     let message = kept.unwrap_or_else(|| "no claim is to be dealt with".into());
     let reason = if done { Reason::Idle } else { Reason::ClaimKept };
-    Some(Wanted { type_, status: Some(done), reason, message })
+    Some(DesiredCondition { type_, status: Some(done), reason, message })
 }
 
 /// When the next claim's time has come.

@@ -2,7 +2,7 @@
 //!
 //! Asked of claims and volumes in the order of a volume's life: made, bound, attached, mounted, grown, lost.
 
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 use mainstay_proto::{Server, Space};
 
 use super::nodes;
@@ -17,21 +17,26 @@ const NAMED: usize = 3;
 pub(super) type Problem = (Reason, String);
 
 /// The condition.
-pub(super) fn condition(view: &Facts<'_>) -> Wanted {
+pub(super) fn condition(view: &Facts<'_>) -> DesiredCondition {
     let type_ = ConditionType::StorageReady;
     let ordinals =
         view.observation.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
     let mut problems: Vec<Problem> = volumes::refused(view).into_iter().collect();
     problems.extend(ordinals.filter_map(|(&ordinal, instance)| problem(view, ordinal, instance)));
     let Some((reason, _)) = problems.first() else {
-        return Wanted { type_, status: Some(true), reason: Reason::AsExpected, message: well(view) };
+        return DesiredCondition {
+            type_,
+            status: Some(true),
+            reason: Reason::AsExpected,
+            message: well(view),
+        };
     };
     let mut message =
         problems.iter().take(NAMED).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ");
     if problems.len() > NAMED {
         message.push_str(&format!("; and {} more", problems.len() - NAMED));
     }
-    Wanted { type_, status: Some(false), reason: *reason, message }
+    DesiredCondition { type_, status: Some(false), reason: *reason, message }
 }
 
 fn well(view: &Facts<'_>) -> String {

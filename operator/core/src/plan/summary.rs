@@ -1,7 +1,7 @@
 //! The plan around the step: the cluster's state in one word, its conditions, its instances.
 
 use jiff::SignedDuration;
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
@@ -125,10 +125,10 @@ fn stops(decided: &Decided) -> Option<&Decision> {
 }
 
 /// What a condition of this type said last.
-fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<Wanted> {
+fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<DesiredCondition> {
     let status = &view.observation.cluster.status;
     let before = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
-    Some(Wanted {
+    Some(DesiredCondition {
         type_,
         status: match before.status.as_str() {
             "True" => Some(true),
@@ -145,7 +145,7 @@ fn conditions(
     primary: Option<u32>,
     instances: &[InstanceStatus],
     decided: &Decided,
-) -> Vec<Wanted> {
+) -> Vec<DesiredCondition> {
     let (decision, blocking) = (decided.decision.as_ref(), decided.blocked.as_ref());
     let handing_over = in_passing(view, stops(decided));
     // Where nobody serves, why that stays so comes before what is done meanwhile.
@@ -237,7 +237,7 @@ fn ready_condition(
     primary: Option<u32>,
     instances: &[InstanceStatus],
     told: Option<&(Reason, String)>,
-) -> Wanted {
+) -> DesiredCondition {
     let (wanted, ready) = (view.wanted(), ready(instances));
     let unseen = options::unseen(view);
     let all = primary.is_some() && ready >= wanted && unseen.is_none();
@@ -255,7 +255,7 @@ fn ready_condition(
             unseen.or_else(|| told.cloned()).unwrap_or_else(|| (fallback, missing(instances)));
         (reason, format!("{ready} of {wanted} instances serve: {why}"))
     };
-    Wanted { type_: ConditionType::Ready, status: Some(all), reason, message }
+    DesiredCondition { type_: ConditionType::Ready, status: Some(all), reason, message }
 }
 
 fn ready(instances: &[InstanceStatus]) -> u32 {
@@ -271,31 +271,40 @@ fn missing(instances: &[InstanceStatus]) -> String {
     told.next().unwrap_or_else(|| "waiting for the instances".into())
 }
 
-fn available(view: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> Wanted {
+fn available(view: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> DesiredCondition {
     let (reason, message) = match primary {
         Some(p) => (Reason::PrimaryConfirmed, format!("{} serves writes", view.names.pod(p))),
         None => told.cloned().unwrap_or((Reason::NoPrimary, "no instance serves writes".into())),
     };
-    Wanted { type_: ConditionType::Available, status: Some(primary.is_some()), reason, message }
+    DesiredCondition { type_: ConditionType::Available, status: Some(primary.is_some()), reason, message }
 }
 
-fn progressing(view: &Facts<'_>, decision: Option<&Decision>, told: Option<&(Reason, String)>) -> Wanted {
+fn progressing(
+    view: &Facts<'_>,
+    decision: Option<&Decision>,
+    told: Option<&(Reason, String)>,
+) -> DesiredCondition {
     let type_ = ConditionType::Progressing;
     if view.observation.cluster.spec.paused
         && !matches!(decision, Some(Decision::Do(_)))
         && view.target().is_none()
     {
-        return Wanted { type_, status: Some(false), reason: Reason::Paused, message: PAUSED.into() };
+        return DesiredCondition {
+            type_,
+            status: Some(false),
+            reason: Reason::Paused,
+            message: PAUSED.into(),
+        };
     }
     let stands = match decision {
         None | Some(Decision::Blocked(..) | Decision::Wait(Reason::OrderFailed, _)) => true,
         Some(Decision::Do(_) | Decision::Wait(..)) => false,
     };
     let (reason, message) = told.cloned().unwrap_or((Reason::Idle, "nothing is to be done".into()));
-    Wanted { type_, status: Some(!stands), reason, message }
+    DesiredCondition { type_, status: Some(!stands), reason, message }
 }
 
-fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
+fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
     let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
     let primary_in_the_way =
         in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
@@ -319,10 +328,10 @@ fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
         ),
         _ => (true, Reason::Accepted, "the spec can be carried out".into()),
     };
-    Wanted { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
+    DesiredCondition { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
+fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
     let (status, reason, message) = match blocking {
         _ if Object::from(&view.observation.cluster).is_protected() => {
             let (reason, message) = deletion::protection();
@@ -331,5 +340,5 @@ fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> Wanted {
         Some(Decision::Blocked(reason, message)) => (true, *reason, message.clone()),
         _ => (false, Reason::Unblocked, "nothing is in the way".into()),
     };
-    Wanted { type_: ConditionType::Blocked, status: Some(status), reason, message }
+    DesiredCondition { type_: ConditionType::Blocked, status: Some(status), reason, message }
 }

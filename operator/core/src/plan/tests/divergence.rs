@@ -1,7 +1,7 @@
 //! Replicas that hold what the primary never had, and those that only seem to.
 
 use jiff::SignedDuration;
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 use mainstay_crd::names::ANNOTATION_SWITCHOVER_TO;
 use mainstay_crd::{ClusterPhase, InstanceState};
 use mainstay_proto::{Action, Directory, Report, Server, ServerState};
@@ -214,7 +214,7 @@ fn what_the_primary_purged_and_never_sent_is_lacking_also_while_the_replica_rece
     let told = plan(&o);
     assert!(!quarantined(&told) && told.look_again.is_some());
     o.cluster.annotations.insert(ANNOTATION_SWITCHOVER_TO.into(), "shop-2".into());
-    let said = |c: &Wanted| c.message.contains(&dump);
+    let said = |c: &DesiredCondition| c.message.contains(&dump);
     let told = plan(&o);
     assert!(told.step.is_none() && told.conditions.iter().any(said), "{told:?}");
     // It may be on its way: something else of then has not come yet.

@@ -1,6 +1,6 @@
 //! What is said of claims that get no volume.
 
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 
 use super::world::{NAME, NAMESPACE, World};
 use crate::{Agent, Class, Node, Observation, Step, Volume, VolumeStep, plan};
@@ -35,7 +35,7 @@ fn add(o: &mut Observation, name: &str, change: impl FnOnce(&mut Volume)) {
     o.surroundings.volumes.insert(name.into(), volume);
 }
 
-fn said(o: &Observation) -> Wanted {
+fn said(o: &Observation) -> DesiredCondition {
     plan(o).conditions.into_iter().find(|c| c.type_ == ConditionType::StorageReady).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! Pods that Kubernetes does not make.
 
-use mainstay_crd::conditions::{ConditionType, Reason, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason};
 
 use super::table::healthy;
 use super::world::World;
@@ -8,7 +8,7 @@ use crate::Plan;
 
 const WORDS: &str = "FailedCreate: create Pod shop-0 failed: exceeded quota: small";
 
-fn condition(plan: &Plan, type_: ConditionType) -> Wanted {
+fn condition(plan: &Plan, type_: ConditionType) -> DesiredCondition {
     plan.conditions.iter().find(|c| c.type_ == type_).unwrap().clone()
 }
 

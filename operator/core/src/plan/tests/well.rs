@@ -1,6 +1,6 @@
 //! A cluster that is well, as it is observed: tests change what they are about.
 
-use mainstay_crd::conditions::{ConditionType, Wanted};
+use mainstay_crd::conditions::{ConditionType, DesiredCondition};
 use mainstay_crd::names::Names;
 use mainstay_crd::{ClusterPhase, OperationKind};
 
@@ -45,7 +45,7 @@ pub(super) fn well() -> Observation {
     o
 }
 
-pub(super) fn storage_ready(o: &Observation) -> Wanted {
+pub(super) fn storage_ready(o: &Observation) -> DesiredCondition {
     plan(o).conditions.into_iter().find(|c| c.type_ == ConditionType::StorageReady).unwrap()
 }
 
