@@ -85,8 +85,8 @@ pub struct Switchover {
     /// When it was announced.
     pub since: Time,
     /// The GTID set that the old primary held once it was read-only and its right to lead was taken back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<String>,
+    #[serde(rename = "held", skip_serializing_if = "Option::is_none")]
+    pub final_gtid_set: Option<String>,
     /// When it ended, one way or the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Time>,

@@ -60,7 +60,8 @@ async fn switchover_with_the_operator_killed() -> Result<(), Failed> {
         let moments: [Moment; 3] = [
             ("it was announced", |record| record.target.is_some()),
             ("the old primary was seen read-only", |record| {
-                record.target.is_some() && record.switchover.as_ref().is_some_and(|s| s.held.is_some())
+                record.target.is_some()
+                    && record.switchover.as_ref().is_some_and(|s| s.final_gtid_set.is_some())
             }),
             // The new epoch, which ends the wait for each of them: a moment may go by unseen.
             ("the outcome was written", |_| false),

@@ -222,7 +222,7 @@ impl Record {
         since: Time,
         answered: Option<String>,
     ) -> Self {
-        let switchover = Switchover { reason, since, held: None, ended: None, given_up: None };
+        let switchover = Switchover { reason, since, final_gtid_set: None, ended: None, given_up: None };
         let answered_request = answered.or_else(|| self.answered_request.clone());
         Record { target: Some(target), switchover: Some(switchover), answered_request, ..self.next() }
     }
@@ -230,14 +230,19 @@ impl Record {
     /// The switchover ended well: whoever it was for leads.
     #[must_use]
     pub fn promote(&self, target: u32, at: Time) -> Self {
-        let ended = |last: Switchover| Switchover { held: None, ended: Some(at), ..last };
+        let ended = |last: Switchover| Switchover { final_gtid_set: None, ended: Some(at), ..last };
         Record { switchover: self.switchover.clone().map(ended), ..self.led_by(target) }
     }
 
     /// The switchover is given up: the primary stays.
     #[must_use]
     pub fn give_up(&self, why: String, at: Time) -> Self {
-        let over = |last: Switchover| Switchover { held: None, ended: Some(at), given_up: Some(why), ..last };
+        let over = |last: Switchover| Switchover {
+            final_gtid_set: None,
+            ended: Some(at),
+            given_up: Some(why),
+            ..last
+        };
         Record { target: None, switchover: self.switchover.clone().map(over), ..self.next() }
     }
 
@@ -258,8 +263,8 @@ impl Record {
     /// only while the revision stays does what it reports count on ([`Record::counts`]). Under another, the record would
     /// hold a set of which no report that counts says that it is still all.
     #[must_use]
-    pub fn stands(&self, held: String) -> Self {
-        let keep = |last: Switchover| Switchover { held: Some(held), ..last };
+    pub fn stands(&self, final_gtid_set: String) -> Self {
+        let keep = |last: Switchover| Switchover { final_gtid_set: Some(final_gtid_set), ..last };
         Record { switchover: self.switchover.clone().map(keep), ..self.clone() }
     }
 

@@ -31,9 +31,9 @@ pub(super) fn under_way(view: &Facts<'_>, from: Option<u32>, target: u32) -> Dec
         return give_up(view, format!("{} can't take over: {why}", view.names.pod(target)));
     }
     let stands = stands(view, from);
-    let recorded = view.record.switchover().and_then(|s| s.held.as_deref());
+    let recorded = view.record.switchover().and_then(|s| s.final_gtid_set.as_deref());
     match stands.as_deref().or(recorded) {
-        Some(held) => catch_up(view, from, target, held, recorded.is_none()),
+        Some(set) => catch_up(view, from, target, set, recorded.is_none()),
         None if late(view) => {
             give_up(view, format!("{} did not become read-only in time", view.names.pod(from)))
         }
@@ -118,9 +118,9 @@ fn stand_down(view: &Facts<'_>, from: u32, target: u32) -> Decision {
     send(view, report, Action::StandDown, format!("it hands over to {}", view.names.pod(target)))
 }
 
-/// The old primary stands; `held` is all that it has.
-fn catch_up(view: &Facts<'_>, from: u32, target: u32, held: &str, keep: bool) -> Decision {
-    let (Some(all), Some(has)) = (gtids(held), view.executed(target)) else {
+/// The old primary stands; `final_gtid_set` is all that it has.
+fn catch_up(view: &Facts<'_>, from: u32, target: u32, final_gtid_set: &str, keep: bool) -> Decision {
+    let (Some(all), Some(has)) = (gtids(final_gtid_set), view.executed(target)) else {
         return if late(view) {
             give_up(view, format!("what {} holds can't be read", view.names.pod(target)))
         } else {
@@ -140,14 +140,14 @@ fn catch_up(view: &Facts<'_>, from: u32, target: u32, held: &str, keep: bool) ->
         return give_up(view, format!("{} did not catch up in time", view.names.pod(target)));
     }
     if keep {
-        return keep_held(view, from, held);
+        return write_down(view, from, final_gtid_set);
     }
     refresh(view, target)
 }
 
 /// Should the old primary die from now on, it is known what must not be missing.
-fn keep_held(view: &Facts<'_>, from: u32, held: &str) -> Decision {
-    let next = view.record.stands(held.to_owned());
+fn write_down(view: &Facts<'_>, from: u32, final_gtid_set: &str) -> Decision {
+    let next = view.record.stands(final_gtid_set.to_owned());
     record(view, next, Reason::SwitchingOver, format!("{} is read-only", view.names.pod(from)))
 }
 

@@ -13,7 +13,7 @@ const TOLD: [fn(&mut World, u32); 2] = [
 
 fn announced(plan: &Plan) -> Option<SwitchoverReason> {
     let Some(Step::Record { record, .. }) = &plan.step else { return None };
-    let switchover = record.switchover().filter(|switchover| switchover.held.is_none());
+    let switchover = record.switchover().filter(|switchover| switchover.final_gtid_set.is_none());
     record.target().and(switchover).map(|switchover| switchover.reason)
 }
 

@@ -195,7 +195,7 @@ fn an_old_primary_that_dies_after_it_stood_is_not_waited_for() {
     world.write();
     world.ask(Some(2));
     announced(&mut world);
-    while world.status.replication.as_ref().unwrap().switchover.as_ref().unwrap().held.is_none() {
+    while world.status.replication.as_ref().unwrap().switchover.as_ref().unwrap().final_gtid_set.is_none() {
         world.turn();
     }
     world.volumes.get_mut(&2).unwrap().gtids = world.volumes[&0].gtids.clone();
