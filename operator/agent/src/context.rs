@@ -98,7 +98,7 @@ pub(crate) struct Live {
     /// From which count its transactions are.
     pub(crate) history: Watched,
     start: Start,
-    held: watch::Sender<bool>,
+    awaits_operator: watch::Sender<bool>,
     unconfirmed: AtomicBool,
     /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
@@ -124,7 +124,7 @@ pub(crate) struct Start {
     /// Executed and received GTIDs before anything was replicated.
     pub(crate) gtids: Option<String>,
     /// It is to take up its role only once the operator says so, or after a while.
-    pub(crate) held: bool,
+    pub(crate) awaits_operator: bool,
     /// What it came up with is not judged yet, and it does not wait for that for ever.
     pub(crate) unconfirmed: bool,
     /// From which count its transactions are, as its directory says.
@@ -151,7 +151,7 @@ impl Session {
     /// A server that came up with the settings of `role` and with what was mounted then.
     pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted, start: Start) -> Self {
         let live = Live {
-            held: watch::Sender::new(start.held),
+            awaits_operator: watch::Sender::new(start.awaits_operator),
             unconfirmed: AtomicBool::new(start.unconfirmed),
             options: Mutex::new(Options { mended: start.left_out.clone(), left: Vec::new() }),
             channel_started: Mutex::default(),
@@ -279,19 +279,19 @@ impl Live {
     }
 
     /// Whether its role still waits to be told so.
-    pub(crate) fn held(&self) -> bool {
-        *self.held.borrow()
+    pub(crate) fn awaits_operator(&self) -> bool {
+        *self.awaits_operator.borrow()
     }
 
     /// Its role waits no longer: an order came, or the time is over.
     pub(crate) fn release(&self) {
-        self.held.send_replace(false);
+        self.awaits_operator.send_replace(false);
     }
 
     /// Comes back once its role waits no longer.
     pub(crate) async fn released(&self) {
         // Fails only if the sender is gone, and that is `self`.
-        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        let _ = self.awaits_operator.subscribe().wait_for(|awaits| !awaits).await;
     }
 
     /// What could not be set for the role, and what was set back.

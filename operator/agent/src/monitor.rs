@@ -158,7 +158,7 @@ pub(crate) async fn observe(
     now.setting_errors.extend(session.live.account_errors());
     now.gtid_at_start.clone_from(&session.live.start().gtids);
     now.started_at = session.live.start().at;
-    now.held = session.live.held();
+    now.awaits_operator = session.live.awaits_operator();
     now.unconfirmed = session.live.unconfirmed();
     board.server(Server::Running { state: Box::new(now) });
     Ok(())

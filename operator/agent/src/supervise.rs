@@ -115,10 +115,11 @@ async fn one_run(
     context.board.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
-    let Started { mut mysqld, files, role, held, moved, history, mut left_out } = match start(context).await {
-        Ok(started) => started,
-        Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
-    };
+    let Started { mut mysqld, files, role, awaits_operator, moved, history, mut left_out } =
+        match start(context).await {
+            Ok(started) => started,
+            Err(error) => return Ended::ByItself(error.to_string(), Duration::ZERO),
+        };
     let client = tokio::select! {
         answer = mysqld.answers(&files.access) => answer,
         () = stop.cancelled() => {
@@ -158,7 +159,7 @@ async fn one_run(
     let accounts = Arc::new(files.accounts);
     let (credentials, own) = (files.credentials.clone(), files.own.clone());
     let mounted = Mounted { credentials, accounts, own, tls };
-    let begun = Start { at: Some(Timestamp::now()), gtids, held, unconfirmed, history, left_out };
+    let begun = Start { at: Some(Timestamp::now()), gtids, awaits_operator, unconfirmed, history, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     session.live.give_up(lacking.0, lacking.1);
     attend(context, desk, commands, stop, &mut mysqld, session).await
@@ -221,7 +222,7 @@ async fn attend(
 /// Takes the granted role up again. On a volume that a new pod has mounted it first lets the operator judge what is
 /// there; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
 async fn resume(desk: Desk, session: Session) {
-    if session.live.held() {
+    if session.live.awaits_operator() {
         tracing::info!(
             "replication waits for the operator, or leading alone does: it looks at the volume first"
         );
@@ -277,7 +278,7 @@ struct Started {
     files: Files,
     role: Option<Role>,
     /// It has a role to take up by itself, but the volume was mounted by another pod before.
-    held: bool,
+    awaits_operator: bool,
     /// The volume was mounted by another pod before: what it holds is to be judged.
     moved: bool,
     /// From which count its transactions are.
@@ -288,17 +289,17 @@ struct Started {
 
 /// Writes down who starts, and starts mysqld with the settings of the role that was granted last.
 async fn start(context: &Context) -> Result<Started, TaskError> {
-    let (lock, role, held, moved, history) = context
+    let (lock, role, awaits_operator, moved, history) = context
         .store
         .with(|volume| {
             // Before it is overwritten by this start.
             let moved = volume.moved_here();
             let granted = volume.ours().and_then(|marker| marker.grant.as_ref());
-            let (role, held) = (Role::of(granted), grant::waits(granted, moved));
+            let (role, awaits_operator) = (Role::of(granted), grant::waits(granted, moved));
             volume.started()?;
             volume.make_temporary()?;
             let history = volume.ours().map(|marker| marker.history).unwrap_or_default();
-            Ok((volume.lock_for_server()?, role, held, moved, history))
+            Ok((volume.lock_for_server()?, role, awaits_operator, moved, history))
         })
         .await?;
     let left_out = persisted::leave_out_owned(&context.settings);
@@ -310,7 +311,7 @@ async fn start(context: &Context) -> Result<Started, TaskError> {
         files.secrets(),
         &context.children,
     )?;
-    Ok(Started { mysqld, files, role, held, moved, history, left_out })
+    Ok(Started { mysqld, files, role, awaits_operator, moved, history, left_out })
 }
 
 fn report_stop(outcome: Result<Exit, ProcessError>) {

@@ -295,7 +295,8 @@ pub struct ServerState {
     pub started_at: Option<Timestamp>,
     /// It was to replicate, or to lead alone, but waits to be told so again: its volume was mounted by a new pod, and is
     /// judged first.
-    pub held: bool,
+    #[serde(rename = "held")]
+    pub awaits_operator: bool,
     /// A new pod mounted its volume, and no operator has told it to lead or to follow since: `gtid_at_start` stays what
     /// it first came up with, whatever it wrote or received and however often it was started meanwhile.
     pub unconfirmed: bool,

@@ -50,13 +50,13 @@ async fn a_directory_that_was_set_back_shows_it_even_after_it_has_caught_up() {
     copy(&snapshot, &replica.volume());
     replica.new_pod();
     replica.start("serve");
-    let held = replica.state("it waits", |state| state.held).await;
-    assert_eq!(held.gtid_at_start.as_deref(), Some(old.as_str()));
+    let waiting = replica.state("it waits", |state| state.awaits_operator).await;
+    assert_eq!(waiting.gtid_at_start.as_deref(), Some(old.as_str()));
     replica.order(1, 4, Action::Follow { source: primary.endpoint() }).await;
     replica.wait_for_rows("d.t", 5).await;
-    let after = replica.state("it has caught up", |s| s.gtid_executed != old && !s.held).await;
+    let after = replica.state("it has caught up", |s| s.gtid_executed != old && !s.awaits_operator).await;
     assert_eq!(after.gtid_at_start.as_deref(), Some(old.as_str()), "the evidence stays");
-    assert_eq!(after.started_at, held.started_at);
+    assert_eq!(after.started_at, waiting.started_at);
 }
 
 #[tokio::test]
@@ -76,14 +76,15 @@ async fn one_alone_that_was_set_back_shows_it_until_the_operator_speaks_whatever
     copy(&snapshot, &single.volume());
     single.new_pod();
     single.start("serve");
-    let held = single.state("it waits", |state| state.held).await;
-    assert!(held.super_read_only && held.unconfirmed);
+    let waiting = single.state("it waits", |state| state.awaits_operator).await;
+    assert!(waiting.super_read_only && waiting.unconfirmed);
     // Nobody says a word (invariant I8), and it writes more than it had lost.
     single.state("it leads", |state| !state.super_read_only).await;
     write(&single, 9).await;
     single.stop();
     single.start("serve");
-    let again = single.state("it leads again", |state| !state.super_read_only && !state.held).await;
+    let again =
+        single.state("it leads again", |state| !state.super_read_only && !state.awaits_operator).await;
     assert_eq!(again.gtid_at_start.as_deref(), Some(old.as_str()), "the evidence stays");
     assert!(again.unconfirmed);
     single.order(1, 9, Action::Lead { alone: true }).await;
@@ -106,17 +107,17 @@ async fn a_new_pod_waits_for_the_operator_but_not_for_ever_and_a_restart_in_it_d
     replica.new_pod();
     write(&primary, 1).await;
     replica.start("serve");
-    let held = replica.state("it waits", |state| state.held).await;
-    assert!(held.channel.is_some_and(|channel| !channel.receiver_running));
+    let waiting = replica.state("it waits", |state| state.awaits_operator).await;
+    assert!(waiting.channel.is_some_and(|channel| !channel.receiver_running));
     // Nobody says a word (invariant I8).
     replica.wait_for_rows("d.t", 2).await;
     assert_eq!(replica.log().matches(WAITS).count(), 1);
-    let first = replica.state("it goes on", |state| !state.held).await;
+    let first = replica.state("it goes on", |state| !state.awaits_operator).await;
     replica.stop();
     write(&primary, 1).await;
     replica.start("serve");
     replica.wait_for_rows("d.t", 3).await;
-    let second = replica.state("it follows", |state| !state.held).await;
+    let second = replica.state("it follows", |state| !state.awaits_operator).await;
     assert_eq!(replica.log().matches(WAITS).count(), 1, "the same pod does not wait");
     assert_ne!(second.started_at, first.started_at);
 }

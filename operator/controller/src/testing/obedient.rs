@@ -47,7 +47,7 @@ pub(super) fn obey(report: &mut Report, order: &Order) {
     else {
         return;
     };
-    (state.held, state.unconfirmed, state.read_at) = (false, false, Some(Timestamp::now()));
+    (state.awaits_operator, state.unconfirmed, state.read_at) = (false, false, Some(Timestamp::now()));
     let (role, channel) = match &order.action {
         Action::Lead { alone } => (Some(GrantedRole::Primary { alone: *alone }), None),
         Action::Follow { source } => {

@@ -21,7 +21,7 @@ fn stand_down(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let report = view.live(ordinal)?;
     let (marker, state) = (report.marker()?, report.serving()?);
     let receives = state.channel.as_ref().is_some_and(|channel| channel.receiver_running);
-    let acts = receives || state.held || !state.super_read_only || marker.grant.is_some();
+    let acts = receives || state.awaits_operator || !state.super_read_only || marker.grant.is_some();
     acts.then(|| send(view, report, Action::StandDown, why))
 }
 

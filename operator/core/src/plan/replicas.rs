@@ -266,7 +266,7 @@ fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
     let action = Action::Follow { source: source.clone() };
     let from_it = |c: &Channel| c.source_host == source.host && c.source_port == source.port;
     let right = state.channel.as_ref().is_some_and(from_it);
-    let settled = told && right && state.super_read_only && !state.held && !state.unconfirmed;
+    let settled = told && right && state.super_read_only && !state.awaits_operator && !state.unconfirmed;
     if let Some(divergence) = divergence::find(view, ordinal) {
         let blocked =
             || Decision::Blocked(Reason::Quarantined, format!("{name}: {}", divergence.says(view, ordinal)));

@@ -74,7 +74,7 @@ impl World {
                     server_uuid: marker.server_uuid.clone(),
                     gtid_at_start: Some(process.at_start.to_string()),
                     started_at: Some(process.started_at),
-                    held: process.held,
+                    awaits_operator: process.held,
                     unconfirmed: volume.unjudged.is_some(),
                     super_read_only: !process.writable,
                     gtid_executed: volume.gtids.to_string(),
