@@ -11,8 +11,8 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use mainstay_proto::{
-    Action, Answer, Directory, Endpoint, History, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, Report, Server,
-    ServerState, TaskState, pod,
+    Action, Answer, Directory, Endpoint, History, Order, PATH_ORDER, PATH_REPORT, PATH_WATCH, QUERY_FRESH,
+    Report, Server, ServerState, TaskState, pod,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -200,6 +200,16 @@ impl<'a> Instance<'a> {
     pub(crate) async fn try_report(&self, who: &Pair) -> Result<Report, String> {
         let body = self.request(who, PATH_REPORT, None).await?;
         serde_json::from_slice(&body).map_err(|e| e.to_string())
+    }
+
+    /// What the server says of itself when the agent is asked for what is so now.
+    pub(crate) async fn fresh(&self) -> ServerState {
+        let path = format!("{PATH_REPORT}?{QUERY_FRESH}");
+        let body = self.request(&self.cluster.pki.operator, &path, None).await.unwrap();
+        match serde_json::from_slice::<Report>(&body).unwrap().server {
+            Server::Running { state } => *state,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The first report for which `wanted` holds.

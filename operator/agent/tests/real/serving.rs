@@ -50,6 +50,21 @@ async fn a_stream_tells_changes_and_goes_on_without_them() {
 }
 
 #[tokio::test]
+async fn who_asks_for_a_report_hears_what_is_so_now() {
+    let cluster = Cluster::new();
+    let mut instance = cluster.instance(0);
+    instance.primary(false).await;
+    instance.sql("CREATE DATABASE d").await;
+    instance.sql("CREATE TABLE d.t (id INT PRIMARY KEY)").await;
+    // The agent looks by itself every half a second: it would have to be lucky each time.
+    for row in 0..10 {
+        instance.sql(&format!("INSERT INTO d.t VALUES ({row})")).await;
+        let executed = instance.text("SELECT @@GLOBAL.gtid_executed").await;
+        assert_eq!(instance.fresh().await.gtid_executed, executed, "row {row}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_can_not_start_says_why() {
     let cluster = Cluster::new();
     let mut instance = cluster.instance(0);
