@@ -32,19 +32,19 @@ pub fn may_take_pod(observation: &Observation, ordinal: u32) -> Result<Safe, Str
 }
 
 /// The same, of what was seen already.
-pub(crate) fn may_take(view: &Facts<'_>, ordinal: u32) -> Result<Safe, String> {
-    let Some(claim) = view.instance(ordinal).and_then(|instance| instance.claim.as_ref()) else {
+pub(crate) fn may_take(facts: &Facts<'_>, ordinal: u32) -> Result<Safe, String> {
+    let Some(claim) = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref()) else {
         return Ok(Safe::Untouched);
     };
-    let Some(volume) = going(view, claim) else { return Ok(Safe::Untouched) };
-    if holds_nothing(view, ordinal) {
+    let Some(volume) = going(facts, claim) else { return Ok(Safe::Untouched) };
+    if holds_nothing(facts, ordinal) {
         return Ok(Safe::Untouched);
     }
-    if held_elsewhere(view, ordinal).is_some() {
+    if held_elsewhere(facts, ordinal).is_some() {
         return Ok(Safe::Elsewhere);
     }
     let retained = |volume: &&Volume| volume.reclaim_policy.as_deref() == Some("Retain");
-    if view.observation.surroundings.volumes.get(volume).filter(retained).is_some() {
+    if facts.observation.surroundings.volumes.get(volume).filter(retained).is_some() {
         // A volume that alone is being deleted is there for as long as its claim has it.
         return Ok(if claim.deleting { Safe::Kept } else { Safe::Untouched });
     }
@@ -52,50 +52,50 @@ pub(crate) fn may_take(view: &Facts<'_>, ordinal: u32) -> Result<Safe, String> {
         "claim {} is being deleted, or its volume {volume}, which may hold the last copy of the data and is not known to \
          be kept: the pod {} is not taken",
         claim.name,
-        view.names.pod(ordinal)
+        facts.names.pod(ordinal)
     ))
 }
 
 /// The same for a step that does without: a pod that would come back with an empty volume is not made anew, even if the
 /// old volume is kept.
-pub(crate) fn may_renew(view: &Facts<'_>, ordinal: u32) -> Result<(), String> {
-    match may_take(view, ordinal)? {
+pub(crate) fn may_renew(facts: &Facts<'_>, ordinal: u32) -> Result<(), String> {
+    match may_take(facts, ordinal)? {
         Safe::Untouched | Safe::Elsewhere => Ok(()),
         Safe::Kept => Err(format!(
             "claim {} is being deleted: the pod {} would come back without its data",
-            view.names.claim(ordinal),
-            view.names.pod(ordinal)
+            facts.names.claim(ordinal),
+            facts.names.pod(ordinal)
         )),
     }
 }
 
 /// The volume of a claim, if it or the claim is being deleted.
-pub(crate) fn going<'a>(view: &Facts<'a>, claim: &'a Claim) -> Option<&'a str> {
+pub(crate) fn going<'a>(facts: &Facts<'a>, claim: &'a Claim) -> Option<&'a str> {
     let name = claim.volume.as_deref()?;
-    let volume = view.observation.surroundings.volumes.get(name);
+    let volume = facts.observation.surroundings.volumes.get(name);
     (claim.deleting || volume.is_some_and(|volume| volume.deleting)).then_some(name)
 }
 
 /// Its agent says that there is nothing on it.
-fn holds_nothing(view: &Facts<'_>, ordinal: u32) -> bool {
-    let directory = view.live(ordinal).map(|report| &report.directory);
+fn holds_nothing(facts: &Facts<'_>, ordinal: u32) -> bool {
+    let directory = facts.live(ordinal).map(|report| &report.directory);
     matches!(directory, Some(Directory::Empty | Directory::Partial { .. }))
 }
 
 /// Another instance that is Ready and holds all that this one holds, executed and received, by its agent's own last
 /// word: of sets of two histories nobody can tell. Never of the primary: it may have committed since.
-pub(crate) fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> Option<u32> {
-    if view.primary().is_none_or(|primary| primary == ordinal) || view.target() == Some(ordinal) {
+pub(crate) fn held_elsewhere(facts: &Facts<'_>, ordinal: u32) -> Option<u32> {
+    if facts.primary().is_none_or(|primary| primary == ordinal) || facts.target() == Some(ordinal) {
         return None;
     }
-    let own = view.received_or_executed(ordinal)?;
+    let own = facts.received_or_executed(ordinal)?;
     let holds = |&other: &u32| {
-        view.same_history(ordinal, other) && view.executed(other).is_some_and(|set| set.contains(own))
+        facts.same_history(ordinal, other) && facts.executed(other).is_some_and(|set| set.contains(own))
     };
     // One whose own claim is being deleted is no place to rely on.
     let stays = |&other: &u32| {
-        let claim = view.instance(other).and_then(|instance| instance.claim.as_ref());
-        claim.is_some_and(|claim| going(view, claim).is_none())
+        let claim = facts.instance(other).and_then(|instance| instance.claim.as_ref());
+        claim.is_some_and(|claim| going(facts, claim).is_none())
     };
-    view.ordinals().filter(|&other| other != ordinal && view.ready(other)).filter(stays).find(holds)
+    facts.ordinals().filter(|&other| other != ordinal && facts.ready(other)).filter(stays).find(holds)
 }

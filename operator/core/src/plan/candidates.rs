@@ -12,40 +12,40 @@ use crate::facts::{Facts, Seen};
 const NEAR: u64 = 10;
 
 /// What asks for a switchover, if anything does.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    let primary = view.primary().filter(|&p| view.leads(p))?;
-    requested(view, primary).or_else(|| unasked(view, primary))
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    let primary = facts.primary().filter(|&p| facts.leads(p))?;
+    requested(facts, primary).or_else(|| unasked(facts, primary))
 }
 
 /// A replica that could lead now: near, not about to end, whose data goes with the primary's, and not on a node
 /// that is being drained. Of several, the one that the others can follow, and that lacks least.
-pub(super) fn best(view: &Facts<'_>) -> Option<u32> {
-    let could = (0..view.wanted()).filter(|&i| refusal(view, i).is_none() && !on_drained_node(view, i));
-    could.min_by_key(|&i| (cut_off(view, i), missing(view, i), i))
+pub(super) fn best(facts: &Facts<'_>) -> Option<u32> {
+    let could = (0..facts.wanted()).filter(|&i| refusal(facts, i).is_none() && !on_drained_node(facts, i));
+    could.min_by_key(|&i| (cut_off(facts, i), missing(facts, i), i))
 }
 
 /// Replicas that could not follow this one, because it no longer has the binary logs of what they lack.
-fn cut_off(view: &Facts<'_>, ordinal: u32) -> usize {
-    let Some(purged) = view.purged(ordinal) else { return 0 };
-    let lacks = |i: u32| view.executed(i).is_some_and(|own| !own.contains(purged));
-    (0..view.wanted()).filter(|&i| i != ordinal && Some(i) != view.primary() && lacks(i)).count()
+fn cut_off(facts: &Facts<'_>, ordinal: u32) -> usize {
+    let Some(purged) = facts.purged(ordinal) else { return 0 };
+    let lacks = |i: u32| facts.executed(i).is_some_and(|own| !own.contains(purged));
+    (0..facts.wanted()).filter(|&i| i != ordinal && Some(i) != facts.primary() && lacks(i)).count()
 }
 
 /// A replica to which the primary hands over before its pod is replaced; `None` if there is nobody to wait for.
 /// `Some(Err)` says why not yet.
-pub(super) fn before_replacing(view: &Facts<'_>) -> Option<Decision> {
-    let others = (0..view.wanted()).any(|i| Some(i) != view.primary());
+pub(super) fn before_replacing(facts: &Facts<'_>) -> Option<Decision> {
+    let others = (0..facts.wanted()).any(|i| Some(i) != facts.primary());
     if !others {
         return None;
     }
-    if let Some(paused) = paused(view) {
+    if let Some(paused) = paused(facts) {
         return Some(paused);
     }
-    match best(view) {
-        Some(target) => switchover::announce(view, target, SwitchoverReason::Rolling, None),
+    match best(facts) {
+        Some(target) => switchover::announce(facts, target, SwitchoverReason::Rolling, None),
         None => {
-            let mut each = (0..view.wanted()).filter(|&i| Some(i) != view.primary());
-            let why = each.find_map(|i| Some(format!(": {}: {}", view.names.pod(i), refusal(view, i)?)));
+            let mut each = (0..facts.wanted()).filter(|&i| Some(i) != facts.primary());
+            let why = each.find_map(|i| Some(format!(": {}: {}", facts.names.pod(i), refusal(facts, i)?)));
             let message = "the primary's pod is replaced once a replica can take over".to_owned();
             Some(Decision::Wait(Reason::SwitchoverWaiting, message + &why.unwrap_or_default()))
         }
@@ -53,8 +53,8 @@ pub(super) fn before_replacing(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// After one that was given up.
-fn paused(view: &Facts<'_>) -> Option<Decision> {
-    let last = view.record.switchover()?.given_up.as_ref().filter(|_| !switchover::rested(view))?;
+fn paused(facts: &Facts<'_>) -> Option<Decision> {
+    let last = facts.record.switchover()?.given_up.as_ref().filter(|_| !switchover::rested(facts))?;
     Some(Decision::Wait(
         Reason::SwitchoverGivenUp,
         format!("the last switchover was given up: {last}. Another is tried later"),
@@ -62,8 +62,8 @@ fn paused(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// Why an instance that is to take over no longer can. An agent that has not been heard of yet is no reason.
-pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    let instance = view.instance(ordinal);
+pub(super) fn cannot_take_over(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let instance = facts.instance(ordinal);
     let Some(pod) = instance.and_then(|i| i.pod.as_ref()) else { return Some("it has no pod".into()) };
     if pod.deleting {
         return Some("its pod is ending".into());
@@ -71,11 +71,11 @@ pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String>
     if let Some(trouble) = &pod.trouble {
         return Some(trouble.clone());
     }
-    if let Some(verdict) = view.quarantine_verdict(ordinal) {
+    if let Some(verdict) = facts.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
-    if let Some(diverged) = view.diverged(ordinal) {
-        return Some(diverged.what(view, ordinal));
+    if let Some(diverged) = facts.diverged(ordinal) {
+        return Some(diverged.what(facts, ordinal));
     }
     match &instance?.agent {
         Agent::Unheard => None,
@@ -94,70 +94,70 @@ pub(super) fn cannot_take_over(view: &Facts<'_>, ordinal: u32) -> Option<String>
 }
 
 /// Why an instance can't be begun with.
-fn refusal(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    if Some(ordinal) == view.primary() {
+fn refusal(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    if Some(ordinal) == facts.primary() {
         return Some("it leads already".into());
     }
-    if let Some(diverged) = view.diverged(ordinal) {
-        return Some(diverged.what(view, ordinal));
+    if let Some(diverged) = facts.diverged(ordinal) {
+        return Some(diverged.what(facts, ordinal));
     }
-    if !view.ready(ordinal) {
+    if !facts.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
     }
-    if let Some(suspected) = view.suspected(ordinal) {
+    if let Some(suspected) = facts.suspected(ordinal) {
         return Some(format!("it holds transactions that the primary has not reported yet ({suspected})"));
     }
-    let lag = view.serving(ordinal)?.channel.as_ref()?.lag_seconds;
+    let lag = facts.serving(ordinal)?.channel.as_ref()?.lag_seconds;
     if lag.is_none_or(|lag| lag > NEAR) {
         return Some(format!("it is more than {NEAR} s behind"));
     }
-    let gap = view.gap(ordinal)?;
+    let gap = facts.gap(ordinal)?;
     Some(format!("the primary no longer keeps the binary logs of {gap}, which it lacks by its last report"))
 }
 
-fn missing(view: &Facts<'_>, ordinal: u32) -> u64 {
-    let sets = view.primary().and_then(|p| view.executed(p)).zip(view.executed(ordinal));
+fn missing(facts: &Facts<'_>, ordinal: u32) -> u64 {
+    let sets = facts.primary().and_then(|p| facts.executed(p)).zip(facts.executed(ordinal));
     sets.map_or(u64::MAX, |(leader, own)| leader.subtract(own).count())
 }
 
-fn on_drained_node(view: &Facts<'_>, ordinal: u32) -> bool {
-    let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
-    node.and_then(|name| view.observation.surroundings.nodes.get(name))
+fn on_drained_node(facts: &Facts<'_>, ordinal: u32) -> bool {
+    let node = facts.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_ref());
+    node.and_then(|name| facts.observation.surroundings.nodes.get(name))
         .is_some_and(|node| node.cordoned || node.draining.is_some())
 }
 
 /// What a person asks for with the annotation: each value is answered once.
-fn requested(view: &Facts<'_>, primary: u32) -> Option<Decision> {
-    let asked = view.observation.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
-    let answered = view.record.answered_request();
+fn requested(facts: &Facts<'_>, primary: u32) -> Option<Decision> {
+    let asked = facts.observation.cluster.annotations.get(ANNOTATION_SWITCHOVER_TO);
+    let answered = facts.record.answered_request();
     let asked = match (asked, answered) {
         (None, None) => return None,
-        (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
+        (None, Some(_)) => return Some(answer(facts, None, Reason::Idle, "a request was withdrawn".into())),
         (Some(asked), Some(answered)) if asked == answered => return None,
         (Some(asked), _) => asked,
     };
     if asked == SWITCHOVER_TO_ANY {
-        return Some(match best(view) {
-            Some(target) => begin_requested(view, target, asked)?,
+        return Some(match best(facts) {
+            Some(target) => begin_requested(facts, target, asked)?,
             None => waits(format!("a switchover to {asked} was asked for; no replica can take over now")),
         });
     }
-    let target = view.names.ordinal_of_pod(asked).filter(|&i| i < view.wanted());
+    let target = facts.names.ordinal_of_pod(asked).filter(|&i| i < facts.wanted());
     let Some(target) = target else {
         let message =
             format!("no switchover to {asked}: it is not the name of a pod that spec.replicas asks for");
-        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+        return Some(answer(facts, Some(asked), Reason::SwitchoverRefused, message));
     };
     if target == primary {
         let message = format!("no switchover to {asked}: it leads already");
-        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+        return Some(answer(facts, Some(asked), Reason::SwitchoverRefused, message));
     }
-    if let Some(diverged) = view.diverged(target) {
-        let message = format!("no switchover to {asked}: {}", diverged.what(view, target));
-        return Some(answer(view, Some(asked), Reason::SwitchoverRefused, message));
+    if let Some(diverged) = facts.diverged(target) {
+        let message = format!("no switchover to {asked}: {}", diverged.what(facts, target));
+        return Some(answer(facts, Some(asked), Reason::SwitchoverRefused, message));
     }
-    Some(match refusal(view, target) {
-        None => begin_requested(view, target, asked)?,
+    Some(match refusal(facts, target) {
+        None => begin_requested(facts, target, asked)?,
         Some(why) => waits(format!("a switchover to {asked} was asked for, but {why}")),
     })
 }
@@ -166,22 +166,22 @@ fn waits(message: String) -> Decision {
     Decision::Wait(Reason::SwitchoverWaiting, message)
 }
 
-fn begin_requested(view: &Facts<'_>, target: u32, asked: &str) -> Option<Decision> {
-    switchover::announce(view, target, SwitchoverReason::Requested, Some(asked.into()))
+fn begin_requested(facts: &Facts<'_>, target: u32, asked: &str) -> Option<Decision> {
+    switchover::announce(facts, target, SwitchoverReason::Requested, Some(asked.into()))
 }
 
 /// Writes down that a request was answered.
-fn answer(view: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
-    record(view, view.record.answer(asked), reason, message)
+fn answer(facts: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    record(facts, facts.record.answer(asked), reason, message)
 }
 
 /// The primary's pod is ending, its ordinal is to go, or its node is being drained.
-fn unasked(view: &Facts<'_>, primary: u32) -> Option<Decision> {
-    let reason = if ending(view, primary) {
+fn unasked(facts: &Facts<'_>, primary: u32) -> Option<Decision> {
+    let reason = if ending(facts, primary) {
         SwitchoverReason::PodEnding
-    } else if primary >= view.wanted() {
+    } else if primary >= facts.wanted() {
         SwitchoverReason::ScalingDown
-    } else if on_drained_node(view, primary) {
+    } else if on_drained_node(facts, primary) {
         SwitchoverReason::NodeDrain
     } else {
         return None;
@@ -189,16 +189,16 @@ fn unasked(view: &Facts<'_>, primary: u32) -> Option<Decision> {
     let rests = || match reason {
         // It ends anyway: that another was given up before is no reason to let clients wait, unless it was for this.
         SwitchoverReason::PodEnding => {
-            let last = view.record.switchover();
-            last.filter(|last| last.reason == reason).and_then(|_| paused(view))
+            let last = facts.record.switchover();
+            last.filter(|last| last.reason == reason).and_then(|_| paused(facts))
         }
-        _ => paused(view),
+        _ => paused(facts),
     };
-    match best(view) {
-        Some(target) => rests().or_else(|| switchover::announce(view, target, reason, None)),
+    match best(facts) {
+        Some(target) => rests().or_else(|| switchover::announce(facts, target, reason, None)),
         None if reason == SwitchoverReason::ScalingDown => Some(waits(format!(
             "{} leads, but spec.replicas no longer asks for it: it stays until a replica can take over",
-            view.names.pod(primary)
+            facts.names.pod(primary)
         ))),
         // A drain that nobody can answer is the budget's to hold up, and a pod that ends does not wait.
         None => None,
@@ -206,7 +206,7 @@ fn unasked(view: &Facts<'_>, primary: u32) -> Option<Decision> {
 }
 
 /// The instance was told to end: its pod is being deleted, or its agent says so before that is known here.
-fn ending(view: &Facts<'_>, ordinal: u32) -> bool {
-    let deleting = view.instance(ordinal).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.deleting);
-    deleting || view.live(ordinal).is_some_and(|report| report.ending)
+fn ending(facts: &Facts<'_>, ordinal: u32) -> bool {
+    let deleting = facts.instance(ordinal).and_then(|i| i.pod.as_ref()).is_some_and(|pod| pod.deleting);
+    deleting || facts.live(ordinal).is_some_and(|report| report.ending)
 }

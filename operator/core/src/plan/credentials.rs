@@ -20,16 +20,16 @@ pub fn unfit_passwords<V: AsRef<[u8]>>(data: &BTreeMap<String, V>) -> Vec<UnfitP
 }
 
 /// Says so. What runs goes on with the passwords that it has.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    let unfit = &view.observation.unfit;
-    (!unfit.is_empty()).then(|| Decision::Blocked(Reason::InvalidCredentials, advice::unfit_passwords(view)))
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    let unfit = &facts.observation.unfit;
+    (!unfit.is_empty()).then(|| Decision::Blocked(Reason::InvalidCredentials, advice::unfit_passwords(facts)))
 }
 
 /// A cluster of which nothing is there yet is not begun with them; one that has data is.
-pub(super) fn before_bootstrap(view: &Facts<'_>) -> Option<Decision> {
-    let decision = bootstrap::decide(view)?;
+pub(super) fn before_bootstrap(facts: &Facts<'_>) -> Option<Decision> {
+    let decision = bootstrap::decide(facts)?;
     match &decision {
-        Decision::Do(Step::Record { reason: Reason::Initializing, .. }) => decide(view).or(Some(decision)),
+        Decision::Do(Step::Record { reason: Reason::Initializing, .. }) => decide(facts).or(Some(decision)),
         _ => Some(decision),
     }
 }

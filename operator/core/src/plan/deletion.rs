@@ -30,9 +30,9 @@ pub(super) fn protection() -> (Reason, String) {
 }
 
 /// Keeps the finalizers as the spec needs them. `None`: they are.
-pub(super) fn finalizers(view: &Facts<'_>) -> Option<Decision> {
-    let cluster = &view.observation.cluster;
-    let retains = policy(view) == RetentionPolicy::Retain;
+pub(super) fn finalizers(facts: &Facts<'_>) -> Option<Decision> {
+    let cluster = &facts.observation.cluster;
+    let retains = policy(facts) == RetentionPolicy::Retain;
     let wanted = [
         cluster.spec.deletion_protection.then_some(FINALIZER_PROTECTION),
         (!retains).then_some(FINALIZER_RETENTION),
@@ -40,11 +40,11 @@ pub(super) fn finalizers(view: &Facts<'_>) -> Option<Decision> {
     let wanted: Vec<String> = wanted.into_iter().flatten().map(String::from).collect();
     // None can be added to what is being deleted already.
     let allowed = wanted.into_iter().filter(|f| !cluster.deleting || cluster.finalizers.contains(f));
-    set(view, allowed.collect())
+    set(facts, allowed.collect())
 }
 
-fn set(view: &Facts<'_>, wanted: Vec<String>) -> Option<Decision> {
-    let mut present = view.observation.cluster.finalizers.clone();
+fn set(facts: &Facts<'_>, wanted: Vec<String>) -> Option<Decision> {
+    let mut present = facts.observation.cluster.finalizers.clone();
     let mut sorted = wanted.clone();
     present.sort();
     sorted.sort();
@@ -53,34 +53,35 @@ fn set(view: &Facts<'_>, wanted: Vec<String>) -> Option<Decision> {
 }
 
 /// The next step towards the end of an object that is being deleted and not protected.
-pub(super) fn tear_down(view: &Facts<'_>) -> Decision {
+pub(super) fn tear_down(facts: &Facts<'_>) -> Decision {
     let waits =
         |what: &str| Decision::Wait(Reason::Deleting, format!("the cluster is being deleted; {what}"));
-    let over = |why: &str| set(view, Vec::new()).unwrap_or_else(|| waits(why));
-    let fate = Object::from(&view.observation.cluster).claims_fate();
+    let over = |why: &str| set(facts, Vec::new()).unwrap_or_else(|| waits(why));
+    let fate = Object::from(&facts.observation.cluster).claims_fate();
     if let ClaimsFate::Stay(why) = &fate {
         return over(why);
     }
-    if !view.observation.cluster.finalizers.iter().any(|f| f == FINALIZER_RETENTION) {
+    if !facts.observation.cluster.finalizers.iter().any(|f| f == FINALIZER_RETENTION) {
         // The policy was changed too late, or it is all done.
         return over("nothing is left to do");
     }
-    if view.cluster_id.is_none() {
+    if facts.cluster_id.is_none() {
         // Nothing here was made by this object, or it is not known whose it is.
         return over("its claims are kept");
     }
-    let (ClaimsFate::Go, Some(ending)) = (fate, view.record.ending()) else { return decide_end(view) };
-    if view.observation.stateful_set.is_some() {
-        return Decision::Do(Step::Object(ObjectStep::DeleteStatefulSet { name: view.names.base() }));
+    let (ClaimsFate::Go, Some(ending)) = (fate, facts.record.ending()) else { return decide_end(facts) };
+    if facts.observation.stateful_set.is_some() {
+        return Decision::Do(Step::Object(ObjectStep::DeleteStatefulSet { name: facts.names.base() }));
     }
-    if let Some((ordinal, _)) = view.observation.instances.iter().find(|(_, instance)| instance.pod.is_some())
+    if let Some((ordinal, _)) =
+        facts.observation.instances.iter().find(|(_, instance)| instance.pod.is_some())
     {
-        return waits(&format!("{} is ending", view.names.pod(*ordinal)));
+        return waits(&format!("{} is ending", facts.names.pod(*ordinal)));
     }
-    if let Some(decision) = copy(view, ending) {
+    if let Some(decision) = copy(facts, ending) {
         return decision;
     }
-    let mut left = claims(view).peekable();
+    let mut left = claims(facts).peekable();
     if left.peek().is_none() {
         return over("its claims are gone");
     }
@@ -97,58 +98,58 @@ fn drop_claim(claim: &Claim) -> Option<Decision> {
 }
 
 /// Decides what becomes of the claims, and writes that down.
-fn decide_end(view: &Facts<'_>) -> Decision {
-    let kept = why_kept(view).map(|why| {
+fn decide_end(facts: &Facts<'_>) -> Decision {
+    let kept = why_kept(facts).map(|why| {
         format!("every claim and Secret is kept, whatever spec.storage.retention.whenDeleted says: {why}")
     });
     let (reason, message) = match &kept {
         Some(why) => (Reason::ClaimKept, why.clone()),
         None => (Reason::Deleting, "the cluster is being deleted, with its claims".into()),
     };
-    let ending = Ending { since: Time(view.observation.now), copies: copies(view), kept };
-    record(view, view.record.ends(ending), reason, message)
+    let ending = Ending { since: Time(facts.observation.now), copies: copies(facts), kept };
+    record(facts, facts.record.ends(ending), reason, message)
 }
 
 /// Whether deleting the object now would keep every claim and Secret: what [`tear_down`] would do.
-pub(super) fn keeps(view: &Facts<'_>) -> bool {
-    policy(view) == RetentionPolicy::Retain || why_kept(view).is_some()
+pub(super) fn keeps(facts: &Facts<'_>) -> bool {
+    policy(facts) == RetentionPolicy::Retain || why_kept(facts).is_some()
 }
 
 /// Why claims may not go with the object: the data is not where it is to be, and any of them may hold the last of it.
-fn why_kept(view: &Facts<'_>) -> Option<String> {
-    if advice::is_lost(view) {
+fn why_kept(facts: &Facts<'_>) -> Option<String> {
+    if advice::is_lost(facts) {
         return Some("the primary's data is lost or was set back".into());
     }
-    if view.observation.cluster.status.state == Some(ClusterPhase::Lost) {
+    if facts.observation.cluster.status.state == Some(ClusterPhase::Lost) {
         return Some("the cluster was Lost when it was seen last".into());
     }
     let bad = |i: &u32| {
-        let judged = view.verdict(*i).map(|verdict| verdict.judgement);
+        let judged = facts.verdict(*i).map(|verdict| verdict.judgement);
         matches!(judged, Some(Judgement::NewVolumeForeign | Judgement::RolledBack))
     };
-    if let Some(ordinal) = view.observation.instances.keys().copied().find(bad) {
-        return Some(format!("{} has other data than it left with", view.names.pod(ordinal)));
+    if let Some(ordinal) = facts.observation.instances.keys().copied().find(bad) {
+        return Some(format!("{} has other data than it left with", facts.names.pod(ordinal)));
     }
-    let Some(primary) = view.primary() else {
-        let initializing = view.record.announced(OperationKind::Initialize).is_some();
+    let Some(primary) = facts.primary() else {
+        let initializing = facts.record.announced(OperationKind::Initialize).is_some();
         let holds = |claim: &Claim| claim.cluster_id.is_some();
-        let any = claims(view).any(|(_, claim)| holds(claim));
-        return (any || (view.record.is_initialized() && !initializing))
+        let any = claims(facts).any(|(_, claim)| holds(claim));
+        return (any || (facts.record.is_initialized() && !initializing))
             .then(|| "no primary is known".into());
     };
-    has_its_data(view, primary).err()
+    has_its_data(facts, primary).err()
 }
 
 /// The primary's data is on its claim, as far as can be told: by its agent, or by what was written down of it.
-fn has_its_data(view: &Facts<'_>, primary: u32) -> Result<(), String> {
-    let name = view.names.pod(primary);
-    let claim = view.instance(primary).and_then(|instance| instance.claim.as_ref());
+fn has_its_data(facts: &Facts<'_>, primary: u32) -> Result<(), String> {
+    let name = facts.names.pod(primary);
+    let claim = facts.instance(primary).and_then(|instance| instance.claim.as_ref());
     let claim = claim.ok_or_else(|| format!("{name} is the primary and has no claim"))?;
-    if view.live(primary).is_some_and(|report| report.marker().is_some()) {
+    if facts.live(primary).is_some_and(|report| report.marker().is_some()) {
         return Ok(());
     }
-    let renewed = view.ledger_entry(primary).is_some_and(|entry| entry.claim_uid != claim.uid);
-    let labelled = claim.cluster_id.as_deref() == view.cluster_id;
+    let renewed = facts.ledger_entry(primary).is_some_and(|entry| entry.claim_uid != claim.uid);
+    let labelled = claim.cluster_id.as_deref() == facts.cluster_id;
     match labelled && !renewed && claim.phase.as_deref() != Some("Lost") {
         true => Ok(()),
         false => Err(format!("{name} is the primary, and its claim does not say that it has its data")),
@@ -157,46 +158,46 @@ fn has_its_data(view: &Facts<'_>, primary: u32) -> Result<(), String> {
 
 /// The instances whose claims hold, together, all that is known of: the one with most, and whoever holds anything
 /// besides, or of whom it is not known.
-fn copies(view: &Facts<'_>) -> Vec<u32> {
+fn copies(facts: &Facts<'_>) -> Vec<u32> {
     let of = |(&i, instance): (&u32, &crate::Instance)| {
         let claim = instance.claim.as_ref().filter(|claim| claim.cluster_id.is_some())?;
-        Some((i, held(view, i, claim)))
+        Some((i, held(facts, i, claim)))
     };
-    let all: Vec<(u32, Option<GtidSet>)> = view.observation.instances.iter().filter_map(of).collect();
+    let all: Vec<(u32, Option<GtidSet>)> = facts.observation.instances.iter().filter_map(of).collect();
     let rank = |(i, set): &&(u32, Option<GtidSet>)| {
-        (set.as_ref().map(GtidSet::count), view.primary() == Some(*i), std::cmp::Reverse(*i))
+        (set.as_ref().map(GtidSet::count), facts.primary() == Some(*i), std::cmp::Reverse(*i))
     };
     let Some((most, Some(has))) = all.iter().max_by_key(rank) else {
         return all.iter().map(|(i, _)| *i).collect();
     };
     let adds = |i: u32, set: &Option<GtidSet>| {
-        !view.same_history(i, *most) || set.as_ref().is_none_or(|set| !has.contains(set))
+        !facts.same_history(i, *most) || set.as_ref().is_none_or(|set| !has.contains(set))
     };
     all.iter().filter(|(i, set)| i == most || adds(*i, set)).map(|(i, _)| *i).collect()
 }
 
 /// What is on an instance's claim: as it says itself, or as was noted when it left, or last written down.
-fn held(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<GtidSet> {
-    if view.serving(ordinal).is_some() {
-        return view.received_or_executed(ordinal).cloned();
+fn held(facts: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<GtidSet> {
+    if facts.serving(ordinal).is_some() {
+        return facts.received_or_executed(ordinal).cloned();
     }
-    gtids_on_claim(claim).or_else(|| gtids(&view.ledger_entry(ordinal)?.gtid_executed))
+    gtids_on_claim(claim).or_else(|| gtids(&facts.ledger_entry(ordinal)?.gtid_executed))
 }
 
 /// With the policy `Snapshot`: a copy of each claim that was chosen, and of what was set aside, before any goes.
-fn copy(view: &Facts<'_>, ending: &Ending) -> Option<Decision> {
-    if policy(view) != RetentionPolicy::Snapshot {
+fn copy(facts: &Facts<'_>, ending: &Ending) -> Option<Decision> {
+    if policy(facts) != RetentionPolicy::Snapshot {
         return None;
     }
     let chosen = |ordinal: Option<u32>| ordinal.is_none_or(|i| ending.copies.contains(&i));
-    let mut wanted = claims(view).filter(|(ordinal, claim)| chosen(*ordinal) && claim.cluster_id.is_some());
+    let mut wanted = claims(facts).filter(|(ordinal, claim)| chosen(*ordinal) && claim.cluster_id.is_some());
     let (ordinal, claim, snapshot) = wanted.find_map(|(ordinal, claim)| {
         let snapshot = snapshot_of(claim, ending.since.0);
         // What is going was copied before. One that was taken for an earlier stop is not a copy of this one.
         let copied = claim.annotations.get(ANNOTATION_SNAPSHOT) == Some(&snapshot);
         (!claim.deleting && !copied).then_some((ordinal, claim, snapshot))
     })?;
-    Some(snapshot_step(claim, ordinal.unwrap_or_default(), view.cluster_id.unwrap_or_default(), snapshot))
+    Some(snapshot_step(claim, ordinal.unwrap_or_default(), facts.cluster_id.unwrap_or_default(), snapshot))
 }
 
 /// Has a VolumeSnapshot of a claim taken.
@@ -215,17 +216,17 @@ pub(super) fn snapshot_of(claim: &Claim, stopped: Timestamp) -> String {
 
 /// All claims of the cluster: its instances', and those that keep what was set aside. The primary's comes last. One that
 /// says that it holds another cluster's data is not this one's to delete.
-fn claims<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
-    let aside = view.observation.aside.values().map(|claim| (None, claim));
+fn claims<'v>(facts: &'v Facts<'_>) -> impl Iterator<Item = (Option<u32>, &'v Claim)> + 'v {
+    let aside = facts.observation.aside.values().map(|claim| (None, claim));
     let of = |(&i, instance): (&u32, &'v crate::Instance)| Some((Some(i), instance.claim.as_ref()?));
     let others =
-        view.observation.instances.iter().filter(|(i, _)| view.primary() != Some(**i)).filter_map(of);
+        facts.observation.instances.iter().filter(|(i, _)| facts.primary() != Some(**i)).filter_map(of);
     let primary =
-        view.observation.instances.iter().filter(|(i, _)| view.primary() == Some(**i)).filter_map(of);
-    let ours = |claim: &Claim| claim.cluster_id.is_none() || claim.cluster_id.as_deref() == view.cluster_id;
+        facts.observation.instances.iter().filter(|(i, _)| facts.primary() == Some(**i)).filter_map(of);
+    let ours = |claim: &Claim| claim.cluster_id.is_none() || claim.cluster_id.as_deref() == facts.cluster_id;
     aside.chain(others).chain(primary).filter(move |(_, claim)| ours(claim))
 }
 
-fn policy(view: &Facts<'_>) -> RetentionPolicy {
-    view.observation.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
+fn policy(facts: &Facts<'_>) -> RetentionPolicy {
+    facts.observation.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
 }

@@ -10,52 +10,52 @@ use crate::GtidSet;
 use crate::facts::{Divergence, Facts};
 
 /// It was quarantined, and there is no primary by which that could be judged anew: what was said of it stands.
-pub(super) fn undecided(view: &Facts<'_>, ordinal: u32) -> Option<Option<String>> {
-    let leads = view.primary().is_none_or(|p| p == ordinal || view.leads(p));
-    let before = view.before(ordinal)?;
+pub(super) fn undecided(facts: &Facts<'_>, ordinal: u32) -> Option<Option<String>> {
+    let leads = facts.primary().is_none_or(|p| p == ordinal || facts.leads(p));
+    let before = facts.before(ordinal)?;
     (!leads && before.state == InstanceState::Quarantined).then(|| before.message.clone())
 }
 
 /// When to look again, because what is suspected is proven or gone by then.
-pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let suspected = |i: u32| view.suspected(i).is_some() || view.gap(i).is_some();
-    let open = |&i: &u32| view.diverged(i).is_none() && suspected(i);
-    view.observation.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
+pub(super) fn look_again(facts: &Facts<'_>) -> Option<SignedDuration> {
+    let suspected = |i: u32| facts.suspected(i).is_some() || facts.gap(i).is_some();
+    let open = |&i: &u32| facts.diverged(i).is_none() && suspected(i);
+    facts.observation.instances.keys().any(open).then_some(SignedDuration::from_secs(2))
 }
 
 /// Why a replica's data can't be followed with: what is certain, and what it lacks whose set stands still.
-pub(super) fn find(view: &Facts<'_>, ordinal: u32) -> Option<Divergence> {
-    if let Some(diverged) = view.diverged(ordinal) {
+pub(super) fn find(facts: &Facts<'_>, ordinal: u32) -> Option<Divergence> {
+    if let Some(diverged) = facts.diverged(ordinal) {
         return Some(diverged.clone());
     }
-    let primary = view.primary().filter(|&p| p != ordinal)?;
-    let state = view.serving(ordinal)?;
+    let primary = facts.primary().filter(|&p| p != ordinal)?;
+    let state = facts.serving(ordinal)?;
     if state.channel.as_ref().is_some_and(|c| c.receiver_running) {
         return None;
     }
-    let gap = view.purged(primary)?.subtract(view.received_or_executed(ordinal)?);
+    let gap = facts.purged(primary)?.subtract(facts.received_or_executed(ordinal)?);
     (!gap.is_empty()).then_some(Divergence::Purged(gap))
 }
 
 /// While it is not certain yet whether a replica's data goes with the primary's, it is not told to follow.
-pub(super) fn open(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
-    view.suspected(ordinal)?;
+pub(super) fn open(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+    facts.suspected(ordinal)?;
     let message = format!(
         "{} holds transactions that the primary's last report does not have: the next ones tell",
-        view.names.pod(ordinal)
+        facts.names.pod(ordinal)
     );
     Some(Decision::Wait(Reason::CatchingUp, message))
 }
 
 impl Divergence {
     /// What it is, for people.
-    pub(super) fn what(&self, view: &Facts<'_>, ordinal: u32) -> String {
+    pub(super) fn what(&self, facts: &Facts<'_>, ordinal: u32) -> String {
         match self {
             Divergence::History => {
-                let begun = match view.began_anew(ordinal) {
+                let begun = match facts.began_anew(ordinal) {
                     true => "this server counts its transactions anew".to_owned(),
                     false => {
-                        let primary = view.primary().map(|p| view.names.pod(p)).unwrap_or_default();
+                        let primary = facts.primary().map(|p| facts.names.pod(p)).unwrap_or_default();
                         format!("{primary} counts its transactions anew since this copy was made")
                     }
                 };
@@ -71,22 +71,24 @@ impl Divergence {
     }
 
     /// For people, with what is or can be done.
-    pub(super) fn says(&self, view: &Facts<'_>, ordinal: u32) -> String {
-        let what = self.what(view, ordinal);
+    pub(super) fn says(&self, facts: &Facts<'_>, ordinal: u32) -> String {
+        let what = self.what(facts, ordinal);
         let lost_by = match self {
-            Divergence::Errant(set) => lost_by_primary(view, set),
+            Divergence::Errant(set) => lost_by_primary(facts, set),
             Divergence::Purged(_) | Divergence::History => None,
         };
-        match aside::allowed(view, ordinal, self) {
+        match aside::allowed(facts, ordinal, self) {
             Ok(_) => format!("{what}; its volume is set aside and it is cloned anew"),
-            Err(why) => format!("{what}{}", advice::divergence(view, ordinal, self, why, lost_by.as_deref())),
+            Err(why) => {
+                format!("{what}{}", advice::divergence(facts, ordinal, self, why, lost_by.as_deref()))
+            }
         }
     }
 }
 
 /// The primary, if it was the first to commit some of this, which it lacks.
-fn lost_by_primary(view: &Facts<'_>, lacks: &GtidSet) -> Option<String> {
-    let primary = view.primary()?;
-    let uuid = &view.serving(primary)?.server_uuid;
-    (!lacks.of(uuid).is_empty()).then(|| view.names.pod(primary))
+fn lost_by_primary(facts: &Facts<'_>, lacks: &GtidSet) -> Option<String> {
+    let primary = facts.primary()?;
+    let uuid = &facts.serving(primary)?.server_uuid;
+    (!lacks.of(uuid).is_empty()).then(|| facts.names.pod(primary))
 }

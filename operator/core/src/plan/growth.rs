@@ -44,14 +44,14 @@ pub(super) fn largest(observation: &Observation) -> Option<u64> {
 }
 
 /// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.
-pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
-    let size = &view.observation.cluster.spec.storage.size;
+pub(super) fn grow(facts: &Facts<'_>) -> Option<Decision> {
+    let size = &facts.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
-    view.observation.instances.values().find_map(|instance| {
+    facts.observation.instances.values().find_map(|instance| {
         let claim = instance.claim.as_ref()?;
         let bound = claim.phase.as_deref() == Some("Bound") && !claim.deleting;
         let small = claim.requested.is_some_and(|requested| requested < wanted);
-        if !bound || !small || !may_grow(view, claim) {
+        if !bound || !small || !may_grow(facts, claim) {
             return None;
         }
         let message = format!("claim {} grows to {}", claim.name, size.0);
@@ -62,21 +62,21 @@ pub(super) fn grow(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// A class that can't be seen is left to the API server to refuse.
-fn may_grow(view: &Facts<'_>, claim: &Claim) -> bool {
-    let class = claim.class.as_deref().and_then(|class| view.observation.surroundings.classes.get(class));
-    class.map_or(!view.observation.surroundings.known, |class| class.expandable)
+fn may_grow(facts: &Facts<'_>, claim: &Claim) -> bool {
+    let class = claim.class.as_deref().and_then(|class| facts.observation.surroundings.classes.get(class));
+    class.map_or(!facts.observation.surroundings.known, |class| class.expandable)
 }
 
 /// Why a claim has not the size that the spec asks for.
-pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem> {
-    let size = &view.observation.cluster.spec.storage.size;
+pub(super) fn growth_problem(facts: &Facts<'_>, claim: &Claim) -> Option<Problem> {
+    let size = &facts.observation.cluster.spec.storage.size;
     let wanted = quantity::whole(size)?;
     let name = &claim.name;
     if claim.phase.as_deref() != Some("Bound") {
         return None;
     }
     let small = claim.requested.is_some_and(|requested| requested < wanted);
-    if small && may_grow(view, claim) {
+    if small && may_grow(facts, claim) {
         return Some((Reason::Growing, format!("claim {name} is to grow to {}", size.0)));
     }
     if small {
@@ -85,7 +85,7 @@ pub(super) fn growth_problem(view: &Facts<'_>, claim: &Claim) -> Option<Problem>
         let text = format!(
             "claim {name} can't grow to {}: it has {class}, which does not allow it (allowVolumeExpansion). {}",
             size.0,
-            advice::too_small(view, wanted)
+            advice::too_small(facts, wanted)
         );
         return Some((Reason::ExpansionRefused, text));
     }

@@ -10,26 +10,26 @@ use crate::Step;
 use crate::facts::Facts;
 
 /// Finds the cluster id before anything else is done. `None`: it is known and nothing contradicts it.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    match view.cluster_id {
-        None => Some(find(view)),
-        Some(known) if !view.record.is_initialized() => adopt(view, known),
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    match facts.cluster_id {
+        None => Some(find(facts)),
+        Some(known) if !facts.record.is_initialized() => adopt(facts, known),
         Some(_) => None,
     }
 }
 
 /// Kept claims and Secrets of the same name say who they were; if they agree, it is the same cluster.
-fn find(view: &Facts<'_>) -> Decision {
-    if let Some(blocked) = evidence::before_an_id(view) {
+fn find(facts: &Facts<'_>) -> Decision {
+    if let Some(blocked) = evidence::before_an_id(facts) {
         return blocked;
     }
     let found: BTreeSet<&str> =
-        labelled(view).chain(view.observation.secrets_cluster_id.as_deref()).collect();
-    let record = view.record.clone();
-    let adopt = view.observation.cluster.spec.adopt.as_deref();
+        labelled(facts).chain(facts.observation.secrets_cluster_id.as_deref()).collect();
+    let record = facts.record.clone();
+    let adopt = facts.observation.cluster.spec.adopt.as_deref();
     let (id, message) = match (adopt, found.len()) {
         (Some(id), _) => (id, format!("the cluster takes over the data of {id}, as spec.adopt says")),
-        (None, 0) => (view.observation.fresh_id.as_str(), "the cluster is new".into()),
+        (None, 0) => (facts.observation.fresh_id.as_str(), "the cluster is new".into()),
         (None, 1) => {
             let id = found.first().copied().unwrap_or_default();
             (id, format!("claims or Secrets of this name were kept: the cluster is {id} again"))
@@ -48,28 +48,28 @@ fn find(view: &Facts<'_>) -> Decision {
     Decision::Do(Step::Record { cluster_id: id.into(), record, reason: Reason::Accepted, message })
 }
 
-fn labelled<'a>(view: &Facts<'a>) -> impl Iterator<Item = &'a str> {
-    let instances = view.observation.instances.values().filter_map(|i| i.claim.as_ref());
-    instances.chain(view.observation.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
+fn labelled<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a str> {
+    let instances = facts.observation.instances.values().filter_map(|i| i.claim.as_ref());
+    instances.chain(facts.observation.aside.values()).filter_map(|claim| claim.cluster_id.as_deref())
 }
 
 /// Nothing is initialised yet, and what the volumes hold is another cluster's: a person may say that it is ours.
-fn adopt(view: &Facts<'_>, known: &str) -> Option<Decision> {
-    let foreign: BTreeSet<&str> = view
+fn adopt(facts: &Facts<'_>, known: &str) -> Option<Decision> {
+    let foreign: BTreeSet<&str> = facts
         .ordinals()
-        .filter_map(|i| match &view.live(i)?.directory {
+        .filter_map(|i| match &facts.live(i)?.directory {
             Directory::Foreign { cluster_id: Some(id), .. } if id != known => Some(id.as_str()),
             _ => None,
         })
         .collect();
-    let asked = view.observation.cluster.spec.adopt.as_deref();
-    let unused = view.primary().is_none() && !labelled(view).any(|id| id == known);
+    let asked = facts.observation.cluster.spec.adopt.as_deref();
+    let unused = facts.primary().is_none() && !labelled(facts).any(|id| id == known);
     if let Some(id) = asked.filter(|&id| id != known && foreign.is_empty() && unused) {
-        return Some(takes_over(view, id));
+        return Some(takes_over(facts, id));
     }
     let found = foreign.first()?;
     if asked == Some(found) && foreign.len() == 1 {
-        return Some(takes_over(view, found));
+        return Some(takes_over(facts, found));
     }
     Some(Decision::Blocked(
         Reason::ForeignData,
@@ -80,10 +80,10 @@ fn adopt(view: &Facts<'_>, known: &str) -> Option<Decision> {
     ))
 }
 
-fn takes_over(view: &Facts<'_>, id: &str) -> Decision {
+fn takes_over(facts: &Facts<'_>, id: &str) -> Decision {
     Decision::Do(Step::Record {
         cluster_id: id.into(),
-        record: view.record.clone(),
+        record: facts.record.clone(),
         reason: Reason::Accepted,
         message: format!("the cluster takes over the data of {id}, as spec.adopt says"),
     })

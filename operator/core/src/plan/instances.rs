@@ -10,25 +10,26 @@ use crate::facts::{Facts, Seen};
 use crate::{Agent, Instance, record};
 
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
-pub(super) fn statuses(view: &Facts<'_>) -> Vec<InstanceStatus> {
-    let ordinals = view.ordinals();
-    view.observation
+pub(super) fn statuses(facts: &Facts<'_>) -> Vec<InstanceStatus> {
+    let ordinals = facts.ordinals();
+    facts
+        .observation
         .instances
         .iter()
-        .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some() || view.alone_in_status(**i))
-        .map(|(&i, instance)| status(view, i, instance))
+        .filter(|(i, instance)| ordinals.contains(i) || instance.pod.is_some() || facts.alone_in_status(**i))
+        .map(|(&i, instance)| status(facts, i, instance))
         .collect()
 }
 
-fn status(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus {
-    let name = view.names.pod(ordinal);
-    let before = view.before(ordinal);
+fn status(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus {
+    let name = facts.names.pod(ordinal);
+    let before = facts.before(ordinal);
     let report = instance.agent.last();
     let server = report.and_then(|r| r.serving());
-    let (state, message) = state(view, ordinal, instance);
-    let full = storage::full(view, ordinal, instance).map(|(_, full)| full);
+    let (state, message) = state(facts, ordinal, instance);
+    let full = storage::full(facts, ordinal, instance).map(|(_, full)| full);
     let message = full.or(message);
-    let role = view
+    let role = facts
         .primary()
         .map(|primary| if primary == ordinal { InstanceRole::Primary } else { InstanceRole::Replica });
     let claim = instance.claim.as_ref();
@@ -46,15 +47,15 @@ fn status(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> InstanceStatus
         gtid_executed: server.map(|s| s.gtid_executed.clone()).or_else(|| before?.gtid_executed.clone()),
         seen_at: match (server, &instance.agent) {
             (Some(_), Agent::Broken { since, .. }) => Some(Time(*since)),
-            (Some(_), _) => Some(Time(view.observation.now)),
+            (Some(_), _) => Some(Time(facts.observation.now)),
             (None, _) => before.and_then(|b| b.seen_at.clone()),
         },
         lag_seconds: server
             .and_then(|s| s.channel.as_ref()?.lag_seconds)
             .map(|lag| i64::try_from(lag).unwrap_or(i64::MAX)),
-        clone: report.and_then(|r| progress(view, ordinal, r)),
-        ledger: view.next_ledger_entry(ordinal),
-        verdict: view.verdict(ordinal).cloned(),
+        clone: report.and_then(|r| progress(facts, ordinal, r)),
+        ledger: facts.next_ledger_entry(ordinal),
+        verdict: facts.verdict(ordinal).cloned(),
         name,
     }
 }
@@ -63,18 +64,18 @@ fn known(server: Option<&ServerState>, of: impl Fn(&ServerState) -> String) -> O
     server.map(of).filter(|text| !text.is_empty())
 }
 
-fn state(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
+fn state(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState, Option<String>) {
     let Some(pod) = &instance.pod else {
-        let why = view.pod_trouble(ordinal).unwrap_or_else(|| "it has no pod".into());
+        let why = facts.pod_trouble(ordinal).unwrap_or_else(|| "it has no pod".into());
         return (InstanceState::Offline, Some(why));
     };
-    if view.leaving().any(|i| i == ordinal) {
+    if facts.leaving().any(|i| i == ordinal) {
         let why = "spec.replicas no longer asks for it; its claim is kept for now";
         return (InstanceState::Waiting, Some(why.into()));
     }
     let Some(report) = instance.agent.live() else {
         let serving = pod.ready && pod.role.is_some();
-        if let Some((_, lost)) = nodes::problem(view, ordinal) {
+        if let Some((_, lost)) = nodes::problem(facts, ordinal) {
             return (InstanceState::Offline, Some(lost));
         }
         return match (&pod.trouble, serving) {
@@ -84,22 +85,22 @@ fn state(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState,
             (None, false) => (InstanceState::Unknown, Some("its agent has not been heard".into())),
         };
     };
-    if view.ready(ordinal) && !pod.ready {
+    if facts.ready(ordinal) && !pod.ready {
         return (
             InstanceState::Joining,
             Some("it serves, but its readiness probe has not said so yet".into()),
         );
     }
-    if view.ready(ordinal) {
+    if facts.ready(ordinal) {
         let pending = report.serving().map(|s| s.setting_errors.join("; ")).filter(|text| !text.is_empty());
-        let all: Vec<String> = options::denied(view, ordinal).into_iter().chain(pending).collect();
+        let all: Vec<String> = options::denied(facts, ordinal).into_iter().chain(pending).collect();
         return (InstanceState::Ready, (!all.is_empty()).then(|| all.join("; ")));
     }
     match &report.directory {
-        Directory::Complete { .. } => with_data(view, ordinal, report),
+        Directory::Complete { .. } => with_data(facts, ordinal, report),
         Directory::Foreign { message, .. } | Directory::Unusable { message } => {
             // What was judged has the ways out.
-            let judged = view.quarantine_verdict(ordinal).map(|_| quarantined(view, ordinal));
+            let judged = facts.quarantine_verdict(ordinal).map(|_| quarantined(facts, ordinal));
             (InstanceState::Quarantined, judged.or_else(|| Some(message.clone())))
         }
         Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
@@ -108,12 +109,12 @@ fn state(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState,
 }
 
 /// What was found, and what to do about it as the cluster stands now.
-fn quarantined(view: &Facts<'_>, ordinal: u32) -> String {
-    let found = view.quarantine_verdict(ordinal).map_or("", |verdict| advice::evidence(&verdict.message));
-    let way_out = match view.primary() {
+fn quarantined(facts: &Facts<'_>, ordinal: u32) -> String {
+    let found = facts.quarantine_verdict(ordinal).map_or("", |verdict| advice::evidence(&verdict.message));
+    let way_out = match facts.primary() {
         Some(primary) if primary == ordinal => "It neither serves nor leads; Blocked has the ways out".into(),
-        Some(_) => advice::stays_out(view, ordinal),
-        None => advice::before_a_record(view, ordinal),
+        Some(_) => advice::stays_out(facts, ordinal),
+        None => advice::before_a_record(facts, ordinal),
     };
     format!("{found} {way_out}")
 }
@@ -140,14 +141,14 @@ fn without_data(report: &Report) -> (InstanceState, Option<String>) {
     }
 }
 
-fn with_data(view: &Facts<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
-    if view.quarantine_verdict(ordinal).is_some() {
-        return (InstanceState::Quarantined, Some(quarantined(view, ordinal)));
+fn with_data(facts: &Facts<'_>, ordinal: u32, report: &Report) -> (InstanceState, Option<String>) {
+    if facts.quarantine_verdict(ordinal).is_some() {
+        return (InstanceState::Quarantined, Some(quarantined(facts, ordinal)));
     }
-    if let Some(divergence) = divergence::find(view, ordinal) {
-        return (InstanceState::Quarantined, Some(divergence.says(view, ordinal)));
+    if let Some(divergence) = divergence::find(facts, ordinal) {
+        return (InstanceState::Quarantined, Some(divergence.says(facts, ordinal)));
     }
-    if let Some(message) = divergence::undecided(view, ordinal) {
+    if let Some(message) = divergence::undecided(facts, ordinal) {
         return (InstanceState::Quarantined, message);
     }
     if let Some(message) = options::unsafe_ones(report) {
@@ -165,8 +166,8 @@ fn with_data(view: &Facts<'_>, ordinal: u32, report: &Report) -> (InstanceState,
             (InstanceState::Lagging, Some(format!("its server does not answer: {error}")))
         }
         Server::Running { state } => match &state.channel {
-            Some(channel) if Some(ordinal) != view.primary() => {
-                let error = threads::trouble(view, ordinal, channel).map(|(_, why)| why);
+            Some(channel) if Some(ordinal) != facts.primary() => {
+                let error = threads::trouble(facts, ordinal, channel).map(|(_, why)| why);
                 let behind = channel.lag_seconds.map(|lag| format!("it is {lag} s behind"));
                 (InstanceState::Lagging, error.or(failed).or(behind))
             }
@@ -175,14 +176,15 @@ fn with_data(view: &Facts<'_>, ordinal: u32, report: &Report) -> (InstanceState,
     }
 }
 
-fn progress(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
-    let operation = view.record.announced_for(ordinal)?;
-    let donor = view.names.pod(operation.donor?);
+fn progress(facts: &Facts<'_>, ordinal: u32, report: &Report) -> Option<CloneProgress> {
+    let operation = facts.record.announced_for(ordinal)?;
+    let donor = facts.names.pod(operation.donor?);
     let task = report.task.as_ref().filter(|task| COPIES.contains(&task.kind.as_str()))?;
     let progress = task.progress.unwrap_or_default();
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     // What a failed try said stays until one ends well: the next is announced at once.
-    let said = view.before(ordinal).and_then(|i| i.clone.as_ref()).and_then(|clone| clone.last_error.clone());
+    let said =
+        facts.before(ordinal).and_then(|i| i.clone.as_ref()).and_then(|clone| clone.last_error.clone());
     Some(CloneProgress {
         donor,
         bytes: signed(progress.bytes),

@@ -13,28 +13,28 @@ use crate::{Claim, Instance, Step, Volume, VolumeStep};
 const RETAIN: &str = "Retain";
 
 /// Sets such a volume to `Retain`, also if the spec is wrong, but not while paused. One that may not be patched keeps nothing else from being done: that is said.
-pub(super) fn keep(view: &Facts<'_>) -> Option<Decision> {
-    if view.observation.cluster.spec.paused {
+pub(super) fn keep(facts: &Facts<'_>) -> Option<Decision> {
+    if facts.observation.cluster.spec.paused {
         return None;
     }
-    view.observation.instances.iter().find_map(|(&ordinal, instance)| keep_one(view, ordinal, instance))
+    facts.observation.instances.iter().find_map(|(&ordinal, instance)| keep_one(facts, ordinal, instance))
 }
 
 /// The same of one instance.
-fn keep_one(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Decision> {
+fn keep_one(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Decision> {
     let claim = instance.claim.as_ref()?;
-    let used = instance.pod.is_some() || view.ordinals().contains(&ordinal);
-    let name = going(view, claim).filter(|_| used)?;
-    let volume = view.observation.surroundings.volumes.get(name)?;
+    let used = instance.pod.is_some() || facts.ordinals().contains(&ordinal);
+    let name = going(facts, claim).filter(|_| used)?;
+    let volume = facts.observation.surroundings.volumes.get(name)?;
     let ours = volume.claim_uid.as_deref() == Some(claim.uid.as_str());
-    let refused = view.observation.surroundings.refused.contains_key(name);
-    if !ours || refused || is_kept(volume) || held_elsewhere(view, ordinal).is_some() {
+    let refused = facts.observation.surroundings.refused.contains_key(name);
+    if !ours || refused || is_kept(volume) || held_elsewhere(facts, ordinal).is_some() {
         return None;
     }
     let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
     let step = VolumeStep::Keep {
         claim_uid: claim.uid.clone(),
-        labels: view.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
+        labels: facts.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
         annotations: former.collect(),
     };
     let message = format!(
@@ -51,56 +51,56 @@ fn is_kept(volume: &Volume) -> bool {
 }
 
 /// What is said of a claim that is being deleted while a pod uses it, and what undoes it.
-pub(super) fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Problem {
-    let (name, pod) = (&claim.name, view.names.pod(ordinal));
+pub(super) fn of_claim(facts: &Facts<'_>, ordinal: u32, claim: &Claim) -> Problem {
+    let (name, pod) = (&claim.name, facts.names.pod(ordinal));
     let going = format!(
         "claim {name} is being deleted, which can't be taken back: it goes once the pod {pod} has ended"
     );
     let text = match claim.volume.as_deref() {
         None => format!("{going}. It has no volume, so nothing is lost with it"),
-        Some(volume) => format!("{going}. {}", of_volume(view, ordinal, volume)),
+        Some(volume) => format!("{going}. {}", of_volume(facts, ordinal, volume)),
     };
     (Reason::ClaimTerminating, text)
 }
 
 /// What becomes of the volume, and what to do.
-pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
-    let pod = view.names.pod(ordinal);
-    let volume = view.observation.surroundings.volumes.get(name);
+pub(super) fn of_volume(facts: &Facts<'_>, ordinal: u32, name: &str) -> String {
+    let pod = facts.names.pod(ordinal);
+    let volume = facts.observation.surroundings.volumes.get(name);
     if let Some(volume) = volume.filter(|volume| is_kept(volume)) {
         return format!(
             "Its volume {name} is set to Retain, so that nothing on it is lost. To have it back: {}, and then delete the \
              pod {pod}",
-            advice::give_back_command(view, ordinal, volume)
+            advice::give_back_command(facts, ordinal, volume)
         );
     }
-    if let Some(other) = held_elsewhere(view, ordinal) {
+    if let Some(other) = held_elsewhere(facts, ordinal) {
         return format!(
             "Its volume {name} goes with it, and {} holds all that is on it: delete the pod {pod} to have the instance \
              cloned anew",
-            view.names.pod(other)
+            facts.names.pod(other)
         );
     }
     let command =
         format!("kubectl patch pv {name} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'");
     let by_hand = format!("Do not let the pod {pod} end before this has been done: {command}");
-    if Object::from(&view.observation.cluster).ends() {
+    if Object::from(&facts.observation.cluster).ends() {
         return format!(
             "Its volume {name} goes with it, because the MySQLCluster is being deleted. To keep it all the same: {command}"
         );
     }
-    if view.observation.cluster.spec.paused {
+    if facts.observation.cluster.spec.paused {
         return format!(
             "While spec.paused is set, the operator does not keep its volume {name}, which goes with it. {by_hand}"
         );
     }
-    if let Some(words) = view.observation.surroundings.refused.get(name) {
+    if let Some(words) = facts.observation.surroundings.refused.get(name) {
         return format!("Its volume {name} could not be set to Retain ({words}) and goes with it. {by_hand}");
     }
     if volume.is_none() {
         return format!("The operator can't see its volume {name}, and so can't keep it. {by_hand}");
     }
-    match view.instance(ordinal).and_then(|instance| keep_one(view, ordinal, instance)) {
+    match facts.instance(ordinal).and_then(|instance| keep_one(facts, ordinal, instance)) {
         Some(_) => format!("Its volume {name} is being set to Retain"),
         None => format!(
             "The operator leaves its volume {name} alone, which is not bound to this claim. {by_hand}"
@@ -109,14 +109,14 @@ pub(super) fn of_volume(view: &Facts<'_>, ordinal: u32, name: &str) -> String {
 }
 
 /// The same of a volume that is being deleted while its claim stays.
-pub(super) fn deleted_volume(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> String {
+pub(super) fn deleted_volume(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> String {
     if is_kept(volume) {
         return format!(
             "It is set to Retain, so that its storage stays when the object goes. Before claim {} is deleted, write down \
              where that is: kubectl get pv {} -o yaml",
-            view.names.claim(ordinal),
+            facts.names.claim(ordinal),
             volume.name
         );
     }
-    of_volume(view, ordinal, &volume.name)
+    of_volume(facts, ordinal, &volume.name)
 }

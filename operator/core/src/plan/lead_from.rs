@@ -35,93 +35,93 @@ pub(super) struct Offer {
 }
 
 /// All that an instance has executed and received, if its data may be used.
-fn held<'v>(view: &'v Facts<'_>, ordinal: u32) -> Option<&'v GtidSet> {
-    let usable = view.may_serve(ordinal) && view.quarantine_verdict(ordinal).is_none();
-    view.received_or_executed(ordinal).filter(|_| usable && view.marker(ordinal).is_some())
+fn held<'v>(facts: &'v Facts<'_>, ordinal: u32) -> Option<&'v GtidSet> {
+    let usable = facts.may_serve(ordinal) && facts.quarantine_verdict(ordinal).is_none();
+    facts.received_or_executed(ordinal).filter(|_| usable && facts.marker(ordinal).is_some())
 }
 
 /// What an instance was last known to hold, by its entry in the ledger.
-fn left(view: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
-    gtids(&view.left(ordinal)?.gtid_executed)
+fn left(facts: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    gtids(&facts.left(ordinal)?.gtid_executed)
 }
 
 /// What an instance holds, as far as is known, and whether it could be asked. What is quarantined or has no data is no copy
 /// of this cluster's; who can't be asked may be, and was seen to hold what the ledger says.
-fn known_of(view: &Facts<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
-    if let Some(set) = held(view, ordinal) {
+fn known_of(facts: &Facts<'_>, ordinal: u32) -> (Option<GtidSet>, bool) {
+    if let Some(set) = held(facts, ordinal) {
         return (Some(set.clone()), true);
     }
-    let none = view.live(ordinal).is_some_and(|report| {
-        view.quarantine_verdict(ordinal).is_some() || !matches!(report.directory, Directory::Complete { .. })
+    let none = facts.live(ordinal).is_some_and(|report| {
+        facts.quarantine_verdict(ordinal).is_some() || !matches!(report.directory, Directory::Complete { .. })
     });
-    let claim = view.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
-    (left(view, ordinal).filter(|_| !none), none || !claim)
+    let claim = facts.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
+    (left(facts, ordinal).filter(|_| !none), none || !claim)
 }
 
 /// The one that holds most and can apply what it received, with what would be lost by its leading. `None`: nobody could.
-pub(super) fn offer(view: &Facts<'_>) -> Option<Offer> {
-    let primary = view.primary()?;
-    let others: Vec<u32> = view.observation.instances.keys().copied().filter(|&i| i != primary).collect();
+pub(super) fn offer(facts: &Facts<'_>) -> Option<Offer> {
+    let primary = facts.primary()?;
+    let others: Vec<u32> = facts.observation.instances.keys().copied().filter(|&i| i != primary).collect();
     let applies = |i: u32| {
-        let channel = view.serving(i)?.channel.as_ref()?;
+        let channel = facts.serving(i)?.channel.as_ref()?;
         channel.applier_error.as_ref().map(|_| ())
     };
     let could =
-        others.iter().filter(|&&i| view.ordinals().contains(&i) && aside::operation(view, i).is_none());
-    let candidates = could.filter_map(|&i| Some((i, held(view, i)?)));
+        others.iter().filter(|&&i| facts.ordinals().contains(&i) && aside::operation(facts, i).is_none());
+    let candidates = could.filter_map(|&i| Some((i, held(facts, i)?)));
     let (candidate, has) = candidates.max_by_key(|(i, set)| {
-        let comparable = view.same_history(*i, primary);
+        let comparable = facts.same_history(*i, primary);
         (applies(*i).is_none(), comparable, set.count(), std::cmp::Reverse(*i))
     })?;
-    let same = |other: &u32| view.same_history(candidate, *other);
-    let counted_anew = !same(&primary) || others.iter().any(|i| held(view, *i).is_some() && !same(i));
-    let mut all = left(view, primary).filter(|_| !counted_anew);
+    let same = |other: &u32| facts.same_history(candidate, *other);
+    let counted_anew = !same(&primary) || others.iter().any(|i| held(facts, *i).is_some() && !same(i));
+    let mut all = left(facts, primary).filter(|_| !counted_anew);
     let mut unheard = Vec::new();
     for &other in &others {
-        let (set, asked) = known_of(view, other);
+        let (set, asked) = known_of(facts, other);
         if !asked {
-            unheard.push(view.names.pod(other));
+            unheard.push(facts.names.pod(other));
         }
         if let Some(set) = set {
             all = all.map(|all| all.union(&set));
         }
     }
     let known = all.map(|all| all.subtract(has));
-    let seen_at = view.ledger_entry(primary).and_then(|entry| entry.seen_at.clone());
-    let name = view.names.pod(candidate);
+    let seen_at = facts.ledger_entry(primary).and_then(|entry| entry.seen_at.clone());
+    let name = facts.names.pod(candidate);
     let told = known.as_ref().map(ToString::to_string).unwrap_or_else(|| "?".into());
-    let bound = format!("{}|{primary}|{name}|{told}|{}", view.record.term().epoch, unheard.join(","));
+    let bound = format!("{}|{primary}|{name}|{told}|{}", facts.record.term().epoch, unheard.join(","));
     let token: String =
         Sha256::digest(bound.as_bytes())[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     Some(Offer { candidate, known, seen_at, unheard, counted_anew, value: format!("{name}:{token}") })
 }
 
 /// Answers the request, if there is one that was not answered.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    let asked = view.observation.cluster.annotations.get(ANNOTATION_LEAD_FROM);
-    let answered = view.record.answered_lead_from();
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    let asked = facts.observation.cluster.annotations.get(ANNOTATION_LEAD_FROM);
+    let answered = facts.record.answered_lead_from();
     let asked = match (asked, answered) {
         (None, None) => return None,
-        (None, Some(_)) => return Some(answer(view, None, Reason::Idle, "a request was withdrawn".into())),
+        (None, Some(_)) => return Some(answer(facts, None, Reason::Idle, "a request was withdrawn".into())),
         (Some(asked), Some(answered)) if asked == answered => return None,
         (Some(asked), _) => asked,
     };
-    let primary = view.primary()?;
+    let primary = facts.primary()?;
     let refuse = |why: String| {
         let message = format!("{ANNOTATION_LEAD_FROM}={asked} is refused: {why}");
-        Some(answer(view, Some(asked), Reason::LeadFromRefused, message))
+        Some(answer(facts, Some(asked), Reason::LeadFromRefused, message))
     };
-    let name = view.names.pod(primary);
-    if view.leads(primary) {
+    let name = facts.names.pod(primary);
+    if facts.leads(primary) {
         return refuse(format!("{name} leads"));
     }
     // An operator that has just started hears everybody in a moment.
-    let unheard = view
+    let unheard = facts
         .ordinals()
-        .find(|&i| view.instance(i).is_some_and(|i| i.pod.is_some() && matches!(i.agent, Agent::Unheard)));
+        .find(|&i| facts.instance(i).is_some_and(|i| i.pod.is_some() && matches!(i.agent, Agent::Unheard)));
     let waits = |why: String| Some(Decision::Wait(Reason::NoPrimary, why));
-    let Some(broken) = state::broken(view) else {
-        return match (unheard, view.live(primary)) {
+    let Some(broken) = state::broken(facts) else {
+        return match (unheard, facts.live(primary)) {
             (None, Some(report)) if report.serving().is_some() => {
                 refuse(format!("nothing is known to be wrong with the data of {name}"))
             }
@@ -129,12 +129,12 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
             _ => None,
         };
     };
-    match offer(view).filter(|offer| offer.value == *asked) {
-        Some(offer) => fence(view, primary, &broken)
+    match offer(facts).filter(|offer| offer.value == *asked) {
+        Some(offer) => fence(facts, primary, &broken)
             .unwrap_or_else(refuse)
-            .or_else(|| Some(carry_out(view, primary, &offer, asked))),
+            .or_else(|| Some(carry_out(facts, primary, &offer, asked))),
         None if unheard.is_some() => {
-            let other = unheard.map(|i| view.names.pod(i)).unwrap_or_default();
+            let other = unheard.map(|i| facts.names.pod(i)).unwrap_or_default();
             waits(format!("{ANNOTATION_LEAD_FROM}={asked} does not fit what is known; {other} is not heard"))
         }
         None => refuse(
@@ -147,16 +147,16 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 
 /// What is still to be done before the old primary can't commit any more. `Ok(None)`: it can't; `Err`: why that can't be
 /// known.
-fn fence(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
-    let name = view.names.pod(primary);
-    if let Some(why) = may_run_still(view, primary) {
+fn fence(facts: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<Decision>, String> {
+    let name = facts.names.pod(primary);
+    if let Some(why) = may_run_still(facts, primary) {
         return Err(why);
     }
-    let Some(pod) = view.instance(primary).and_then(|instance| instance.pod.as_ref()) else {
+    let Some(pod) = facts.instance(primary).and_then(|instance| instance.pod.as_ref()) else {
         return Ok(None);
     };
-    let Some(report) = view.live(primary) else {
-        if pod.node.is_none() || nodes::proven_gone(view, primary).is_ok() {
+    let Some(report) = facts.live(primary) else {
+        if pod.node.is_none() || nodes::proven_gone(facts, primary).is_ok() {
             return Ok(None);
         }
         return Err(format!("{name} is not heard, and it is not proven that it can't commit any more"));
@@ -171,7 +171,7 @@ fn fence(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<D
         (Server::Running { state }, Some(marker)) => {
             let stands = marker.grant.is_none() && state.super_read_only;
             let why = format!("{name} stands down, because another is to lead");
-            Ok((!stands).then(|| send(view, report, Action::StandDown, why)))
+            Ok((!stands).then(|| send(facts, report, Action::StandDown, why)))
         }
         _ => Err(format!("the server of {name} can't be told to stand down at the moment")),
     }
@@ -179,11 +179,11 @@ fn fence(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Result<Option<D
 
 /// Its pod is gone from the API, or is another by now; but the node on which it ran is silent, and its server may run there
 /// for clients that reach it. Only a volume that was attached there and is not any more tells that it can't.
-fn may_run_still(view: &Facts<'_>, primary: u32) -> Option<String> {
-    let left = view.ledger_entry(primary)?;
+fn may_run_still(facts: &Facts<'_>, primary: u32) -> Option<String> {
+    let left = facts.ledger_entry(primary)?;
     let node = left.node.as_deref()?;
-    let now = view.instance(primary).and_then(|instance| instance.pod.as_ref()?.node.as_deref());
-    let surroundings = &view.observation.surroundings;
+    let now = facts.instance(primary).and_then(|instance| instance.pod.as_ref()?.node.as_deref());
+    let surroundings = &facts.observation.surroundings;
     let found = surroundings.nodes.get(node);
     let heard = found.is_some_and(|node| node.ready.as_deref() == Some("True") || node.out_of_service);
     if !surroundings.known || now == Some(node) || heard {
@@ -196,33 +196,33 @@ fn may_run_still(view: &Facts<'_>, primary: u32) -> Option<String> {
         format!(
             "{} last ran on the node {node}, which is not heard, and may serve there still. If that machine is off, {how} \
              the taint node.kubernetes.io/out-of-service and ask again",
-            view.names.pod(primary)
+            facts.names.pod(primary)
         )
     })
 }
 
-fn carry_out(view: &Facts<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {
-    let (from, to) = (view.names.pod(primary), view.names.pod(offer.candidate));
+fn carry_out(facts: &Facts<'_>, primary: u32, offer: &Offer, asked: &str) -> Decision {
+    let (from, to) = (facts.names.pod(primary), facts.names.pod(offer.candidate));
     let message =
         format!("{to} is to lead, because a person asked for it: the data of {from} is gone. {}", {
-            loss(view, offer)
+            loss(facts, offer)
         });
     let lost = Lost {
         from,
         to,
-        at: Time(view.observation.now),
+        at: Time(facts.observation.now),
         known: offer.known.as_ref().map(ToString::to_string).unwrap_or_default(),
         seen_at: offer.seen_at.clone(),
         unheard: offer.unheard.clone(),
     };
-    let next = view.record.lead_from(offer.candidate, lost, asked.to_owned());
-    record(view, next, Reason::LedFrom, message)
+    let next = facts.record.lead_from(offer.candidate, lost, asked.to_owned());
+    record(facts, next, Reason::LedFrom, message)
 }
 
 /// What would be lost, for people.
-pub(super) fn loss(view: &Facts<'_>, offer: &Offer) -> String {
-    let to = view.names.pod(offer.candidate);
-    let from = view.primary().map(|p| view.names.pod(p)).unwrap_or_default();
+pub(super) fn loss(facts: &Facts<'_>, offer: &Offer) -> String {
+    let to = facts.names.pod(offer.candidate);
+    let from = facts.primary().map(|p| facts.names.pod(p)).unwrap_or_default();
     let mut text = match &offer.known {
         Some(known) if known.is_empty() => {
             format!(
@@ -238,7 +238,7 @@ pub(super) fn loss(view: &Facts<'_>, offer: &Offer) -> String {
         ),
         None => format!("What is given up by it is not known: it was never noted what {from} held"),
     };
-    if view.primary().and_then(|p| view.live(p)).is_some_and(|report| report.marker().is_some()) {
+    if facts.primary().and_then(|p| facts.live(p)).is_some_and(|report| report.marker().is_some()) {
         text.push_str(&format!(
             ". If {} was run on {from}, the sets say nothing, and it may hold rows that no other has: look there first",
             RESET
@@ -254,6 +254,6 @@ pub(super) fn loss(view: &Facts<'_>, offer: &Offer) -> String {
 }
 
 /// Writes down that a request was answered.
-fn answer(view: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
-    record(view, view.record.answer_lead_from(asked), reason, message)
+fn answer(facts: &Facts<'_>, asked: Option<&str>, reason: Reason, message: String) -> Decision {
+    record(facts, facts.record.answer_lead_from(asked), reason, message)
 }

@@ -178,11 +178,11 @@ fn leaderless(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Deci
 }
 
 /// What in the spec keeps anything from being begun.
-fn held(view: &Facts<'_>) -> Option<Decision> {
-    if view.observation.cluster.spec.paused {
+fn held(facts: &Facts<'_>) -> Option<Decision> {
+    if facts.observation.cluster.spec.paused {
         return Some(Decision::Wait(Reason::Paused, PAUSED.into()));
     }
-    view.invalid().map(|message| Decision::Blocked(Reason::InvalidSpec, message.to_owned()))
+    facts.invalid().map(|message| Decision::Blocked(Reason::InvalidSpec, message.to_owned()))
 }
 
 /// Only who the record says leads or follows does so. That the primary's data is lost is said all the same.
@@ -233,31 +233,31 @@ fn weigh(facts: &Facts<'_>, questions: &[Question<'_>]) -> Decided {
 }
 
 /// A step that writes the record.
-fn record(view: &Facts<'_>, record: Record, reason: Reason, message: String) -> Decision {
-    let cluster_id = view.cluster_id.unwrap_or_default().into();
+fn record(facts: &Facts<'_>, record: Record, reason: Reason, message: String) -> Decision {
+    let cluster_id = facts.cluster_id.unwrap_or_default().into();
     Decision::Do(Step::Record { cluster_id, record, reason, message })
 }
 
 /// A step that sends an order to the instance that `report` came from, under the record's epoch and revision. One that is
 /// on its way already is waited for, and keeps nothing else back.
-fn send(view: &Facts<'_>, report: &Report, action: Action, message: String) -> Decision {
-    let order = order(view, report, action);
+fn send(facts: &Facts<'_>, report: &Report, action: Action, message: String) -> Decision {
+    let order = order(facts, report, action);
     let ordinal = order.ordinal;
-    let given = view.instance(ordinal).and_then(|instance| instance.dispatched.as_ref());
+    let given = facts.instance(ordinal).and_then(|instance| instance.dispatched.as_ref());
     match given.filter(|given| given.holds_back(&order)) {
-        Some(given) => on_its_way(view, given, &order),
+        Some(given) => on_its_way(facts, given, &order),
         None => Decision::Do(Step::Order { ordinal, order, message }),
     }
 }
 
 /// An order to the instance that `report` came from, under the record's epoch and revision.
-fn order(view: &Facts<'_>, report: &Report, action: Action) -> Order {
-    let (term, ordinal) = (view.record.term(), report.identity.ordinal);
+fn order(facts: &Facts<'_>, report: &Report, action: Action) -> Order {
+    let (term, ordinal) = (facts.record.term(), report.identity.ordinal);
     let mut order = Order {
         proto: mainstay_proto::VERSION,
         id: String::new(),
-        cluster_id: view.cluster_id.unwrap_or_default().into(),
-        disabled_events: scheduled::disabled(view, ordinal, &action),
+        cluster_id: facts.cluster_id.unwrap_or_default().into(),
+        disabled_events: scheduled::disabled(facts, ordinal, &action),
         pod_uid: report.identity.pod_uid.clone(),
         ordinal,
         epoch: term.epoch,
@@ -268,13 +268,13 @@ fn order(view: &Facts<'_>, report: &Report, action: Action) -> Order {
     order
 }
 
-fn on_its_way(view: &Facts<'_>, given: &Dispatched, order: &Order) -> Decision {
+fn on_its_way(facts: &Facts<'_>, given: &Dispatched, order: &Order) -> Decision {
     let (reason, message) = match given.trouble() {
         Some(why) => {
-            let pod = view.names.pod(order.ordinal);
+            let pod = facts.names.pod(order.ordinal);
             (Reason::OrderFailed, format!("ordering {pod} to {}: {why}", order.action.kind()))
         }
-        None => summary::ordering(view, order.ordinal, &order.action),
+        None => summary::ordering(facts, order.ordinal, &order.action),
     };
     Decision::Wait(reason, message)
 }

@@ -22,11 +22,11 @@ enum Away<'a> {
     NotReady(&'a Node),
 }
 
-fn away<'a>(view: &Facts<'a>, name: &str) -> Option<Away<'a>> {
-    if !view.observation.surroundings.known {
+fn away<'a>(facts: &Facts<'a>, name: &str) -> Option<Away<'a>> {
+    if !facts.observation.surroundings.known {
         return None;
     }
-    match view.observation.surroundings.nodes.get(name) {
+    match facts.observation.surroundings.nodes.get(name) {
         None => Some(Away::Gone),
         Some(node) if node.out_of_service || node.ready.as_deref() != Some("True") => {
             Some(Away::NotReady(node))
@@ -36,38 +36,38 @@ fn away<'a>(view: &Facts<'a>, name: &str) -> Option<Away<'a>> {
 }
 
 /// What is wrong with the node of an instance's pod, or with the nodes that its volume is bound to, and what to do.
-pub(super) fn problem(view: &Facts<'_>, ordinal: u32) -> Option<Problem> {
-    let name = view.names.pod(ordinal);
-    let pod = view.instance(ordinal)?.pod.as_ref()?;
+pub(super) fn problem(facts: &Facts<'_>, ordinal: u32) -> Option<Problem> {
+    let name = facts.names.pod(ordinal);
+    let pod = facts.instance(ordinal)?.pod.as_ref()?;
     if let Some(node) = pod.node.as_deref()
-        && let Some(away) = away(view, node)
+        && let Some(away) = away(facts, node)
     {
         let what = match &away {
             Away::Gone => format!("{name} is bound to node {node}, which no longer exists"),
             Away::NotReady(found) => format!("{name} is on node {node}, which is not Ready{}", since(found)),
         };
         let reason = if matches!(away, Away::Gone) { Reason::NodeGone } else { Reason::NodeNotReady };
-        let proof = proven_gone(view, ordinal);
-        let then = match proof.and_then(|proof| guards::may_take(view, ordinal).map(|_| proof)) {
+        let proof = proven_gone(facts, ordinal);
+        let then = match proof.and_then(|proof| guards::may_take(facts, ordinal).map(|_| proof)) {
             Ok(proof) => format!("it is deleted by force: {proof}"),
             Err(why) => format!("its pod is left alone: {why}"),
         };
-        return Some((reason, format!("{what}; {then}{}", pinned(view, ordinal))));
+        return Some((reason, format!("{what}; {then}{}", pinned(facts, ordinal))));
     }
     if let Some(node) = pod.node.as_deref()
-        && let Some(since) = suspected(view, ordinal, node)
+        && let Some(since) = suspected(facts, ordinal, node)
     {
         let text = format!(
             "{name} is on node {node}, which is probably lost: no agent on it answers, and its Lease was not renewed \
              since {since}. Its pod is left alone until the node is proven gone{}",
-            pinned(view, ordinal)
+            pinned(facts, ordinal)
         );
         return Some((Reason::NodeSuspected, text));
     }
     // Its pod waits for a node that does not come.
-    let bound = stranded(view, ordinal)?;
+    let bound = stranded(facts, ordinal)?;
     (pod.node.is_none())
-        .then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(view, ordinal))))
+        .then_some((Reason::NodeGone, format!("{name} has no node: {bound}{}", choice(facts, ordinal))))
 }
 
 /// A Lease that was not renewed for this long. Kubelets renew theirs every 10 s, a quarter of the 40 s that it is good
@@ -79,23 +79,23 @@ const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
 /// Since when a node that Kubernetes still calls Ready has not renewed its Lease, if no instance on it is heard either.
 /// A suspicion is only said: nothing is forced for it.
-fn suspected(view: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
-    on_demand::silent_on(view.instance(ordinal)?)?;
-    let node = view.observation.surroundings.nodes.get(name).filter(|node| on_demand::lease(node))?;
+fn suspected(facts: &Facts<'_>, ordinal: u32, name: &str) -> Option<Timestamp> {
+    on_demand::silent_on(facts.instance(ordinal)?)?;
+    let node = facts.observation.surroundings.nodes.get(name).filter(|node| on_demand::lease(node))?;
     let there =
         |instance: &&Instance| instance.pod.as_ref().is_some_and(|pod| pod.node.as_deref() == Some(name));
     let heard =
-        view.observation.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
+        facts.observation.instances.values().filter(there).any(|instance| instance.agent.live().is_some());
     let since = node
         .lease_unrenewed_since
-        .filter(|since| view.observation.now.duration_since(*since) >= UNRENEWED)?;
+        .filter(|since| facts.observation.now.duration_since(*since) >= UNRENEWED)?;
     (!heard).then_some(since)
 }
 
 /// While an instance is silent on a node that is called Ready, time alone may show that the node is lost.
-pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let mut silent = view.observation.instances.values().filter_map(on_demand::silent_on);
-    let nodes = &view.observation.surroundings.nodes;
+pub(super) fn look_again(facts: &Facts<'_>) -> Option<SignedDuration> {
+    let mut silent = facts.observation.instances.values().filter_map(on_demand::silent_on);
+    let nodes = &facts.observation.surroundings.nodes;
     silent.any(|name| nodes.get(name).is_some_and(on_demand::lease)).then_some(LOOK)
 }
 
@@ -103,15 +103,15 @@ fn since(node: &Node) -> String {
     node.ready_since.map(|since| format!(" since {since}")).unwrap_or_default()
 }
 
-fn pinned(view: &Facts<'_>, ordinal: u32) -> String {
-    stranded(view, ordinal).map(|bound| format!("; {bound}{}", choice(view, ordinal))).unwrap_or_default()
+fn pinned(facts: &Facts<'_>, ordinal: u32) -> String {
+    stranded(facts, ordinal).map(|bound| format!("; {bound}{}", choice(facts, ordinal))).unwrap_or_default()
 }
 
-fn choice(view: &Facts<'_>, ordinal: u32) -> String {
-    if view.primary() == Some(ordinal) {
+fn choice(facts: &Facts<'_>, ordinal: u32) -> String {
+    if facts.primary() == Some(ordinal) {
         return "; it leads, so it gets no other volume: bring the node back".into();
     }
-    let local = view.observation.cluster.spec.storage.local.as_ref();
+    let local = facts.observation.cluster.spec.storage.local.as_ref();
     match local.and_then(|local| local.replace_after.as_deref()) {
         Some(after) => format!("; a replica gets a new volume {after} after it was seen last"),
         None => "; bring the node back, or set spec.storage.local.replaceAfter to have replicas cloned anew"
@@ -119,28 +119,28 @@ fn choice(view: &Facts<'_>, ordinal: u32) -> String {
     }
 }
 
-fn volume<'a>(view: &Facts<'a>, ordinal: u32) -> Option<&'a Volume> {
-    let claim = view.instance(ordinal)?.claim.as_ref()?;
-    view.observation.surroundings.volumes.get(claim.volume.as_deref()?)
+fn volume<'a>(facts: &Facts<'a>, ordinal: u32) -> Option<&'a Volume> {
+    let claim = facts.instance(ordinal)?.claim.as_ref()?;
+    facts.observation.surroundings.volumes.get(claim.volume.as_deref()?)
 }
 
 /// The volume and the nodes that alone can mount it, if all of them are gone or not Ready.
-pub(super) fn stranded(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    let volume = volume(view, ordinal)?;
-    Some(format!("its volume {} {}", volume.name, out_of_reach(view, volume)?))
+pub(super) fn stranded(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let volume = volume(facts, ordinal)?;
+    Some(format!("its volume {} {}", volume.name, out_of_reach(facts, volume)?))
 }
 
 /// Which nodes alone can mount a volume, if all of them are gone or not Ready.
-pub(super) fn out_of_reach(view: &Facts<'_>, volume: &Volume) -> Option<String> {
+pub(super) fn out_of_reach(facts: &Facts<'_>, volume: &Volume) -> Option<String> {
     let hosts = volume.hosts.as_ref()?;
-    let nodes = &view.observation.surroundings.nodes;
+    let nodes = &facts.observation.surroundings.nodes;
     let node_of = |host: &String| {
         nodes
             .iter()
             .find(|(name, node)| node.host.as_deref().unwrap_or(name.as_str()) == host || *name == host)
     };
     let usable = |host: &String| node_of(host).is_some_and(|(_, node)| node.ready.as_deref() == Some("True"));
-    if !view.observation.surroundings.known || hosts.is_empty() || hosts.iter().any(usable) {
+    if !facts.observation.surroundings.known || hosts.is_empty() || hosts.iter().any(usable) {
         return None;
     }
     let there = if hosts.iter().any(|host| node_of(host).is_some()) { "is not Ready" } else { "is gone" };
@@ -148,22 +148,22 @@ pub(super) fn out_of_reach(view: &Facts<'_>, volume: &Volume) -> Option<String> 
 }
 
 /// Why the pod's node can no longer run its mysqld, or why that is not proven and what would prove it.
-pub(super) fn proven_gone(view: &Facts<'_>, ordinal: u32) -> Result<String, String> {
-    let node = view.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_deref()).unwrap_or("?");
-    match away(view, node) {
+pub(super) fn proven_gone(facts: &Facts<'_>, ordinal: u32) -> Result<String, String> {
+    let node = facts.instance(ordinal).and_then(|i| i.pod.as_ref()?.node.as_deref()).unwrap_or("?");
+    match away(facts, node) {
         Some(Away::NotReady(found)) if found.out_of_service => {
             Ok(format!("node {node} has the taint node.kubernetes.io/out-of-service"))
         }
-        Some(Away::Gone) => object_gone(view, ordinal, node),
-        _ => Err(unproven(view, node)),
+        Some(Away::Gone) => object_gone(facts, ordinal, node),
+        _ => Err(unproven(facts, node)),
     }
 }
 
-fn unproven(view: &Facts<'_>, node: &str) -> String {
+fn unproven(facts: &Facts<'_>, node: &str) -> String {
     let mut text = format!("that nothing runs there any more is not proven. {}", vouch(node));
-    let proof = view.observation.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
+    let proof = facts.observation.cluster.spec.node_loss.as_ref().and_then(|loss| loss.when_proven.as_ref());
     if let Some((proof, (key, value))) = proof.and_then(|proof| Some((proof, proof.annotation()?))) {
-        let says = view.observation.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
+        let says = facts.observation.surroundings.nodes.get(node).and_then(|node| node.proof.as_deref());
         let says = match says {
             Some(says) if says == value => format!("counts once it was silent for {}", proof.after),
             Some(says) => format!("would prove it, but it says '{says}'"),
@@ -181,13 +181,13 @@ fn vouch(node: &str) -> String {
 }
 
 /// What to do about a volume that is attached to another node still: no taint for one that is Ready.
-pub(super) fn attached(view: &Facts<'_>, node: &str) -> String {
+pub(super) fn attached(facts: &Facts<'_>, node: &str) -> String {
     let waits = format!("it is detached once {node} has unmounted it");
-    let node_object = view.observation.surroundings.nodes.get(node);
+    let node_object = facts.observation.surroundings.nodes.get(node);
     if node_object.is_some_and(|found| found.ready.as_deref() == Some("True")) {
         return waits;
     }
-    if view.observation.surroundings.known && node_object.is_none() {
+    if facts.observation.surroundings.known && node_object.is_none() {
         return format!("{waits}. {}", vouch_again(node));
     }
     format!("{waits}. {}", vouch(node))
@@ -201,15 +201,15 @@ fn vouch_again(node: &str) -> String {
 }
 
 /// A deleted Node object stops no container: only where a volume can't be mounted twice is it proof enough.
-fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, String> {
+fn object_gone(facts: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, String> {
     let again = vouch_again(node);
-    let Some(volume) = volume(view, ordinal) else {
+    let Some(volume) = volume(facts, ordinal) else {
         return Err(format!("its volume can't be seen. {again}"));
     };
     // `ReadWriteOncePod` is no proof: scheduler and kubelet count pods for it (KEP-2485), and the pod that is deleted by
     // force no longer counts, whether its containers ended or not. An attachment is counted by the storage.
     let csi = volume.source.as_deref() == Some("csi");
-    let was_attached = view.ledger_entry(ordinal).is_some_and(|entry| entry.attached);
+    let was_attached = facts.ledger_entry(ordinal).is_some_and(|entry| entry.attached);
     let shared = volume.access_modes.iter().any(|mode| mode == "ReadWriteMany");
     match (csi && was_attached && !shared, volume.attached_to.first()) {
         (true, None) => Ok(format!("node {node} no longer exists, and {} was detached from it", volume.name)),
@@ -223,20 +223,20 @@ fn object_gone(view: &Facts<'_>, ordinal: u32, node: &str) -> Result<String, Str
 }
 
 /// Deletes a pod by force whose node is proven gone.
-pub(super) fn force(view: &Facts<'_>) -> Option<Decision> {
-    view.observation.instances.keys().find_map(|&ordinal| force_one(view, ordinal))
+pub(super) fn force(facts: &Facts<'_>) -> Option<Decision> {
+    facts.observation.instances.keys().find_map(|&ordinal| force_one(facts, ordinal))
 }
 
-fn force_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
-    let instance = view.instance(ordinal)?;
+fn force_one(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+    let instance = facts.instance(ordinal)?;
     let pod = instance.pod.as_ref()?;
     // An agent that speaks is no proof of anything but its own life.
     if pod.node.is_none() || instance.agent.live().is_some() {
         return None;
     }
-    let proof = proven_gone(view, ordinal).ok()?;
-    guards::may_take(view, ordinal).ok()?;
-    let name = view.names.pod(ordinal);
+    let proof = proven_gone(facts, ordinal).ok()?;
+    guards::may_take(facts, ordinal).ok()?;
+    let name = facts.names.pod(ordinal);
     let message = format!("{name} is deleted by force: {proof}");
     let (uid, step) = (pod.uid.clone(), PodStep::ForceDelete);
     Some(Decision::Do(Step::Pod { pod: name, uid, step, message }))
@@ -244,16 +244,16 @@ fn force_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
 
 /// Taints a node of which something outside of Kubernetes says that the machine is off, and of which Kubernetes has not
 /// heard for long.
-pub(super) fn taint(view: &Facts<'_>) -> Option<Decision> {
-    let proof = view.observation.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
+pub(super) fn taint(facts: &Facts<'_>) -> Option<Decision> {
+    let proof = facts.observation.cluster.spec.node_loss.as_ref()?.when_proven.as_ref()?;
     let (key, value) = proof.annotation()?;
     let after: SignedDuration = proof.after.parse().ok()?;
-    let of_pods = view.observation.instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
-    of_pods.filter_map(|name| Some((name, view.observation.surroundings.nodes.get(name)?))).find_map(
+    let of_pods = facts.observation.instances.values().filter_map(|i| i.pod.as_ref()?.node.as_deref());
+    of_pods.filter_map(|name| Some((name, facts.observation.surroundings.nodes.get(name)?))).find_map(
         |(name, node)| {
             let silent = matches!(node.ready.as_deref(), Some("False" | "Unknown"));
             let long =
-                node.ready_since.is_some_and(|since| view.observation.now.duration_since(since) >= after);
+                node.ready_since.is_some_and(|since| facts.observation.now.duration_since(since) >= after);
             let proven = node.proof.as_deref() == Some(value);
             (silent && long && proven && !node.out_of_service).then(|| {
                 let message = format!(

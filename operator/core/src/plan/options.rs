@@ -23,28 +23,28 @@ pub(super) fn unsafe_ones(report: &Report) -> Option<String> {
 }
 
 /// The primary has one: it does not serve until it was started anew.
-pub(super) fn of_primary(view: &Facts<'_>) -> Option<Decision> {
-    let primary = view.primary()?;
-    let message = unsafe_ones(view.live(primary)?)?;
-    Some(Decision::Blocked(Reason::UnsafeOptions, format!("{}: {message}", view.names.pod(primary))))
+pub(super) fn of_primary(facts: &Facts<'_>) -> Option<Decision> {
+    let primary = facts.primary()?;
+    let message = unsafe_ones(facts.live(primary)?)?;
+    Some(Decision::Blocked(Reason::UnsafeOptions, format!("{}: {message}", facts.names.pod(primary))))
 }
 
 /// The first instance whose agent can't see to its server, though that serves.
-pub(super) fn unseen(view: &Facts<'_>) -> Option<(Reason, String)> {
-    let told = |i| Some((Reason::AgentDenied, format!("{}: {}", view.names.pod(i), denied(view, i)?)));
-    (0..view.wanted()).find_map(told)
+pub(super) fn unseen(facts: &Facts<'_>) -> Option<(Reason, String)> {
+    let told = |i| Some((Reason::AgentDenied, format!("{}: {}", facts.names.pod(i), denied(facts, i)?)));
+    (0..facts.wanted()).find_map(told)
 }
 
 /// Why the agent can't see to its server, and what to do. To stand down, a server whose agent is not let in is killed and
 /// started again; and each start makes the agent's accounts anew.
-pub(super) fn denied(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    let why = view.serving(ordinal)?.agent_denied.as_ref()?;
-    let pod = view.names.pod(ordinal);
-    let leads = view.leads(ordinal);
-    let first = match candidates::best(view).filter(|_| leads) {
+pub(super) fn denied(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let why = facts.serving(ordinal)?.agent_denied.as_ref()?;
+    let pod = facts.names.pod(ordinal);
+    let leads = facts.leads(ordinal);
+    let first = match candidates::best(facts).filter(|_| leads) {
         Some(_) => format!(
             "Hand over first ({}), which starts its server again, and makes its accounts anew; else delete the pod {pod}",
-            advice::annotate(view, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY)
+            advice::annotate(facts, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY)
         ),
         None if leads => format!(
             "Delete the pod {pod}, which makes the accounts anew as it starts: nobody can take over, so nobody can write \

@@ -17,21 +17,21 @@ const BY_HAND: &str = "kubernetes.io/no-provisioner";
 const NAMED: usize = 3;
 
 /// Why `claim` is Pending, and what to do.
-pub(super) fn problem(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
-    let (reason, why) = unbound(view, ordinal, claim, pod);
-    match advice::asks_for_too_much(view, claim) {
+pub(super) fn problem(facts: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
+    let (reason, why) = unbound(facts, ordinal, claim, pod);
+    match advice::asks_for_too_much(facts, claim) {
         Some(way) => (reason, format!("{}. {way}", why.trim_end_matches('.'))),
         None => (reason, why),
     }
 }
 
-fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
-    let surroundings = &view.observation.surroundings;
+fn unbound(facts: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Problem {
+    let surroundings = &facts.observation.surroundings;
     let name = &claim.name;
-    if let Some(problem) = taken(view, ordinal, claim) {
+    if let Some(problem) = taken(facts, ordinal, claim) {
         return problem;
     }
-    if let Some(way) = advice::is_of_another_class(view, claim) {
+    if let Some(way) = advice::is_of_another_class(facts, claim) {
         return (Reason::OtherClass, way);
     }
     let class = claim.class.as_deref().filter(|class| !class.is_empty());
@@ -46,14 +46,14 @@ fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
         None if claim.class.is_none() && !surroundings.classes.values().any(|class| class.default) => {
             let text = format!(
                 "claim {name} names no class, and there is no default: make a StorageClass the default{}",
-                candidates(view, claim)
+                candidates(facts, claim)
             );
             (Reason::NoDefaultClass, text)
         }
-        None => (Reason::NoMatchingVolume, by_hand(view, claim, "no class makes volumes for it")),
+        None => (Reason::NoMatchingVolume, by_hand(facts, claim, "no class makes volumes for it")),
         Some((class, None)) => {
             let why = format!("there is no StorageClass {class}");
-            (Reason::NoMatchingVolume, by_hand(view, claim, &why))
+            (Reason::NoMatchingVolume, by_hand(facts, claim, &why))
         }
         // Of a class that nobody makes volumes of, the words are only that nobody does.
         Some((_, Some(found))) if found.provisioner != BY_HAND && claim.warning.is_some() => {
@@ -62,11 +62,11 @@ fn unbound(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> 
         Some((class, Some(found)))
             if found.waits_for_consumer && pod.is_none_or(|pod| pod.node.is_none()) =>
         {
-            waits(view, ordinal, claim, pod, class, found.provisioner == BY_HAND)
+            waits(facts, ordinal, claim, pod, class, found.provisioner == BY_HAND)
         }
         Some((class, Some(found))) if found.provisioner == BY_HAND => {
             let why = format!("volumes of the class {class} are made by hand");
-            (Reason::NoMatchingVolume, by_hand(view, claim, &why))
+            (Reason::NoMatchingVolume, by_hand(facts, claim, &why))
         }
         Some((class, Some(found))) => {
             let text = format!(
@@ -88,9 +88,9 @@ fn failed(claim: &Claim, words: &str) -> Problem {
 }
 
 /// A volume of this claim's name is another's, or was its predecessor's.
-fn taken(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
-    let volumes = &view.observation.surroundings.volumes;
-    let ours = (view.observation.cluster.namespace.clone(), claim.name.clone());
+fn taken(facts: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
+    let volumes = &facts.observation.surroundings.volumes;
+    let ours = (facts.observation.cluster.namespace.clone(), claim.name.clone());
     if let Some(wanted) = claim.volume.as_deref().and_then(|name| volumes.get(name))
         && let Some((namespace, other)) = wanted.claim.as_ref().filter(|other| **other != ours)
     {
@@ -107,11 +107,11 @@ fn taken(view: &Facts<'_>, ordinal: u32, claim: &Claim) -> Option<Problem> {
             && volume.claim_uid.as_deref() != Some(claim.uid.as_str())
     })?;
     // Where a class makes a new one, the old one is nobody's trouble.
-    let class = claim.class.as_deref().and_then(|class| view.observation.surroundings.classes.get(class));
-    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(view, ordinal, claim, left))
+    let class = claim.class.as_deref().and_then(|class| facts.observation.surroundings.classes.get(class));
+    class.is_none_or(|class| class.provisioner == BY_HAND).then(|| earlier(facts, ordinal, claim, left))
 }
 
-fn earlier(view: &Facts<'_>, ordinal: u32, claim: &Claim, left: &Volume) -> Problem {
+fn earlier(facts: &Facts<'_>, ordinal: u32, claim: &Claim, left: &Volume) -> Problem {
     let (reason, what) = match left.phase.as_deref() {
         Some("Failed") => {
             (Reason::VolumeFailed, "has Failed: it was to be reclaimed, and could not be. To keep it, and")
@@ -123,36 +123,36 @@ fn earlier(view: &Facts<'_>, ordinal: u32, claim: &Claim, left: &Volume) -> Prob
          make another volume",
         claim.name,
         left.name,
-        advice::give_back_command(view, ordinal, left)
+        advice::give_back_command(facts, ordinal, left)
     );
     (reason, text)
 }
 
 fn waits(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     ordinal: u32,
     claim: &Claim,
     pod: Option<&Pod>,
     class: &str,
     by_hand_only: bool,
 ) -> Problem {
-    let name = view.names.pod(ordinal);
+    let name = facts.names.pod(ordinal);
     let Some(pod) = pod else {
         let text = format!(
             "claim {} of the class {class} is bound once {name} is scheduled, and that is not there: should that last, \
              the events of StatefulSet {} say why",
             claim.name,
-            view.names.base()
+            facts.names.base()
         );
         return (Reason::WaitsForConsumer, text);
     };
-    let one_fits = || free(view, claim).iter().any(|(_, lacks)| lacks.is_empty());
+    let one_fits = || free(facts, claim).iter().any(|(_, lacks)| lacks.is_empty());
     match &pod.trouble {
         Some(words) if by_hand_only && !one_fits() => {
             let text = format!(
                 "claim {} has no volume that {name} could use: {words}{}. Make one",
                 claim.name,
-                candidates(view, claim)
+                candidates(facts, claim)
             );
             (Reason::NoMatchingVolume, text)
         }
@@ -173,40 +173,40 @@ pub(super) fn unschedulable(why: &str) -> String {
     format!("{why}. It is tried again: make room, or change spec.scheduling or spec.resources")
 }
 
-fn by_hand(view: &Facts<'_>, claim: &Claim, why: &str) -> String {
+fn by_hand(facts: &Facts<'_>, claim: &Claim, why: &str) -> String {
     format!(
         "claim {} gets no volume: {why}, and none that is free will do{}. Make one",
         claim.name,
-        candidates(view, claim)
+        candidates(facts, claim)
     )
 }
 
 /// The free volumes, each with what it lacks; the nearest first.
-fn candidates(view: &Facts<'_>, claim: &Claim) -> String {
+fn candidates(facts: &Facts<'_>, claim: &Claim) -> String {
     let said = |(name, lacks): &(&str, Vec<String>)| match lacks.is_empty() {
         true => format!("{name} fits, and is not bound yet"),
         false => format!("{name} {}", lacks.join(" and ")),
     };
-    let nearest: Vec<String> = free(view, claim).iter().take(NAMED).map(said).collect();
+    let nearest: Vec<String> = free(facts, claim).iter().take(NAMED).map(said).collect();
     if nearest.is_empty() { " (there is none)".into() } else { format!(" ({})", nearest.join("; ")) }
 }
 
 /// The free volumes with what each lacks; the nearest first, and of two as near the one of its class.
-fn free<'v>(view: &'v Facts<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
-    let ours = (view.observation.cluster.namespace.clone(), claim.name.clone());
+fn free<'v>(facts: &'v Facts<'_>, claim: &Claim) -> Vec<(&'v str, Vec<String>)> {
+    let ours = (facts.observation.cluster.namespace.clone(), claim.name.clone());
     let wants = claim.class.as_deref().unwrap_or_default();
     let other_class = |volume: &Volume| volume.class.as_deref().unwrap_or_default() != wants;
-    let volumes = view.observation.surroundings.volumes.values();
+    let volumes = facts.observation.surroundings.volumes.values();
     let free = volumes.filter(|volume| volume.phase.as_deref() == Some("Available"));
-    let mut free: Vec<_> = free.map(|volume| (lacks(view, claim, volume, &ours), volume)).collect();
+    let mut free: Vec<_> = free.map(|volume| (lacks(facts, claim, volume, &ours), volume)).collect();
     free.sort_by_key(|(lacks, volume)| (lacks.len(), other_class(volume)));
     free.into_iter().map(|(lacks, volume)| (volume.name.as_str(), lacks)).collect()
 }
 
 /// In what a free volume does not fit a claim. Source: Kubernetes, "Persistent Volumes", "Binding" and the fields
 /// that it names.
-fn lacks(view: &Facts<'_>, claim: &Claim, volume: &Volume, ours: &(String, String)) -> Vec<String> {
-    let storage = &view.observation.cluster.spec.storage;
+fn lacks(facts: &Facts<'_>, claim: &Claim, volume: &Volume, ours: &(String, String)) -> Vec<String> {
+    let storage = &facts.observation.cluster.spec.storage;
     let mut lacks = Vec::new();
     if let Some((namespace, name)) = volume.claim.as_ref().filter(|reserved| *reserved != ours) {
         lacks.push(format!("is reserved for {namespace}/{name}"));
@@ -231,7 +231,7 @@ fn lacks(view: &Facts<'_>, claim: &Claim, volume: &Volume, ours: &(String, Strin
     if !storage.selector.as_ref().is_none_or(selects) {
         lacks.push("has not the labels that spec.storage.selector asks for".into());
     }
-    lacks.extend(nodes::out_of_reach(view, volume));
+    lacks.extend(nodes::out_of_reach(facts, volume));
     lacks
 }
 

@@ -9,33 +9,33 @@ use crate::facts::{Facts, Seen};
 use crate::state::{self, Broken};
 
 /// The record must not be older than what the instances know.
-pub(super) fn set_back(view: &Facts<'_>, by: u32, knows: Term) -> Decision {
-    let known = view.record.term();
+pub(super) fn set_back(facts: &Facts<'_>, by: u32, knows: Term) -> Decision {
+    let known = facts.record.term();
     Decision::Blocked(
         Reason::RecordRolledBack,
         format!(
             "{} knows epoch {} revision {}, but status.replication says epoch {} revision {}: status was set back. {}",
-            view.names.pod(by),
+            facts.names.pod(by),
             knows.epoch,
             knows.revision,
             known.epoch,
             known.revision,
-            advice::record_set_back(view)
+            advice::record_set_back(facts)
         ),
     )
 }
 
 /// Orders the primary to lead where it does not. `None`: it leads.
-pub(super) fn decide(view: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Option<Decision> {
-    let name = view.names.pod(primary);
+pub(super) fn decide(facts: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -> Option<Decision> {
+    let name = facts.names.pod(primary);
     match why {
         // Whoever holds other data than left stands down first; `quarantine` says why.
         Some(Broken::Distrusted(_)) | None => {}
-        Some(broken) => return Some(blocked(view, primary, broken)),
+        Some(broken) => return Some(blocked(facts, primary, broken)),
     }
-    let Some(report) = view.live(primary) else {
-        let why = view.pod_trouble(primary);
-        let message = why.map_or_else(|| view.silence(primary), |why| format!("{name}: {why}"));
+    let Some(report) = facts.live(primary) else {
+        let why = facts.pod_trouble(primary);
+        let message = why.map_or_else(|| facts.silence(primary), |why| format!("{name}: {why}"));
         return Some(Decision::Wait(Reason::NoPrimary, message));
     };
     if let Directory::Locked { holder } = &report.directory {
@@ -45,22 +45,22 @@ pub(super) fn decide(view: &Facts<'_>, primary: u32, why: Option<&Broken<'_>>) -
     let Some(state) = report.serving() else {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: {}", options::not_up(report))));
     };
-    if !view.may_serve(primary) {
+    if !facts.may_serve(primary) {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name}: its data is not what left")));
     }
-    if state::is_granted(view, primary) && !state.super_read_only && !state.unconfirmed {
+    if state::is_granted(facts, primary) && !state.super_read_only && !state.unconfirmed {
         return None;
     }
-    let action = Action::Lead { alone: view.alone(primary) };
+    let action = Action::Lead { alone: facts.alone(primary) };
     if report.busy() {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name} is being made to lead")));
     }
-    Some(send(view, report, action, format!("the record names {name} as primary")))
+    Some(send(facts, report, action, format!("the record names {name} as primary")))
 }
 
 /// What is said of a primary that can't lead.
-pub(super) fn blocked(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Decision {
-    let name = view.names.pod(primary);
+pub(super) fn blocked(facts: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> Decision {
+    let name = facts.names.pod(primary);
     let (reason, what) = match broken {
         Broken::Directory(directory) => {
             let what = match directory {
@@ -86,10 +86,10 @@ pub(super) fn blocked(view: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> De
             format!(
                 "{name} is the primary, but its volume was set back: {} holds transactions of it that it lacks itself \
                  ({own})",
-                view.names.pod(*other)
+                facts.names.pod(*other)
             ),
         ),
     };
     let what = what.trim_end_matches('.');
-    Decision::Blocked(reason, format!("{what}. {}", ways_back::ways_back(view, primary, broken)))
+    Decision::Blocked(reason, format!("{what}. {}", ways_back::ways_back(facts, primary, broken)))
 }

@@ -11,36 +11,36 @@ use crate::state::Broken;
 
 /// Orders every instance to stand down that leads or replicates with data that is not what left, or that holds
 /// transactions which the primary never had, or such that can't be compared with the primary's.
-pub(super) fn decide(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
-    let orders = view.observation.instances.keys().find_map(|&ordinal| stand_down(view, ordinal));
-    orders.or_else(|| blocked(view, why))
+pub(super) fn decide(facts: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
+    let orders = facts.observation.instances.keys().find_map(|&ordinal| stand_down(facts, ordinal));
+    orders.or_else(|| blocked(facts, why))
 }
 
-fn stand_down(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
-    let why = why(view, ordinal)?;
-    let report = view.live(ordinal)?;
+fn stand_down(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+    let why = why(facts, ordinal)?;
+    let report = facts.live(ordinal)?;
     let (marker, state) = (report.marker()?, report.serving()?);
     let receives = state.channel.as_ref().is_some_and(|channel| channel.receiver_running);
     let acts = receives || state.awaits_operator || !state.super_read_only || marker.grant.is_some();
-    acts.then(|| send(view, report, Action::StandDown, why))
+    acts.then(|| send(facts, report, Action::StandDown, why))
 }
 
 /// Why an instance may not use its data. Standing down takes its grant back on the volume: no restart resumes it, and
 /// only an order to follow or to lead ends that.
-fn why(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    if let Some(verdict) = view.quarantine_verdict(ordinal) {
+fn why(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    if let Some(verdict) = facts.quarantine_verdict(ordinal) {
         return Some(verdict.message.clone());
     }
     // What only lacks something receives nothing wrong.
     let wrong = |diverged: &&Divergence| !matches!(diverged, Divergence::Purged(_));
-    let diverged = view.diverged(ordinal).filter(wrong)?;
-    Some(format!("{}: {}", view.names.pod(ordinal), diverged.says(view, ordinal)))
+    let diverged = facts.diverged(ordinal).filter(wrong)?;
+    Some(format!("{}: {}", facts.names.pod(ordinal), diverged.says(facts, ordinal)))
 }
 
 /// The record's primary came back with other data: nobody leads before a person has decided.
-fn blocked(view: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
+fn blocked(facts: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
     let broken = why.filter(|broken| matches!(broken, Broken::Distrusted(_)))?;
-    Some(primary::blocked(view, view.primary()?, broken))
+    Some(primary::blocked(facts, facts.primary()?, broken))
 }
 
 /// The reason that a condition gives for a bad verdict.

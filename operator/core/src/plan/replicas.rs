@@ -20,16 +20,16 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 pub(super) const COPIES: [&str; 2] = ["Clone", "Receive"];
 
 /// The first replica that something can be done for; else what is being waited for.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    if let Some(outcome) = outcomes(view) {
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    if let Some(outcome) = outcomes(facts) {
         return Some(outcome);
     }
     let mut waiting = None;
-    for ordinal in view.ordinals().filter(|&i| Some(i) != view.primary()) {
-        match decide_one(view, ordinal) {
+    for ordinal in facts.ordinals().filter(|&i| Some(i) != facts.primary()) {
+        match decide_one(facts, ordinal) {
             Some(Decision::Wait(reason, message)) => {
                 let of_change =
-                    (reason == Reason::ReplicasMissing).then(|| template::tried_on(view, ordinal));
+                    (reason == Reason::ReplicasMissing).then(|| template::tried_on(facts, ordinal));
                 let (reason, message) = of_change.flatten().unwrap_or((reason, message));
                 waiting.get_or_insert(Decision::Wait(reason, message));
             }
@@ -41,19 +41,19 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// Tells a replica to follow whom the record names, whatever else is to be done for replicas.
-pub(super) fn turn(view: &Facts<'_>) -> Option<Decision> {
+pub(super) fn turn(facts: &Facts<'_>) -> Option<Decision> {
     let follows = |decision: &Decision| {
         let Decision::Do(Step::Order { order, .. }) = decision else { return false };
         matches!(order.action, Action::Follow { .. })
     };
-    let replicas = view.ordinals().filter(|&i| Some(i) != view.primary());
-    replicas.filter_map(|ordinal| decide_one(view, ordinal)).find(follows)
+    let replicas = facts.ordinals().filter(|&i| Some(i) != facts.primary());
+    replicas.filter_map(|ordinal| decide_one(facts, ordinal)).find(follows)
 }
 
 /// A claim whose directory is complete says so from then on: it is never taken for new again.
-pub(super) fn label_claims(view: &Facts<'_>) -> Option<Decision> {
-    let cluster_id = view.cluster_id?;
-    view.observation.instances.iter().find_map(|(&ordinal, instance)| {
+pub(super) fn label_claims(facts: &Facts<'_>) -> Option<Decision> {
+    let cluster_id = facts.cluster_id?;
+    facts.observation.instances.iter().find_map(|(&ordinal, instance)| {
         instance.agent.live()?.marker()?;
         let claim = instance.claim.as_ref()?;
         let missing = claim.cluster_id.as_deref() != Some(cluster_id);
@@ -70,51 +70,51 @@ pub(super) fn label_claims(view: &Facts<'_>) -> Option<Decision> {
 /// asked for, or has other data by now: its volume was put back, and what is complete is never copied over. The claim of
 /// one that is no longer asked for may hold a copy that nobody has heard of: as long as there is such a claim, the record
 /// says whose copy that is.
-fn outcomes(view: &Facts<'_>) -> Option<Decision> {
+fn outcomes(facts: &Facts<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal;
-        let marker = view.live(ordinal).and_then(Seen::marker);
+        let marker = facts.live(ordinal).and_then(Seen::marker);
         let ended =
-            marker.is_some_and(|marker| marker.operation != operation.id || is_noted(view, ordinal, marker));
-        let claimed = view.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
-        let left = !view.ordinals().contains(&ordinal) && !claimed;
+            marker.is_some_and(|marker| marker.operation != operation.id || is_noted(facts, ordinal, marker));
+        let claimed = facts.instance(ordinal).is_some_and(|instance| instance.claim.is_some());
+        let left = !facts.ordinals().contains(&ordinal) && !claimed;
         operation.kind == OperationKind::Clone && (ended || left)
     };
-    let (next, ended) = view.record.end(over)?;
-    let names: Vec<String> = ended.into_iter().map(|ordinal| view.names.pod(ordinal)).collect();
-    Some(record(view, next, Reason::Cloning, format!("no longer being cloned: {}", names.join(", "))))
+    let (next, ended) = facts.record.end(over)?;
+    let names: Vec<String> = ended.into_iter().map(|ordinal| facts.names.pod(ordinal)).collect();
+    Some(record(facts, next, Reason::Cloning, format!("no longer being cloned: {}", names.join(", "))))
 }
 
 /// The ledger has what the marker says, on the volume that is there now: else what an operation made would be taken
 /// for foreign data once the record does not announce it any more.
-fn is_noted(view: &Facts<'_>, ordinal: u32, marker: &Marker) -> bool {
-    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
-    view.ledger_entry(ordinal).is_some_and(|entry| {
+fn is_noted(facts: &Facts<'_>, ordinal: u32, marker: &Marker) -> bool {
+    let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    facts.ledger_entry(ordinal).is_some_and(|entry| {
         let same = claim.is_none_or(|claim| entry.claim_uid == claim.uid && entry.volume == claim.volume);
         same && entry.operation == marker.operation && entry.server_uuid == marker.server_uuid
     })
 }
 
-fn decide_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
-    let name = view.names.pod(ordinal);
-    if aside::operation(view, ordinal).is_some() {
+fn decide_one(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
+    let name = facts.names.pod(ordinal);
+    if aside::operation(facts, ordinal).is_some() {
         return None;
     }
-    let Some(report) = view.live(ordinal) else {
-        let reason = if view.has_pod(ordinal) { Reason::ReplicasMissing } else { Reason::PodRefused };
-        let why = view.pod_trouble(ordinal);
+    let Some(report) = facts.live(ordinal) else {
+        let reason = if facts.has_pod(ordinal) { Reason::ReplicasMissing } else { Reason::PodRefused };
+        let why = facts.pod_trouble(ordinal);
         let reason = why.as_ref().map_or(Reason::ReplicasMissing, |_| reason);
         return Some(Decision::Wait(
             reason,
-            why.map_or_else(|| view.silence(ordinal), |why| format!("{name}: {why}")),
+            why.map_or_else(|| facts.silence(ordinal), |why| format!("{name}: {why}")),
         ));
     };
     if report.vacant() {
-        return clone(view, ordinal, report);
+        return clone(facts, ordinal, report);
     }
     match &report.directory {
-        Directory::Complete { .. } if view.quarantine_verdict(ordinal).is_some() => None,
-        Directory::Complete { .. } => follow(view, ordinal, report),
+        Directory::Complete { .. } if facts.quarantine_verdict(ordinal).is_some() => None,
+        Directory::Complete { .. } => follow(facts, ordinal, report),
         Directory::Locked { holder } => Some(Decision::Wait(
             Reason::ReplicasMissing,
             format!("{name}: its data directory is in use by {holder}"),
@@ -123,36 +123,40 @@ fn decide_one(view: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     }
 }
 
-fn clone(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
-    let name = view.names.pod(ordinal);
-    let Some(operation) = view.record.announced_for(ordinal) else { return announce_clone(view, ordinal, 0) };
+fn clone(facts: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+    let name = facts.names.pod(ordinal);
+    let Some(operation) = facts.record.announced_for(ordinal) else {
+        return announce_clone(facts, ordinal, 0);
+    };
     let donor = operation.donor?;
     let task = COPIES.into_iter().find_map(|kind| report.task(kind, Some(&operation.id)));
     match task.map(|task| &task.state) {
         Some(TaskState::Running) => Some(Decision::Wait(
             Reason::Cloning,
-            format!("{name} is being cloned from {}", view.names.pod(donor)),
+            format!("{name} is being cloned from {}", facts.names.pod(donor)),
         )),
         // The pod's next container finishes it; until that has ended, no other may be announced in its place.
         Some(TaskState::Done) => {
             Some(Decision::Wait(Reason::Cloning, format!("{name} has its copy and is about to start on it")))
         }
-        Some(TaskState::Failed { .. }) => announce_clone(view, ordinal, operation.failures + 1),
-        _ if rests(view, operation).is_some() => {
+        Some(TaskState::Failed { .. }) => announce_clone(facts, ordinal, operation.failures + 1),
+        _ if rests(facts, operation).is_some() => {
             let (tries, at) = (operation.failures, operation.not_before.as_ref()?.0);
             let message = format!("{name}: {tries} copies in a row have failed; the next is tried at {at}");
             Some(Decision::Wait(Reason::Cloning, message))
         }
-        _ if !can_give(view, donor) => announce_clone(view, ordinal, operation.failures),
-        _ if others(view, ordinal).any(|o| o.donor == operation.donor && o.revision > operation.revision) => {
+        _ if !can_give(facts, donor) => announce_clone(facts, ordinal, operation.failures),
+        _ if others(facts, ordinal)
+            .any(|o| o.donor == operation.donor && o.revision > operation.revision) =>
+        {
             Some(Decision::Wait(
                 Reason::Cloning,
                 format!("{name} waits for its donor, which gives to another"),
             ))
         }
         _ => {
-            let action = copy(view, report, &operation.id, donor);
-            Some(send(view, report, action, format!("{name} holds no data")))
+            let action = copy(facts, report, &operation.id, donor);
+            Some(send(facts, report, action, format!("{name} holds no data")))
         }
     }
 }
@@ -163,34 +167,34 @@ fn pause(failures: u32) -> Option<SignedDuration> {
     Some(FIRST_PAUSE.saturating_mul(1 << doublings.min(10)).min(LONGEST_PAUSE))
 }
 
-fn rests(view: &Facts<'_>, operation: &Operation) -> Option<SignedDuration> {
-    let rested = view.seen_for(&moments::rest(operation)?);
+fn rests(facts: &Facts<'_>, operation: &Operation) -> Option<SignedDuration> {
+    let rested = facts.seen_for(&moments::rest(operation)?);
     Some(pause(operation.failures)? - rested).filter(|left| left.is_positive())
 }
 
 /// What is announced for other instances and does not rest: a recipient whose copies fail again and again keeps no
 /// donor from the others meanwhile. It waits if another was announced for its donor then. Nor does one that has left.
-fn others<'v>(view: &'v Facts<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
-    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal);
-    let theirs = view.record.operations().iter().filter(move |o| o.ordinal != ordinal);
+fn others<'v>(facts: &'v Facts<'_>, ordinal: u32) -> impl Iterator<Item = &'v Operation> {
+    let asked_for = |o: &&Operation| facts.ordinals().contains(&o.ordinal);
+    let theirs = facts.record.operations().iter().filter(move |o| o.ordinal != ordinal);
     let theirs = theirs.filter(asked_for);
-    theirs.filter(|o| rests(view, o).is_none())
+    theirs.filter(|o| rests(facts, o).is_none())
 }
 
 /// When the first copy that rests may be tried again.
-pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    view.record.operations().iter().filter_map(|operation| rests(view, operation)).min()
+pub(super) fn look_again(facts: &Facts<'_>) -> Option<SignedDuration> {
+    facts.record.operations().iter().filter_map(|operation| rests(facts, operation)).min()
 }
 
 /// By the copy tool where the spec asks for it and the pod's container for it waits; else by the plugin, which needs
 /// none: pods that are older than the spec have no such container, and a copy that could not be started was
 /// received by one that has ended.
-fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Action {
-    let (operation, max_mib_per_second) = (operation.to_owned(), limit(view));
-    let spec = view.observation.cluster.spec.clone.as_ref();
+fn copy(facts: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Action {
+    let (operation, max_mib_per_second) = (operation.to_owned(), limit(facts));
+    let spec = facts.observation.cluster.spec.clone.as_ref();
     let wanted = spec.is_some_and(|clone| clone.chosen() == CloneMethod::XtraBackup);
     // What it copies is not of an earlier one: at worst the donor is reset meanwhile, and the copy is found out.
-    let (endpoint, history) = (view.endpoint(donor), view.history(donor));
+    let (endpoint, history) = (facts.endpoint(donor), facts.history(donor));
     if !wanted || report.stage != Stage::Receive {
         return Action::Clone { operation, donor: endpoint, max_mib_per_second, history };
     }
@@ -201,91 +205,91 @@ fn copy(view: &Facts<'_>, report: &Report, operation: &str, donor: u32) -> Actio
         compress: spec.is_some_and(|clone| clone.compress == CloneCompression::Zstd),
         max_mib_per_second,
         // The plan knows who leads, and takes the primary only where nobody else can give.
-        from_primary: view.primary() == Some(donor),
+        from_primary: facts.primary() == Some(donor),
         history,
     }
 }
 
 /// The bound in whole MiB, at least one: `clone_max_data_bandwidth` knows no finer.
-fn limit(view: &Facts<'_>) -> Option<u64> {
-    let limits = view.observation.cluster.spec.clone.as_ref()?.limits.as_ref()?;
+fn limit(facts: &Facts<'_>) -> Option<u64> {
+    let limits = facts.observation.cluster.spec.clone.as_ref()?.limits.as_ref()?;
     let bytes = quantity::whole(limits.bytes_per_second.as_ref()?)?;
     Some((bytes / (1 << 20)).max(1))
 }
 
 /// Announces a clone from the best donor that is free.
-fn announce_clone(view: &Facts<'_>, ordinal: u32, failures: u32) -> Option<Decision> {
-    let name = view.names.pod(ordinal);
-    let before = view.record.announced_for(ordinal);
+fn announce_clone(facts: &Facts<'_>, ordinal: u32, failures: u32) -> Option<Decision> {
+    let name = facts.names.pod(ordinal);
+    let before = facts.record.announced_for(ordinal);
     let last_donor = before.filter(|_| failures > 0).and_then(|o| o.donor);
-    let taken = |donor: u32| others(view, ordinal).any(|o| o.donor == Some(donor));
-    let free: Vec<u32> = donors(view).filter(|&d| d != ordinal && !taken(d)).collect();
+    let taken = |donor: u32| others(facts, ordinal).any(|o| o.donor == Some(donor));
+    let free: Vec<u32> = donors(facts).filter(|&d| d != ordinal && !taken(d)).collect();
     let another = free.iter().find(|&&donor| Some(donor) != last_donor);
     let Some(&donor) = another.or(free.first()) else {
         return Some(Decision::Wait(Reason::Cloning, format!("{name} waits for a donor that is free")));
     };
-    let next = view.record.announce_instead(Operation {
+    let next = facts.record.announce_instead(Operation {
         donor: Some(donor),
         failures,
-        not_before: pause(failures).map(|pause| Time(view.observation.now + pause)),
-        ..Operation::new(view.observation.fresh_id.clone(), OperationKind::Clone, ordinal)
+        not_before: pause(failures).map(|pause| Time(facts.observation.now + pause)),
+        ..Operation::new(facts.observation.fresh_id.clone(), OperationKind::Clone, ordinal)
     });
-    let message = format!("{name} holds no data: it is cloned from {}", view.names.pod(donor));
-    Some(record(view, next, Reason::Cloning, message))
+    let message = format!("{name} holds no data: it is cloned from {}", facts.names.pod(donor));
+    Some(record(facts, next, Reason::Cloning, message))
 }
 
 /// Replicas that are in time before the primary, whose clients would feel it.
-fn donors<'v>(view: &'v Facts<'_>) -> impl Iterator<Item = u32> + 'v {
-    let replicas = view.ordinals().filter(|&i| view.in_time(i));
-    replicas.chain(view.primary()).filter(|&donor| can_give(view, donor))
+fn donors<'v>(facts: &'v Facts<'_>) -> impl Iterator<Item = u32> + 'v {
+    let replicas = facts.ordinals().filter(|&i| facts.in_time(i));
+    replicas.chain(facts.primary()).filter(|&donor| can_give(facts, donor))
 }
 
 /// It serves, and lacks nothing that the primary keeps no binary logs of: a copy of one that does, as after a dump with
 /// `gtid_purged` was read into the primary, could never follow.
-fn can_give(view: &Facts<'_>, donor: u32) -> bool {
-    let purged = view.primary().and_then(|primary| view.purged(primary));
-    let held = view.received_or_executed(donor);
+fn can_give(facts: &Facts<'_>, donor: u32) -> bool {
+    let purged = facts.primary().and_then(|primary| facts.purged(primary));
+    let held = facts.received_or_executed(donor);
     let holds = purged.is_none_or(|purged| held.is_some_and(|held| held.contains(purged)));
-    view.leads(donor) || (view.in_time(donor) && holds)
+    facts.leads(donor) || (facts.in_time(donor) && holds)
 }
 
 /// Tells a replica whom to follow, unless it holds what the primary lacks, or lacks what the primary no longer has, or that
 /// can't be told.
-fn follow(view: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
-    let name = view.names.pod(ordinal);
-    let primary = view.primary()?;
-    if !view.leads(primary) {
+fn follow(facts: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision> {
+    let name = facts.names.pod(ordinal);
+    let primary = facts.primary()?;
+    if !facts.leads(primary) {
         return Some(Decision::Wait(Reason::NoPrimary, format!("{name} waits for a primary that leads")));
     }
     let Some(state) = report.serving() else {
         return Some(Decision::Wait(Reason::ReplicasMissing, format!("{name}: {}", options::not_up(report))));
     };
-    let source = view.endpoint(primary);
+    let source = facts.endpoint(primary);
     let role = GrantedRole::Replica { source: source.clone() };
     let told = report.marker().and_then(|m| m.grant.as_ref()).is_some_and(|grant| grant.role == role);
     let action = Action::Follow { source: source.clone() };
     let from_it = |c: &Channel| c.source_host == source.host && c.source_port == source.port;
     let right = state.channel.as_ref().is_some_and(from_it);
     let settled = told && right && state.super_read_only && !state.awaits_operator && !state.unconfirmed;
-    if let Some(divergence) = divergence::find(view, ordinal) {
+    if let Some(divergence) = divergence::find(facts, ordinal) {
         let blocked =
-            || Decision::Blocked(Reason::Quarantined, format!("{name}: {}", divergence.says(view, ordinal)));
-        let announced = aside::announce(view, ordinal, &divergence);
-        let certain = view.diverged(ordinal).is_some();
+            || Decision::Blocked(Reason::Quarantined, format!("{name}: {}", divergence.says(facts, ordinal)));
+        let announced = aside::announce(facts, ordinal, &divergence);
+        let certain = facts.diverged(ordinal).is_some();
         // What is purged may be in its relay logs' gaps only for a moment, as long as it receives.
         return announced.or_else(|| (!settled || certain).then(blocked)).or_else(|| {
-            let (reason, message) = threads::telling(view, ordinal);
+            let (reason, message) = threads::telling(facts, ordinal);
             Some(Decision::Wait(reason, message))
         });
     }
-    if let Some(open) = divergence::open(view, ordinal) {
+    if let Some(open) = divergence::open(facts, ordinal) {
         return Some(open);
     }
     if settled {
-        return threads::mend(view, ordinal, report, state, action);
+        return threads::mend(facts, ordinal, report, state, action);
     }
     if report.busy() {
         return Some(Decision::Wait(Reason::CatchingUp, format!("{name} is catching up")));
     }
-    Some(send(view, report, action, format!("{name} does not follow the primary yet")))
+    Some(send(facts, report, action, format!("{name} does not follow the primary yet")))
 }

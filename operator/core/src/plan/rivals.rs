@@ -10,12 +10,12 @@ use crate::facts::Facts;
 ///
 /// One that was begun goes on: it never takes an object that is another's, and its database does not stop because of a
 /// name.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
-    if view.cluster_id.is_some() {
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Decision> {
+    if facts.cluster_id.is_some() {
         return None;
     }
-    let rival = view.observation.rivals.iter().find(|rival| was_first(rival, view))?;
-    let (ours, theirs) = (&view.observation.cluster.name, &rival.name);
+    let rival = facts.observation.rivals.iter().find(|rival| was_first(rival, facts))?;
+    let (ours, theirs) = (&facts.observation.cluster.name, &rival.name);
     Some(Decision::Blocked(
         Reason::NameTaken,
         format!(
@@ -27,7 +27,7 @@ pub(super) fn decide(view: &Facts<'_>) -> Option<Decision> {
 }
 
 /// One that was begun has its children; else the older one, and of two of the same second the first by name.
-fn was_first(rival: &Rival, view: &Facts<'_>) -> bool {
-    let cluster = &view.observation.cluster;
+fn was_first(rival: &Rival, facts: &Facts<'_>) -> bool {
+    let cluster = &facts.observation.cluster;
     rival.begun || (rival.created, &rival.name) < (cluster.created, &cluster.name)
 }

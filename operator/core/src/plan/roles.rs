@@ -18,27 +18,27 @@ use crate::facts::Facts;
 /// The role label that each pod is to have. An agent that is silent keeps its pod's label, so that an operator
 /// that has just started takes nothing from the Services; but nobody but the record's primary keeps `primary`, nor does it
 /// while it hands over.
-pub(super) fn roles(view: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
-    let mut roles: Vec<_> = view
+pub(super) fn roles(facts: &Facts<'_>) -> Vec<(u32, Option<&'static str>)> {
+    let mut roles: Vec<_> = facts
         .observation
         .instances
         .iter()
-        .filter_map(|(&i, instance)| Some((i, role(view, i, instance.pod.as_ref()?.role.as_deref()))))
+        .filter_map(|(&i, instance)| Some((i, role(facts, i, instance.pod.as_ref()?.role.as_deref()))))
         .collect();
     roles.sort_by_key(|(i, role)| (role.is_some(), *i));
     roles
 }
 
-fn role(view: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
-    let (primary, heard) = (view.primary() == Some(ordinal), view.live(ordinal).is_some());
-    let leaving = view.leaving().any(|i| i == ordinal);
+fn role(facts: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'static str> {
+    let (primary, heard) = (facts.primary() == Some(ordinal), facts.live(ordinal).is_some());
+    let leaving = facts.leaving().any(|i| i == ordinal);
     match current {
-        _ if view.leads(ordinal) => Some(ROLE_PRIMARY),
-        Some(ROLE_PRIMARY) if hands_over(view, ordinal) => Some(ROLE_PRIMARY),
+        _ if facts.leads(ordinal) => Some(ROLE_PRIMARY),
+        Some(ROLE_PRIMARY) if hands_over(facts, ordinal) => Some(ROLE_PRIMARY),
         _ if leaving => None,
-        Some(ROLE_REPLICA) if takes_over(view, ordinal) => Some(ROLE_REPLICA),
-        _ if view.in_time(ordinal) => Some(ROLE_REPLICA),
-        Some(ROLE_PRIMARY) if !heard && primary && view.target().is_none() => Some(ROLE_PRIMARY),
+        Some(ROLE_REPLICA) if takes_over(facts, ordinal) => Some(ROLE_REPLICA),
+        _ if facts.in_time(ordinal) => Some(ROLE_REPLICA),
+        Some(ROLE_PRIMARY) if !heard && primary && facts.target().is_none() => Some(ROLE_PRIMARY),
         Some(ROLE_REPLICA) if !heard && !primary => Some(ROLE_REPLICA),
         _ => None,
     }
@@ -46,28 +46,30 @@ fn role(view: &Facts<'_>, ordinal: u32, current: Option<&str>) -> Option<&'stati
 
 /// It led until now and is read-only for the next, which does not lead yet; or it is about to lead again, since that was
 /// given up.
-fn hands_over(view: &Facts<'_>, ordinal: u32) -> bool {
-    if !read_only(view, ordinal) {
+fn hands_over(facts: &Facts<'_>, ordinal: u32) -> bool {
+    if !read_only(facts, ordinal) {
         return false;
     }
-    let may_lead = view.marker(ordinal).is_none_or(
+    let may_lead = facts.marker(ordinal).is_none_or(
         |marker| matches!(&marker.grant, Some(grant) if matches!(grant.role, GrantedRole::Primary { .. })),
     );
-    let given_up = view.record.switchover().is_some_and(|last| last.given_up.is_some());
-    match view.primary() {
-        Some(primary) if primary == ordinal => view.target().is_some() || (given_up && !may_lead),
-        Some(primary) => !may_lead && !view.leads(primary) && view.live(primary).is_some(),
+    let given_up = facts.record.switchover().is_some_and(|last| last.given_up.is_some());
+    match facts.primary() {
+        Some(primary) if primary == ordinal => facts.target().is_some() || (given_up && !may_lead),
+        Some(primary) => !may_lead && !facts.leads(primary) && facts.live(primary).is_some(),
         None => false,
     }
 }
 
 /// It is to lead, and does not yet. It holds all that was committed, so who reads from it goes on.
-fn takes_over(view: &Facts<'_>, ordinal: u32) -> bool {
-    view.primary() == Some(ordinal) && read_only(view, ordinal)
+fn takes_over(facts: &Facts<'_>, ordinal: u32) -> bool {
+    facts.primary() == Some(ordinal) && read_only(facts, ordinal)
 }
 
 /// It is heard, its server answers and takes no writes, and its data may be used.
-fn read_only(view: &Facts<'_>, ordinal: u32) -> bool {
-    let state = view.serving(ordinal);
-    state.is_some_and(|state| state.super_read_only) && view.may_serve(ordinal) && !view.quarantined(ordinal)
+fn read_only(facts: &Facts<'_>, ordinal: u32) -> bool {
+    let state = facts.serving(ordinal);
+    state.is_some_and(|state| state.super_read_only)
+        && facts.may_serve(ordinal)
+        && !facts.quarantined(ordinal)
 }

@@ -8,11 +8,11 @@ use crate::Agent;
 use crate::facts::Facts;
 
 /// What an order for `ordinal` says of disabled events. Only who led last knows; on replicas they are all alike.
-pub(super) fn disabled(view: &Facts<'_>, ordinal: u32, action: &Action) -> Option<Vec<EventName>> {
+pub(super) fn disabled(facts: &Facts<'_>, ordinal: u32, action: &Action) -> Option<Vec<EventName>> {
     if !matches!(action, Action::Lead { .. }) {
         return None;
     }
-    let others = view.observation.instances.iter().filter(|(other, _)| **other != ordinal);
+    let others = facts.observation.instances.iter().filter(|(other, _)| **other != ordinal);
     let reports = others.filter_map(|(_, instance)| match &instance.agent {
         Agent::Live { report, .. } | Agent::Broken { report, .. } => Some(&**report),
         Agent::Unheard => None,

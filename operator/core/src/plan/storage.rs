@@ -17,18 +17,18 @@ const NAMED: usize = 3;
 pub(super) type Problem = (Reason, String);
 
 /// The condition.
-pub(super) fn condition(view: &Facts<'_>) -> DesiredCondition {
+pub(super) fn condition(facts: &Facts<'_>) -> DesiredCondition {
     let type_ = ConditionType::StorageReady;
     let ordinals =
-        view.observation.instances.iter().filter(|(i, o)| view.ordinals().contains(i) || o.pod.is_some());
-    let mut problems: Vec<Problem> = volumes::refused(view).into_iter().collect();
-    problems.extend(ordinals.filter_map(|(&ordinal, instance)| problem(view, ordinal, instance)));
+        facts.observation.instances.iter().filter(|(i, o)| facts.ordinals().contains(i) || o.pod.is_some());
+    let mut problems: Vec<Problem> = volumes::refused(facts).into_iter().collect();
+    problems.extend(ordinals.filter_map(|(&ordinal, instance)| problem(facts, ordinal, instance)));
     let Some((reason, _)) = problems.first() else {
         return DesiredCondition {
             type_,
             status: Some(true),
             reason: Reason::AsExpected,
-            message: well(view),
+            message: well(facts),
         };
     };
     let mut message =
@@ -39,8 +39,8 @@ pub(super) fn condition(view: &Facts<'_>) -> DesiredCondition {
     DesiredCondition { type_, status: Some(false), reason: *reason, message }
 }
 
-fn well(view: &Facts<'_>) -> String {
-    let unseen = &view.observation.surroundings.unseen;
+fn well(facts: &Facts<'_>) -> String {
+    let unseen = &facts.observation.surroundings.unseen;
     if unseen.is_empty() {
         return "every instance has its volume".into();
     }
@@ -51,22 +51,23 @@ fn well(view: &Facts<'_>) -> String {
     )
 }
 
-fn problem(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn problem(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let claim = instance.claim.as_ref();
-    if claim.is_none() && view.observation.stateful_set.is_some() {
-        let why = view.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
-        let text = format!("{} has no claim {} yet{why}", view.names.pod(ordinal), view.names.claim(ordinal));
+    if claim.is_none() && facts.observation.stateful_set.is_some() {
+        let why = facts.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
+        let text =
+            format!("{} has no claim {} yet{why}", facts.names.pod(ordinal), facts.names.claim(ordinal));
         return Some((Reason::ClaimMissing, text));
     }
     claim
-        .and_then(|claim| of_claim(view, ordinal, claim, instance.pod.as_ref()))
-        .or_else(|| of_pod(view, ordinal, instance))
-        .or_else(|| silent(view, ordinal, instance))
-        .or_else(|| full(view, ordinal, instance))
-        .or_else(|| claim.and_then(|claim| growth::growth_problem(view, claim)))
+        .and_then(|claim| of_claim(facts, ordinal, claim, instance.pod.as_ref()))
+        .or_else(|| of_pod(facts, ordinal, instance))
+        .or_else(|| silent(facts, ordinal, instance))
+        .or_else(|| full(facts, ordinal, instance))
+        .or_else(|| claim.and_then(|claim| growth::growth_problem(facts, claim)))
 }
 
-fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
+fn of_claim(facts: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) -> Option<Problem> {
     let name = &claim.name;
     if claim.phase.as_deref() == Some("Lost") {
         let volume = claim.volume.as_deref().unwrap_or("?");
@@ -74,42 +75,42 @@ fn of_claim(view: &Facts<'_>, ordinal: u32, claim: &Claim, pod: Option<&Pod>) ->
             Reason::ClaimLost,
             format!(
                 "claim {name} is Lost: its volume, the PersistentVolume {volume}, no longer exists: {}",
-                advice::without_volume(view, ordinal)
+                advice::without_volume(facts, ordinal)
             ),
         ));
     }
     if claim.deleting && pod.is_some() {
-        return Some(last_copy::of_claim(view, ordinal, claim));
+        return Some(last_copy::of_claim(facts, ordinal, claim));
     }
     if claim.deleting {
         let text = format!("claim {name} is being deleted and is not gone yet; look at its finalizers");
         return Some((Reason::ClaimTerminating, text));
     }
     if claim.phase.as_deref() == Some("Pending") {
-        return Some(pending::problem(view, ordinal, claim, pod));
+        return Some(pending::problem(facts, ordinal, claim, pod));
     }
     let name = claim.volume.as_deref()?;
-    match view.observation.surroundings.volumes.get(name) {
-        Some(volume) => of_volume(view, ordinal, claim, volume),
-        None => (view.observation.surroundings.known && claim.phase.is_some()).then(|| {
+    match facts.observation.surroundings.volumes.get(name) {
+        Some(volume) => of_volume(facts, ordinal, claim, volume),
+        None => (facts.observation.surroundings.known && claim.phase.is_some()).then(|| {
             let text = format!(
                 "the volume {name} of claim {} no longer exists: {}",
                 claim.name,
-                advice::without_volume(view, ordinal)
+                advice::without_volume(facts, ordinal)
             );
             (Reason::ClaimLost, text)
         }),
     }
 }
 
-fn of_volume(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
+fn of_volume(facts: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<Problem> {
     let name = &volume.name;
     if volume.claim_uid.as_deref().is_some_and(|uid| uid != claim.uid) {
         let (namespace, other) = volume.claim.clone().unwrap_or_default();
         let text = format!(
             "claim {} wants the volume {name}, which claim {namespace}/{other} has: {}",
             claim.name,
-            advice::without_volume(view, ordinal)
+            advice::without_volume(facts, ordinal)
         );
         return Some((Reason::VolumeTaken, text));
     }
@@ -117,7 +118,7 @@ fn of_volume(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> 
         let text = format!(
             "the volume {name} of claim {} is being deleted, and goes with the claim. {}",
             claim.name,
-            last_copy::deleted_volume(view, ordinal, volume)
+            last_copy::deleted_volume(facts, ordinal, volume)
         );
         return Some((Reason::VolumeTerminating, text));
     }
@@ -133,22 +134,24 @@ fn of_volume(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> 
         format!(
             "the volume {name} of claim {} {what}; {}",
             claim.name,
-            advice::without_volume(view, ordinal)
+            advice::without_volume(facts, ordinal)
         ),
     ))
 }
 
-fn of_pod(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn of_pod(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let pod = instance.pod.as_ref()?;
-    if let Some(problem) = nodes::problem(view, ordinal) {
+    if let Some(problem) = nodes::problem(facts, ordinal) {
         return Some(problem);
     }
     if instance.agent.live().is_some() {
         return None;
     }
-    let name = view.names.pod(ordinal);
-    let volume =
-        instance.claim.as_ref().and_then(|c| view.observation.surroundings.volumes.get(c.volume.as_deref()?));
+    let name = facts.names.pod(ordinal);
+    let volume = instance
+        .claim
+        .as_ref()
+        .and_then(|c| facts.observation.surroundings.volumes.get(c.volume.as_deref()?));
     if let (Some(node), Some(volume)) = (&pod.node, volume)
         && !pod.started
         && let Some(other) = volume.attached_to.iter().find(|attached| *attached != node)
@@ -156,7 +159,7 @@ fn of_pod(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
         let text = format!(
             "{name} is on node {node}, but its volume {} is still attached to node {other}: {}",
             volume.name,
-            nodes::attached(view, other)
+            nodes::attached(facts, other)
         );
         return Some((Reason::AttachedElsewhere, text));
     }
@@ -178,13 +181,13 @@ fn node_of(pod: &Pod) -> &str {
 
 /// A volume that hangs stops its server without an error. When it began is told, not for how long: that changes with
 /// every look.
-fn silent(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+fn silent(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let since = instance.agent.live()?.volume_silent_since?;
     let node = instance.pod.as_ref().map_or("?", node_of);
     let text = format!(
         "the volume of {} has not answered since {since:.0}: its server waits for it. See to what provides the volume, \
          and to its mount on node {node}",
-        view.names.pod(ordinal)
+        facts.names.pod(ordinal)
     );
     Some((Reason::VolumeSilent, text))
 }
@@ -193,10 +196,10 @@ fn silent(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem
 /// `EE_DISK_FULL` and `ER_DISK_FULL`.
 const FULL: [&str; 4] = ["No space left on device", "errno: 28", "OS errno 28", "Disk is full"];
 
-pub(super) fn full(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
+pub(super) fn full(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let report = instance.agent.live()?;
     if report.space.is_some_and(Space::is_full) {
-        return Some((Reason::VolumeFull, no_room(view, ordinal)));
+        return Some((Reason::VolumeFull, no_room(facts, ordinal)));
     }
     let said: Vec<&str> = match (&report.server, &report.directory) {
         (_, mainstay_proto::Directory::Unusable { message }) => vec![message],
@@ -212,13 +215,13 @@ pub(super) fn full(view: &Facts<'_>, ordinal: u32, instance: &Instance) -> Optio
         _ => return None,
     };
     let words = said.into_iter().find(|text| FULL.iter().any(|full| text.contains(full)))?;
-    Some((Reason::VolumeFull, format!("{} ({words})", no_room(view, ordinal))))
+    Some((Reason::VolumeFull, format!("{} ({words})", no_room(facts, ordinal))))
 }
 
-fn no_room(view: &Facts<'_>, ordinal: u32) -> String {
-    let size = &view.observation.cluster.spec.storage.size.0;
+fn no_room(facts: &Facts<'_>, ordinal: u32) -> String {
+    let size = &facts.observation.cluster.spec.storage.size.0;
     format!(
         "the volume of {} is full: raise spec.storage.size above {size}, or free some of it",
-        view.names.pod(ordinal)
+        facts.names.pod(ordinal)
     )
 }

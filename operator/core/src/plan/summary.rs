@@ -12,30 +12,30 @@ use super::{
 use crate::facts::Facts;
 use crate::{ClaimStep, Object, ObjectStep, Operation, PodStep, Step, Unneeded, moments};
 
-pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
-    let primary = view.primary().filter(|&p| view.leads(p) || kept_lead(view, p));
-    let instances = instances::statuses(view);
-    let (hold, template) = template::decide(view, view.template_hash());
+pub(super) fn of(facts: &Facts<'_>, decided: Decided) -> Plan {
+    let primary = facts.primary().filter(|&p| facts.leads(p) || kept_lead(facts, p));
+    let instances = instances::statuses(facts);
+    let (hold, template) = template::decide(facts, facts.template_hash());
     let ready = ready(&instances);
-    let upkeep = upkeep::decide(view);
-    let version = view
+    let upkeep = upkeep::decide(facts);
+    let version = facts
         .primary()
-        .and_then(|p| Some(view.serving(p)?.version.clone()))
-        .or_else(|| view.observation.cluster.status.version.clone());
+        .and_then(|p| Some(facts.serving(p)?.version.clone()))
+        .or_else(|| facts.observation.cluster.status.version.clone());
     Plan {
-        phase: phase(view, primary, ready, stops(&decided)),
-        cluster_id: upkeep.and(view.cluster_id).map(String::from),
+        phase: phase(facts, primary, ready, stops(&decided)),
+        cluster_id: upkeep.and(facts.cluster_id).map(String::from),
         upkeep: upkeep.unwrap_or_default(),
-        stateful_set_replicas: pods::replicas(view),
+        stateful_set_replicas: pods::replicas(facts),
         hold,
         template,
-        roles: roles::roles(view),
-        conditions: conditions(view, primary, &instances, &decided),
+        roles: roles::roles(facts),
+        conditions: conditions(facts, primary, &instances, &decided),
         instances,
-        primary: primary.map(|p| view.names.pod(p)),
+        primary: primary.map(|p| facts.names.pod(p)),
         version,
         ready,
-        look_again: look_again(view),
+        look_again: look_again(facts),
         step: match decided.decision {
             Some(Decision::Do(step)) => Some(step),
             _ => None,
@@ -44,48 +44,48 @@ pub(super) fn of(view: &Facts<'_>, decided: Decided) -> Plan {
 }
 
 /// While a switchover is under way its bound is near; after one that was given up, its pause ends.
-fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let near = view.target().map(|_| SignedDuration::from_secs(1));
+fn look_again(facts: &Facts<'_>) -> Option<SignedDuration> {
+    let near = facts.target().map(|_| SignedDuration::from_secs(1));
     let rested = [
-        switchover::rested_in(view),
-        retention::look_again(view),
-        replicas::look_again(view),
-        nodes::look_again(view),
-        divergence::look_again(view),
-        threads::look_again(view),
+        switchover::rested_in(facts),
+        retention::look_again(facts),
+        replicas::look_again(facts),
+        nodes::look_again(facts),
+        divergence::look_again(facts),
+        threads::look_again(facts),
     ];
     rested.into_iter().chain([near]).flatten().min()
 }
 
 /// Its agent is silent, but its pod is Ready under the primary's label: what serves is not called dead for that.
-fn kept_lead(view: &Facts<'_>, primary: u32) -> bool {
-    let Some(instance) = view.instance(primary) else { return false };
+fn kept_lead(facts: &Facts<'_>, primary: u32) -> bool {
+    let Some(instance) = facts.instance(primary) else { return false };
     let labelled =
         |pod: &crate::Pod| pod.ready && pod.role.as_deref() == Some(mainstay_crd::names::ROLE_PRIMARY);
     instance.agent.live().is_none() && instance.pod.as_ref().is_some_and(labelled)
 }
 
-fn phase(view: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Decision>) -> ClusterPhase {
+fn phase(facts: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&Decision>) -> ClusterPhase {
     if matches!(blocked, Some(Decision::Blocked(reason, _)) if LOST.contains(reason)) {
         return ClusterPhase::Lost;
     }
-    let asked_for = |o: &&Operation| view.ordinals().contains(&o.ordinal);
-    let going = view.record.operations().iter().filter(asked_for);
+    let asked_for = |o: &&Operation| facts.ordinals().contains(&o.ordinal);
+    let going = facts.record.operations().iter().filter(asked_for);
     let operation = |kind| going.clone().any(|o| o.kind == kind);
-    let before = view.observation.cluster.status.state;
+    let before = facts.observation.cluster.status.state;
     match primary {
         // Planned, and over in a moment: no failure.
-        _ if in_passing(view, blocked).is_some() => before.unwrap_or(ClusterPhase::Degraded),
-        None if handing_over(view).is_some() => ClusterPhase::Degraded,
+        _ if in_passing(facts, blocked).is_some() => before.unwrap_or(ClusterPhase::Degraded),
+        None if handing_over(facts).is_some() => ClusterPhase::Degraded,
         // It has never served, so nothing has failed: it is about to begin.
-        None if view.primary().is_some() => match before {
+        None if facts.primary().is_some() => match before {
             None | Some(ClusterPhase::Incomplete) => ClusterPhase::Incomplete,
             Some(ClusterPhase::Initializing) => ClusterPhase::Initializing,
             Some(_) => ClusterPhase::Failed,
         },
         None if operation(OperationKind::Initialize) => ClusterPhase::Initializing,
         None => ClusterPhase::Incomplete,
-        Some(_) if ready >= view.wanted() && options::unseen(view).is_none() => ClusterPhase::Healthy,
+        Some(_) if ready >= facts.wanted() && options::unseen(facts).is_none() => ClusterPhase::Healthy,
         Some(_) if operation(OperationKind::Clone) => ClusterPhase::Cloning,
         Some(_) => ClusterPhase::Degraded,
     }
@@ -96,26 +96,27 @@ fn phase(view: &Facts<'_>, primary: Option<u32>, ready: u32, blocked: Option<&De
 const TAKE_OVER: SignedDuration = SignedDuration::from_secs(10);
 
 /// A switchover is under way, or its outcome is in the record and is being carried out.
-fn handing_over(view: &Facts<'_>) -> Option<(Reason, String)> {
-    if let Some(telling) = switchover::telling(view) {
+fn handing_over(facts: &Facts<'_>) -> Option<(Reason, String)> {
+    if let Some(telling) = switchover::telling(facts) {
         // What takes longer is told as what it is: nobody can write.
-        return Some(telling).filter(|_| switchover::lasts(view).is_some_and(|time| time < TAKE_OVER));
+        return Some(telling).filter(|_| switchover::lasts(facts).is_some_and(|time| time < TAKE_OVER));
     }
-    let last = view.record.switchover().filter(|last| last.given_up.is_none())?;
-    let primary = view.primary()?;
-    let fresh = view.seen_for(&moments::ended(last)?) < TAKE_OVER;
-    let turning = (0..view.wanted()).any(|i| !view.ready(i));
-    (fresh && turning).then(|| (Reason::SwitchingOver, format!("{} is taking over", view.names.pod(primary))))
+    let last = facts.record.switchover().filter(|last| last.given_up.is_none())?;
+    let primary = facts.primary()?;
+    let fresh = facts.seen_for(&moments::ended(last)?) < TAKE_OVER;
+    let turning = (0..facts.wanted()).any(|i| !facts.ready(i));
+    (fresh && turning)
+        .then(|| (Reason::SwitchingOver, format!("{} is taking over", facts.names.pod(primary))))
 }
 
 /// The same, unless it can't go on, or an instance is missing for another reason: a pod that is gone or going is told.
-fn in_passing(view: &Facts<'_>, blocked: Option<&Decision>) -> Option<(Reason, String)> {
+fn in_passing(facts: &Facts<'_>, blocked: Option<&Decision>) -> Option<(Reason, String)> {
     let there = |ordinal| {
-        let pod = view.instance(ordinal).and_then(|instance| instance.pod.as_ref());
+        let pod = facts.instance(ordinal).and_then(|instance| instance.pod.as_ref());
         pod.is_some_and(|pod| !pod.deleting)
     };
-    let goes_on = blocked.is_none() && (0..view.wanted()).all(there);
-    handing_over(view).filter(|_| goes_on)
+    let goes_on = blocked.is_none() && (0..facts.wanted()).all(there);
+    handing_over(facts).filter(|_| goes_on)
 }
 
 /// What keeps anybody from serving. Passwords that can't be taken up do not: what runs has others.
@@ -125,8 +126,8 @@ fn stops(decided: &Decided) -> Option<&Decision> {
 }
 
 /// What a condition of this type said last.
-fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<DesiredCondition> {
-    let status = &view.observation.cluster.status;
+fn said_before(facts: &Facts<'_>, type_: ConditionType) -> Option<DesiredCondition> {
+    let status = &facts.observation.cluster.status;
     let before = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
     Some(DesiredCondition {
         type_,
@@ -141,31 +142,31 @@ fn said_before(view: &Facts<'_>, type_: ConditionType) -> Option<DesiredConditio
 }
 
 fn conditions(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     primary: Option<u32>,
     instances: &[InstanceStatus],
     decided: &Decided,
 ) -> Vec<DesiredCondition> {
     let (decision, blocking) = (decided.decision.as_ref(), decided.blocked.as_ref());
-    let handing_over = in_passing(view, stops(decided));
+    let handing_over = in_passing(facts, stops(decided));
     // Where nobody serves, why that stays so comes before what is done meanwhile.
     let told = match stops(decided).filter(|_| primary.is_none()).or(decision) {
         None => None,
-        Some(Decision::Do(step)) => doing(view, step),
+        Some(Decision::Do(step)) => doing(facts, step),
         Some(Decision::Wait(reason, message) | Decision::Blocked(reason, message)) => {
             Some((*reason, message.clone()))
         }
     };
     let told = handing_over.clone().or(told);
     let mut wanted = vec![
-        ready_condition(view, primary, instances, told.as_ref()),
-        available(view, primary, told.as_ref()),
-        progressing(view, decision, told.as_ref()),
-        spec_valid(view, blocking),
-        storage::condition(view),
-        blocked(view, blocking),
+        ready_condition(facts, primary, instances, told.as_ref()),
+        available(facts, primary, told.as_ref()),
+        progressing(facts, decision, told.as_ref()),
+        spec_valid(facts, blocking),
+        storage::condition(facts),
+        blocked(facts, blocking),
     ];
-    wanted.extend(retention::condition(view));
+    wanted.extend(retention::condition(facts));
     // What lasts for a moment only is neither told as a failure, nor is it said that something was done when it is
     // only written down.
     for condition in &mut wanted {
@@ -176,7 +177,7 @@ fn conditions(
             }
             _ => false,
         };
-        if let Some(before) = said_before(view, condition.type_).filter(|_| keeps) {
+        if let Some(before) = said_before(facts, condition.type_).filter(|_| keeps) {
             *condition = before;
         }
     }
@@ -184,10 +185,10 @@ fn conditions(
 }
 
 /// What a step is part of, in words that are the same from its announcement to its end.
-fn doing(view: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
+fn doing(facts: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
     Some(match step {
         Step::Record { reason, message, .. } => (*reason, message.clone()),
-        Step::Order { ordinal, order, .. } => ordering(view, *ordinal, &order.action),
+        Step::Order { ordinal, order, .. } => ordering(facts, *ordinal, &order.action),
         Step::AskReport { reason, message, .. } => (*reason, message.clone()),
         Step::Pod { step, message, .. } => match step {
             PodStep::Replace => (Reason::Rolling, message.clone()),
@@ -211,17 +212,17 @@ fn doing(view: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
 }
 
 /// What an order is part of, from when it is given until its agent reports.
-pub(super) fn ordering(view: &Facts<'_>, ordinal: u32, action: &Action) -> (Reason, String) {
-    let name = view.names.pod(ordinal);
+pub(super) fn ordering(facts: &Facts<'_>, ordinal: u32, action: &Action) -> (Reason, String) {
+    let name = facts.names.pod(ordinal);
     match action {
         Action::Initialize { .. } => (Reason::Initializing, format!("{name} is being initialised")),
         Action::Clone { donor, .. } | Action::Receive { donor, .. } => {
             let donor = donor.host.split('.').next().unwrap_or_default();
             (Reason::Cloning, format!("{name} is being cloned from {donor}"))
         }
-        Action::Follow { .. } => threads::telling(view, ordinal),
+        Action::Follow { .. } => threads::telling(facts, ordinal),
         Action::Lead { .. } => (Reason::NoPrimary, format!("{name} is being made to lead")),
-        Action::StandDown if view.quarantined(ordinal) => {
+        Action::StandDown if facts.quarantined(ordinal) => {
             (Reason::Quarantined, format!("{name} is kept out"))
         }
         Action::StandDown => (Reason::SwitchingOver, format!("{name} stands down")),
@@ -233,13 +234,13 @@ fn torn_down() -> (Reason, String) {
 }
 
 fn ready_condition(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     primary: Option<u32>,
     instances: &[InstanceStatus],
     told: Option<&(Reason, String)>,
 ) -> DesiredCondition {
-    let (wanted, ready) = (view.wanted(), ready(instances));
-    let unseen = options::unseen(view);
+    let (wanted, ready) = (facts.wanted(), ready(instances));
+    let unseen = options::unseen(facts);
     let all = primary.is_some() && ready >= wanted && unseen.is_none();
     let (reason, message) = if all {
         (Reason::AllReady, format!("{ready} of {wanted} instances serve"))
@@ -271,23 +272,23 @@ fn missing(instances: &[InstanceStatus]) -> String {
     told.next().unwrap_or_else(|| "waiting for the instances".into())
 }
 
-fn available(view: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> DesiredCondition {
+fn available(facts: &Facts<'_>, primary: Option<u32>, told: Option<&(Reason, String)>) -> DesiredCondition {
     let (reason, message) = match primary {
-        Some(p) => (Reason::PrimaryConfirmed, format!("{} serves writes", view.names.pod(p))),
+        Some(p) => (Reason::PrimaryConfirmed, format!("{} serves writes", facts.names.pod(p))),
         None => told.cloned().unwrap_or((Reason::NoPrimary, "no instance serves writes".into())),
     };
     DesiredCondition { type_: ConditionType::Available, status: Some(primary.is_some()), reason, message }
 }
 
 fn progressing(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     decision: Option<&Decision>,
     told: Option<&(Reason, String)>,
 ) -> DesiredCondition {
     let type_ = ConditionType::Progressing;
-    if view.observation.cluster.spec.paused
+    if facts.observation.cluster.spec.paused
         && !matches!(decision, Some(Decision::Do(_)))
-        && view.target().is_none()
+        && facts.target().is_none()
     {
         return DesiredCondition {
             type_,
@@ -304,16 +305,17 @@ fn progressing(
     DesiredCondition { type_, status: Some(!stands), reason, message }
 }
 
-fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
-    let in_the_way = view.primary().filter(|p| p + 1 > view.wanted());
+fn spec_valid(facts: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
+    let in_the_way = facts.primary().filter(|p| p + 1 > facts.wanted());
     let primary_in_the_way =
-        in_the_way.filter(|_| view.target().is_none() && candidates::best(view).is_none());
+        in_the_way.filter(|_| facts.target().is_none() && candidates::best(facts).is_none());
     // No pod could be made of it, or none that serves.
     let given_up = match blocking {
         Some(Decision::Blocked(Reason::InvalidSpec, message)) => Some(message.clone()),
         _ => None,
     };
-    let (valid, reason, message) = match (view.invalid().map(String::from).or(given_up), primary_in_the_way) {
+    let (valid, reason, message) = match (facts.invalid().map(String::from).or(given_up), primary_in_the_way)
+    {
         (Some(message), _) => (false, Reason::InvalidSpec, message),
         (_, Some(primary)) => (
             false,
@@ -321,8 +323,8 @@ fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition
             format!(
                 "spec.replicas is {}, but {} leads and no instance that stays can take over: its instance is kept until one \
                  can. Or set spec.replicas to at least {}",
-                view.wanted(),
-                view.names.pod(primary),
+                facts.wanted(),
+                facts.names.pod(primary),
                 primary + 1
             ),
         ),
@@ -331,9 +333,9 @@ fn spec_valid(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition
     DesiredCondition { type_: ConditionType::SpecValid, status: Some(valid), reason, message }
 }
 
-fn blocked(view: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
+fn blocked(facts: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
     let (status, reason, message) = match blocking {
-        _ if Object::from(&view.observation.cluster).is_protected() => {
+        _ if Object::from(&facts.observation.cluster).is_protected() => {
             let (reason, message) = deletion::protection();
             (true, reason, message)
         }

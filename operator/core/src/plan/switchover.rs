@@ -23,32 +23,32 @@ pub(super) const BOUND: SignedDuration = SignedDuration::from_secs(30);
 pub(super) const PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The next step of the switchover that the record announces.
-pub(super) fn under_way(view: &Facts<'_>, from: Option<u32>, target: u32) -> Decision {
+pub(super) fn under_way(facts: &Facts<'_>, from: Option<u32>, target: u32) -> Decision {
     let Some(from) = from.filter(|&p| p != target) else {
-        return give_up(view, "the record names no other instance as primary".into());
+        return give_up(facts, "the record names no other instance as primary".into());
     };
-    if let Some(why) = cannot_take_over(view, target) {
-        return give_up(view, format!("{} can't take over: {why}", view.names.pod(target)));
+    if let Some(why) = cannot_take_over(facts, target) {
+        return give_up(facts, format!("{} can't take over: {why}", facts.names.pod(target)));
     }
-    let stands = stands(view, from);
-    let recorded = view.record.switchover().and_then(|s| s.final_gtid_set.as_deref());
+    let stands = stands(facts, from);
+    let recorded = facts.record.switchover().and_then(|s| s.final_gtid_set.as_deref());
     match stands.as_deref().or(recorded) {
-        Some(set) => catch_up(view, from, target, set, recorded.is_none()),
-        None if late(view) => {
-            give_up(view, format!("{} did not become read-only in time", view.names.pod(from)))
+        Some(set) => catch_up(facts, from, target, set, recorded.is_none()),
+        None if late(facts) => {
+            give_up(facts, format!("{} did not become read-only in time", facts.names.pod(from)))
         }
-        None => stand_down(view, from, target),
+        None => stand_down(facts, from, target),
     }
 }
 
 /// Announces that `target` is to lead.
 pub(super) fn announce(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     target: u32,
     reason: SwitchoverReason,
     answered: Option<String>,
 ) -> Option<Decision> {
-    let from = view.names.pod(view.primary()?);
+    let from = facts.names.pod(facts.primary()?);
     let why = match reason {
         SwitchoverReason::Requested => "a person asked for it",
         SwitchoverReason::ScalingDown => "spec.replicas no longer asks for its instance",
@@ -56,106 +56,106 @@ pub(super) fn announce(
         SwitchoverReason::NodeDrain => "its node takes no new pods",
         SwitchoverReason::PodEnding => "its pod is ending",
     };
-    let next = view.record.hand_over(target, reason, Time(view.observation.now), answered);
-    let message = format!("{from} hands over to {}: {why}", view.names.pod(target));
-    Some(record(view, next, Reason::SwitchingOver, message))
+    let next = facts.record.hand_over(target, reason, Time(facts.observation.now), answered);
+    let message = format!("{from} hands over to {}: {why}", facts.names.pod(target));
+    Some(record(facts, next, Reason::SwitchingOver, message))
 }
 
 /// Whether the operator may begin one by itself: not soon after one that was given up.
-pub(super) fn rested(view: &Facts<'_>) -> bool {
-    let Some(last) = view.record.switchover().filter(|last| last.given_up.is_some()) else {
+pub(super) fn rested(facts: &Facts<'_>) -> bool {
+    let Some(last) = facts.record.switchover().filter(|last| last.given_up.is_some()) else {
         return true;
     };
-    moments::ended(last).is_none_or(|ended| view.seen_for(&ended) >= PAUSE)
+    moments::ended(last).is_none_or(|ended| facts.seen_for(&ended) >= PAUSE)
 }
 
 /// When [`rested`] will be true.
-pub(super) fn rested_in(view: &Facts<'_>) -> Option<SignedDuration> {
-    let last = view.record.switchover().filter(|last| last.given_up.is_some())?;
-    Some(PAUSE - view.seen_for(&moments::ended(last)?)).filter(|left| left.is_positive())
+pub(super) fn rested_in(facts: &Facts<'_>) -> Option<SignedDuration> {
+    let last = facts.record.switchover().filter(|last| last.given_up.is_some())?;
+    Some(PAUSE - facts.seen_for(&moments::ended(last)?)).filter(|left| left.is_positive())
 }
 
 /// What is said while one is under way.
-pub(super) fn telling(view: &Facts<'_>) -> Option<(Reason, String)> {
-    let (from, target) = (view.primary()?, view.target()?);
-    let message = format!("{} is handing over to {}", view.names.pod(from), view.names.pod(target));
+pub(super) fn telling(facts: &Facts<'_>) -> Option<(Reason, String)> {
+    let (from, target) = (facts.primary()?, facts.target()?);
+    let message = format!("{} is handing over to {}", facts.names.pod(from), facts.names.pod(target));
     Some((Reason::SwitchingOver, message))
 }
 
 /// How long the switchover that the record announces has been under way, as far as this operator saw.
-pub(super) fn lasts(view: &Facts<'_>) -> Option<SignedDuration> {
-    view.record.switchover().map(|switchover| view.seen_for(&moments::announced(switchover)))
+pub(super) fn lasts(facts: &Facts<'_>) -> Option<SignedDuration> {
+    facts.record.switchover().map(|switchover| facts.seen_for(&moments::announced(switchover)))
 }
 
-fn late(view: &Facts<'_>) -> bool {
-    lasts(view).is_none_or(|time| time >= BOUND)
+fn late(facts: &Facts<'_>) -> bool {
+    lasts(facts).is_none_or(|time| time >= BOUND)
 }
 
 /// The set that the old primary held, as it reported after it was read-only for good: its agent has carried out
 /// this record's order to stand down. While `SET GLOBAL super_read_only` still waits for writes, the variable
 /// reads 1 already; only the order's outcome tells.
-fn stands(view: &Facts<'_>, from: u32) -> Option<String> {
-    let report = view.live(from)?;
+fn stands(facts: &Facts<'_>, from: u32) -> Option<String> {
+    let report = facts.live(from)?;
     let state = report.serving()?;
-    let done = under_this_record(view, report, Action::StandDown) == Some(&TaskState::Done);
+    let done = under_this_record(facts, report, Action::StandDown) == Some(&TaskState::Done);
     let withdrawn = report.marker()?.grant.is_none();
     (done && withdrawn && state.super_read_only).then(|| state.gtid_executed.clone())
 }
 
-fn stand_down(view: &Facts<'_>, from: u32, target: u32) -> Decision {
+fn stand_down(facts: &Facts<'_>, from: u32, target: u32) -> Decision {
     let waiting = |why: &str| {
         let message =
-            format!("{} is handing over to {}: {why}", view.names.pod(from), view.names.pod(target));
+            format!("{} is handing over to {}: {why}", facts.names.pod(from), facts.names.pod(target));
         Decision::Wait(Reason::SwitchingOver, message)
     };
-    let Some(report) = view.live(from) else { return waiting("its agent has not reported") };
+    let Some(report) = facts.live(from) else { return waiting("its agent has not reported") };
     if report.serving().is_none() {
         return waiting("its server is not up");
     }
-    if under_this_record(view, report, Action::StandDown) == Some(&TaskState::Running) {
+    if under_this_record(facts, report, Action::StandDown) == Some(&TaskState::Running) {
         return waiting("it is becoming read-only");
     }
-    send(view, report, Action::StandDown, format!("it hands over to {}", view.names.pod(target)))
+    send(facts, report, Action::StandDown, format!("it hands over to {}", facts.names.pod(target)))
 }
 
 /// The old primary stands; `final_gtid_set` is all that it has.
-fn catch_up(view: &Facts<'_>, from: u32, target: u32, final_gtid_set: &str, keep: bool) -> Decision {
-    let (Some(all), Some(has)) = (gtids(final_gtid_set), view.executed(target)) else {
-        return if late(view) {
-            give_up(view, format!("what {} holds can't be read", view.names.pod(target)))
+fn catch_up(facts: &Facts<'_>, from: u32, target: u32, final_gtid_set: &str, keep: bool) -> Decision {
+    let (Some(all), Some(has)) = (gtids(final_gtid_set), facts.executed(target)) else {
+        return if late(facts) {
+            give_up(facts, format!("what {} holds can't be read", facts.names.pod(target)))
         } else {
-            Decision::Wait(Reason::SwitchingOver, format!("{} has not reported", view.names.pod(target)))
+            Decision::Wait(Reason::SwitchingOver, format!("{} has not reported", facts.names.pod(target)))
         };
     };
     // What it has received it would execute when it leads.
-    let errant = view.received_or_executed(target).unwrap_or(has).subtract(&all);
+    let errant = facts.received_or_executed(target).unwrap_or(has).subtract(&all);
     if !errant.is_empty() {
-        let (target, from) = (view.names.pod(target), view.names.pod(from));
-        return give_up(view, format!("{target} holds transactions that {from} does not have ({errant})"));
+        let (target, from) = (facts.names.pod(target), facts.names.pod(from));
+        return give_up(facts, format!("{target} holds transactions that {from} does not have ({errant})"));
     }
     if has.contains(&all) {
-        return outcome(view, from, target);
+        return outcome(facts, from, target);
     }
-    if late(view) {
-        return give_up(view, format!("{} did not catch up in time", view.names.pod(target)));
+    if late(facts) {
+        return give_up(facts, format!("{} did not catch up in time", facts.names.pod(target)));
     }
     if keep {
-        return write_down(view, from, final_gtid_set);
+        return write_down(facts, from, final_gtid_set);
     }
-    refresh(view, target)
+    refresh(facts, target)
 }
 
 /// Should the old primary die from now on, it is known what must not be missing.
-fn write_down(view: &Facts<'_>, from: u32, final_gtid_set: &str) -> Decision {
-    let next = view.record.stands(final_gtid_set.to_owned());
-    record(view, next, Reason::SwitchingOver, format!("{} is read-only", view.names.pod(from)))
+fn write_down(facts: &Facts<'_>, from: u32, final_gtid_set: &str) -> Decision {
+    let next = facts.record.stands(final_gtid_set.to_owned());
+    record(facts, next, Reason::SwitchingOver, format!("{} is read-only", facts.names.pod(from)))
 }
 
 /// The candidate's sets come with its next heartbeat only: it is asked for them.
-fn refresh(view: &Facts<'_>, target: u32) -> Decision {
+fn refresh(facts: &Facts<'_>, target: u32) -> Decision {
     let (reason, message) =
-        (Reason::SwitchingOver, format!("{} is catching up, to take over", view.names.pod(target)));
-    match view.live(target) {
+        (Reason::SwitchingOver, format!("{} is catching up, to take over", facts.names.pod(target)));
+    match facts.live(target) {
         Some(report) => Decision::Do(Step::AskReport {
             ordinal: target,
             pod_uid: report.identity.pod_uid.clone(),
@@ -167,21 +167,21 @@ fn refresh(view: &Facts<'_>, target: u32) -> Decision {
 }
 
 /// How this order under this very record stands.
-fn under_this_record<'r>(view: &Facts<'_>, report: &'r Report, action: Action) -> Option<&'r TaskState> {
-    let order = order(view, report, action);
-    let task = report.task.as_ref().filter(|task| task.is_of(&order) && view.record.counts(task.fence))?;
+fn under_this_record<'r>(facts: &Facts<'_>, report: &'r Report, action: Action) -> Option<&'r TaskState> {
+    let order = order(facts, report, action);
+    let task = report.task.as_ref().filter(|task| task.is_of(&order) && facts.record.counts(task.fence))?;
     Some(&task.state)
 }
 
-fn outcome(view: &Facts<'_>, from: u32, target: u32) -> Decision {
-    let next = view.record.promote(target, Time(view.observation.now));
+fn outcome(facts: &Facts<'_>, from: u32, target: u32) -> Decision {
+    let next = facts.record.promote(target, Time(facts.observation.now));
     let message =
-        format!("{} holds all that {} held and is to lead", view.names.pod(target), view.names.pod(from));
-    record(view, next, Reason::SwitchedOver, message)
+        format!("{} holds all that {} held and is to lead", facts.names.pod(target), facts.names.pod(from));
+    record(facts, next, Reason::SwitchedOver, message)
 }
 
-fn give_up(view: &Facts<'_>, why: String) -> Decision {
-    let next = view.record.give_up(why.clone(), Time(view.observation.now));
-    let stays = view.primary().map(|p| format!("; {} leads again", view.names.pod(p))).unwrap_or_default();
-    record(view, next, Reason::SwitchoverGivenUp, format!("{why}{stays}"))
+fn give_up(facts: &Facts<'_>, why: String) -> Decision {
+    let next = facts.record.give_up(why.clone(), Time(facts.observation.now));
+    let stays = facts.primary().map(|p| format!("; {} leads again", facts.names.pod(p))).unwrap_or_default();
+    record(facts, next, Reason::SwitchoverGivenUp, format!("{why}{stays}"))
 }

@@ -42,11 +42,11 @@ pub(super) struct Templates<'a> {
 }
 
 impl<'a> Templates<'a> {
-    pub(super) fn of(view: &Facts<'_>, wanted: &'a str) -> Self {
-        let status = view.observation.cluster.status.template.as_ref();
-        let before = status.map(|status| status.proven.clone()).or_else(|| first_proven(view));
+    pub(super) fn of(facts: &Facts<'_>, wanted: &'a str) -> Self {
+        let status = facts.observation.cluster.status.template.as_ref();
+        let before = status.map(|status| status.proven.clone()).or_else(|| first_proven(facts));
         let served =
-            view.observation.instances.keys().any(|&i| hash(view, i) == Some(wanted) && serves(view, i));
+            facts.observation.instances.keys().any(|&i| hash(facts, i) == Some(wanted) && serves(facts, i));
         if before.is_none() || served || before.as_deref() == Some(wanted) {
             let proven = if served { Some(wanted.to_owned()) } else { before };
             return Templates { wanted, proven, canary: None, given_up: false };
@@ -54,16 +54,16 @@ impl<'a> Templates<'a> {
         let trying = status.and_then(|status| status.trying.as_ref()).filter(|trying| trying.hash == wanted);
         let canary = trying.and_then(|trying| u32::try_from(trying.ordinal).ok());
         let given_up = trying.is_some_and(|trying| trying.given_up);
-        let late = trying.is_some_and(|trying| view.seen_for(&moments::trying(trying)) >= CANARY);
-        let being_made = |canary: u32| pod(view, canary).is_none_or(|pod| pod.deleting);
-        let made = |canary: u32| hash(view, canary) == Some(wanted);
+        let late = trying.is_some_and(|trying| facts.seen_for(&moments::trying(trying)) >= CANARY);
+        let being_made = |canary: u32| pod(facts, canary).is_none_or(|pod| pod.deleting);
+        let made = |canary: u32| hash(facts, canary) == Some(wanted);
         // One that stands as it was is taken only while nothing else has become more pressing.
         let still = |canary: &u32| {
             let stands = !being_made(*canary) && !made(*canary) && !given_up;
             // One that no node takes as it is wanted either proves nothing: another is tried.
-            let nowhere = made(*canary) && bootstrap::was_never_anywhere(view, *canary);
-            let first = || rollout::first(view, wanted) == Some(*canary);
-            view.ordinals().contains(canary) && !nowhere && (!stands || first())
+            let nowhere = made(*canary) && bootstrap::was_never_anywhere(facts, *canary);
+            let first = || rollout::first(facts, wanted) == Some(*canary);
+            facts.ordinals().contains(canary) && !nowhere && (!stands || first())
         };
         let canary = canary.filter(still);
         let given_up = canary.is_some_and(|canary| !made(canary) && (given_up || late && being_made(canary)));
@@ -83,8 +83,8 @@ impl<'a> Templates<'a> {
         }
     }
 
-    fn hold(&self, view: &Facts<'_>) -> Hold {
-        let made = self.canary.is_some_and(|canary| hash(view, canary) == Some(self.wanted));
+    fn hold(&self, facts: &Facts<'_>) -> Hold {
+        let made = self.canary.is_some_and(|canary| hash(facts, canary) == Some(self.wanted));
         match &self.proven {
             Some(proven) if self.untried() && (self.canary.is_none() || made || self.given_up) => {
                 Hold::Proven(proven.clone())
@@ -95,10 +95,10 @@ impl<'a> Templates<'a> {
 }
 
 /// What is to be held, and what is to be remembered of it: a new leader must know who the canary is.
-pub(super) fn decide(view: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateStatus>) {
-    let mut templates = Templates::of(view, wanted);
+pub(super) fn decide(facts: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateStatus>) {
+    let mut templates = Templates::of(facts, wanted);
     if templates.untried() && templates.canary.is_none() {
-        templates.canary = rollout::first(view, wanted);
+        templates.canary = rollout::first(facts, wanted);
     }
     let trying = templates.canary.map(|canary| TryingTemplate {
         hash: wanted.to_owned(),
@@ -106,19 +106,19 @@ pub(super) fn decide(view: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateSt
         given_up: templates.given_up,
     });
     let status = templates.proven.clone().map(|proven| TemplateStatus { proven, trying });
-    (templates.hold(view), status)
+    (templates.hold(facts), status)
 }
 
 /// What is said of an instance that does not serve, if it is the first of a change: in Kubernetes' or MySQL's words, if
 /// there are any.
-pub(super) fn tried_on(view: &Facts<'_>, ordinal: u32) -> Option<(Reason, String)> {
-    let templates = Templates::of(view, view.template_hash());
-    let tried = templates.canary == Some(ordinal) && hash(view, ordinal) == Some(templates.wanted);
+pub(super) fn tried_on(facts: &Facts<'_>, ordinal: u32) -> Option<(Reason, String)> {
+    let templates = Templates::of(facts, facts.template_hash());
+    let tried = templates.canary == Some(ordinal) && hash(facts, ordinal) == Some(templates.wanted);
     tried.then(|| {
-        let name = view.names.pod(ordinal);
+        let name = facts.names.pod(ordinal);
         let tried =
             format!("the change of the spec is tried on {name} first, and the others stay as they were");
-        match view.pod_trouble(ordinal).or_else(|| last_exit(view, ordinal)) {
+        match facts.pod_trouble(ordinal).or_else(|| last_exit(facts, ordinal)) {
             Some(why) => {
                 let text = format!(
                     "{tried}. It does not serve: {why}. Change the spec; if it is right, mend what is in the way, and it \
@@ -131,28 +131,28 @@ pub(super) fn tried_on(view: &Facts<'_>, ordinal: u32) -> Option<(Reason, String
     })
 }
 
-fn last_exit(view: &Facts<'_>, ordinal: u32) -> Option<String> {
-    match &view.live(ordinal)?.server {
+fn last_exit(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    match &facts.live(ordinal)?.server {
         Server::Stopped { last_exit } => last_exit.clone(),
         _ => None,
     }
 }
 
-fn pod<'v>(view: &Facts<'v>, ordinal: u32) -> Option<&'v Pod> {
-    view.instance(ordinal)?.pod.as_ref()
+fn pod<'v>(facts: &Facts<'v>, ordinal: u32) -> Option<&'v Pod> {
+    facts.instance(ordinal)?.pod.as_ref()
 }
 
-fn hash<'v>(view: &Facts<'v>, ordinal: u32) -> Option<&'v str> {
-    pod(view, ordinal)?.template_hash.as_deref()
+fn hash<'v>(facts: &Facts<'v>, ordinal: u32) -> Option<&'v str> {
+    pod(facts, ordinal)?.template_hash.as_deref()
 }
 
-fn serves(view: &Facts<'_>, ordinal: u32) -> bool {
-    pod(view, ordinal).is_some_and(|pod| pod.ready) && view.ready(ordinal)
+fn serves(facts: &Facts<'_>, ordinal: u32) -> bool {
+    pod(facts, ordinal).is_some_and(|pod| pod.ready) && facts.ready(ordinal)
 }
 
 /// Of pods that were there before any of this was remembered: the template of one that serves, the primary's first.
-fn first_proven(view: &Facts<'_>) -> Option<String> {
-    let all = view.primary().into_iter().chain(view.observation.instances.keys().copied());
-    let serving = all.filter(|&i| serves(view, i));
-    serving.filter_map(|i| hash(view, i)).next().map(String::from)
+fn first_proven(facts: &Facts<'_>) -> Option<String> {
+    let all = facts.primary().into_iter().chain(facts.observation.instances.keys().copied());
+    let serving = all.filter(|&i| serves(facts, i));
+    serving.filter_map(|i| hash(facts, i)).next().map(String::from)
 }

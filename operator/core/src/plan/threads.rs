@@ -14,28 +14,28 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// What the record says is brought about again: threads that a person or an error has stopped are started, with a
 /// pause that grows while that does not help.
 pub(super) fn mend(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     ordinal: u32,
     report: &Report,
     state: &ServerState,
     follow: Action,
 ) -> Option<Decision> {
-    if view.in_time(ordinal) {
+    if facts.in_time(ordinal) {
         return None;
     }
-    let (reason, message) = telling(view, ordinal);
+    let (reason, message) = telling(facts, ordinal);
     let stopped = state.channel.as_ref().is_some_and(is_stopped);
     if !stopped || report.busy() || rests(state).is_some() {
         return Some(Decision::Wait(reason, message));
     }
-    Some(send(view, report, follow, message))
+    Some(send(facts, report, follow, message))
 }
 
 /// Why a replica does not keep up.
-pub(super) fn telling(view: &Facts<'_>, ordinal: u32) -> (Reason, String) {
-    let name = view.names.pod(ordinal);
-    let state = view.serving(ordinal);
-    let told = state.and_then(|state| trouble(view, ordinal, state.channel.as_ref()?));
+pub(super) fn telling(facts: &Facts<'_>, ordinal: u32) -> (Reason, String) {
+    let name = facts.names.pod(ordinal);
+    let state = facts.serving(ordinal);
+    let told = state.and_then(|state| trouble(facts, ordinal, state.channel.as_ref()?));
     told.map_or_else(
         || (Reason::CatchingUp, format!("{name} is catching up")),
         |(reason, why)| (reason, format!("{name}: {why}")),
@@ -43,14 +43,14 @@ pub(super) fn telling(view: &Facts<'_>, ordinal: u32) -> (Reason, String) {
 }
 
 /// What keeps a channel from replicating.
-pub(super) fn trouble(view: &Facts<'_>, ordinal: u32, channel: &Channel) -> Option<(Reason, String)> {
+pub(super) fn trouble(facts: &Facts<'_>, ordinal: u32, channel: &Channel) -> Option<(Reason, String)> {
     if !channel.applier_running {
         return Some(match &channel.applier_error {
             Some(error) => (
                 Reason::ApplierFailed,
                 format!(
                     "its applier has stopped ({error}). It is started again from time to time; if that does not help, {}",
-                    advice::clone_anew(view, ordinal)
+                    advice::clone_anew(facts, ordinal)
                 ),
             ),
             None => (Reason::CatchingUp, "its applier was stopped, and is started again".into()),
@@ -79,8 +79,8 @@ fn rests(state: &ServerState) -> Option<SignedDuration> {
 }
 
 /// When the first replica's threads may be started again.
-pub(super) fn look_again(view: &Facts<'_>) -> Option<SignedDuration> {
-    let states = view.observation.instances.keys().filter_map(|&i| view.serving(i));
+pub(super) fn look_again(facts: &Facts<'_>) -> Option<SignedDuration> {
+    let states = facts.observation.instances.keys().filter_map(|&i| facts.serving(i));
     let stopped = states.filter(|state| state.channel.as_ref().is_some_and(is_stopped));
     stopped.filter_map(rests).min()
 }

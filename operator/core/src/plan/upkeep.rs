@@ -20,15 +20,15 @@ pub enum Upkeep {
 }
 
 /// `None`: nothing is made.
-pub(super) fn decide(view: &Facts<'_>) -> Option<Upkeep> {
-    let object = Object::from(&view.observation.cluster);
-    if !object.may_make_children() || volumes::must_be_reserved(view) {
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Upkeep> {
+    let object = Object::from(&facts.observation.cluster);
+    if !object.may_make_children() || volumes::must_be_reserved(facts) {
         return None;
     }
-    let set = view.observation.stateful_set.is_some();
+    let set = facts.observation.stateful_set.is_some();
     if !object.may_change_children() {
-        let runs = set || view.observation.instances.values().any(|instance| instance.pod.is_some());
+        let runs = set || facts.observation.instances.values().any(|instance| instance.pod.is_some());
         return runs.then_some(Upkeep::Missing);
     }
-    Some(if set && view.invalid().is_some() { Upkeep::Missing } else { Upkeep::Full })
+    Some(if set && facts.invalid().is_some() { Upkeep::Missing } else { Upkeep::Full })
 }

@@ -16,8 +16,8 @@ use super::{Decision, advice, record};
 use crate::facts::{Facts, gtids};
 use crate::{Claim, ClaimStep, GtidSet, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
-fn volume_of<'a>(view: &Facts<'a>, claim: &Claim) -> Option<&'a Volume> {
-    let volume = view.observation.surroundings.volumes.get(claim.volume.as_deref()?)?;
+fn volume_of<'a>(facts: &Facts<'a>, claim: &Claim) -> Option<&'a Volume> {
+    let volume = facts.observation.surroundings.volumes.get(claim.volume.as_deref()?)?;
     (volume.claim_uid.as_deref() == Some(claim.uid.as_str())).then_some(volume)
 }
 
@@ -27,12 +27,12 @@ fn step_on(volume: &Volume, step: VolumeStep, reason: Reason, message: String) -
 }
 
 /// Says on volumes whose data they hold, and keeps them where the spec asks for it. One at a time.
-pub(super) fn mark(view: &Facts<'_>) -> Option<Decision> {
-    let cluster_id = view.cluster_id?;
-    let retain = view.observation.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
-    view.observation.instances.iter().find_map(|(&ordinal, instance)| {
+pub(super) fn mark(facts: &Facts<'_>) -> Option<Decision> {
+    let cluster_id = facts.cluster_id?;
+    let retain = facts.observation.cluster.spec.storage.reclaim_policy == Some(ReclaimPolicy::Retain);
+    facts.observation.instances.iter().find_map(|(&ordinal, instance)| {
         let claim = instance.claim.as_ref()?;
-        let volume = volume_of(view, claim).filter(|volume| !volume.deleting)?;
+        let volume = volume_of(facts, claim).filter(|volume| !volume.deleting)?;
         let labels = labels(cluster_id, ordinal);
         let unmarked = claim.cluster_id.as_deref() == Some(cluster_id)
             && labels.iter().any(|(key, value)| volume.labels.get(key) != Some(value));
@@ -58,36 +58,36 @@ pub(super) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String>
 }
 
 /// The volume that a person wants to give back, with the ordinal that it was of.
-fn asked_back<'a>(view: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
-    let name = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
-    let Some(volume) = view.observation.surroundings.volumes.get(name) else {
+fn asked_back<'a>(facts: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
+    let name = facts.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
+    let Some(volume) = facts.observation.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
     };
-    Some(labelled(view, volume).map(|ordinal| (ordinal, volume)).ok_or_else(|| unlabelled(view, volume)))
+    Some(labelled(facts, volume).map(|ordinal| (ordinal, volume)).ok_or_else(|| unlabelled(facts, volume)))
 }
 
 /// The ordinal whose data a volume says that it holds, if it says so for this cluster.
-fn labelled(view: &Facts<'_>, volume: &Volume) -> Option<u32> {
+fn labelled(facts: &Facts<'_>, volume: &Volume) -> Option<u32> {
     let label = |key| volume.labels.get(key).map(String::as_str);
-    let ours = view.cluster_id.is_some() && label(LABEL_CLUSTER_ID) == view.cluster_id;
+    let ours = facts.cluster_id.is_some() && label(LABEL_CLUSTER_ID) == facts.cluster_id;
     label(LABEL_ORDINAL).filter(|_| ours)?.parse().ok()
 }
 
 /// A volume says that it holds this instance's data.
-pub(super) fn is_of(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    labelled(view, volume) == Some(ordinal)
+pub(super) fn is_of(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
+    labelled(facts, volume) == Some(ordinal)
 }
 
 /// What to do about a volume that does not say so. Another cluster's is not to be renamed.
-fn unlabelled(view: &Facts<'_>, volume: &Volume) -> String {
+fn unlabelled(facts: &Facts<'_>, volume: &Volume) -> String {
     let name = &volume.name;
-    let said = volume.labels.get(LABEL_CLUSTER_ID).filter(|said| view.cluster_id != Some(said.as_str()));
+    let said = volume.labels.get(LABEL_CLUSTER_ID).filter(|said| facts.cluster_id != Some(said.as_str()));
     if let Some(other) = said {
         return format!("volume {name} is labelled as the data of another cluster, whose id is {other}");
     }
-    let of = volume.claim.as_ref().filter(|(namespace, _)| *namespace == view.observation.cluster.namespace);
-    let ordinal = of.and_then(|(_, claim)| view.names.ordinal_of_claim(claim));
-    let how = match (view.cluster_id, ordinal) {
+    let of = volume.claim.as_ref().filter(|(namespace, _)| *namespace == facts.observation.cluster.namespace);
+    let ordinal = of.and_then(|(_, claim)| facts.names.ordinal_of_claim(claim));
+    let how = match (facts.cluster_id, ordinal) {
         (Some(id), Some(ordinal)) => advice::label(id, ordinal, name),
         (id, _) => format!(
             "kubectl label --overwrite pv {name} {LABEL_CLUSTER_ID}={} {LABEL_ORDINAL}=ORDINAL",
@@ -101,103 +101,103 @@ fn unlabelled(view: &Facts<'_>, volume: &Volume) -> String {
 
 /// Gives a Released volume back to its ordinal's claim, as the annotation asks: announced first, because what is on
 /// it is not what left last.
-pub(super) fn give_back(view: &Facts<'_>) -> Option<Decision> {
-    if let Some(over) = given_back(view) {
+pub(super) fn give_back(facts: &Facts<'_>) -> Option<Decision> {
+    if let Some(over) = given_back(facts) {
         return Some(over);
     }
-    let (ordinal, volume) = asked_back(view)?.ok()?;
-    if refusal(view, ordinal, volume).is_some() || is_reserved(view, ordinal, volume) {
+    let (ordinal, volume) = asked_back(facts)?.ok()?;
+    if refusal(facts, ordinal, volume).is_some() || is_reserved(facts, ordinal, volume) {
         return None;
     }
     let name = &volume.name;
     let announced =
-        view.record.operations().iter().any(|o| o.kind == OperationKind::GiveBack && o.id == *name);
-    let claim = view.names.claim(ordinal);
+        facts.record.operations().iter().any(|o| o.kind == OperationKind::GiveBack && o.id == *name);
+    let claim = facts.names.claim(ordinal);
     let message = format!("volume {name} is given back to claim {claim}, as {ANNOTATION_GIVE_BACK} asks");
     if !announced {
-        return Some(announce(view, name.clone(), OperationKind::GiveBack, ordinal, message));
+        return Some(announce(facts, name.clone(), OperationKind::GiveBack, ordinal, message));
     }
     let step = VolumeStep::Reserve { claim_uid: volume.claim_uid.clone(), claim };
     Some(step_on(volume, step, Reason::GivingBack, message))
 }
 
 /// Nobody leads yet, and a volume is to be given back whose claim is not there: were that made first, it would get another.
-pub(super) fn must_be_reserved(view: &Facts<'_>) -> bool {
-    let Some(Ok((ordinal, volume))) = asked_back(view) else { return false };
-    let free = view.instance(ordinal).is_none_or(|i| i.claim.as_ref().is_none_or(|claim| claim.deleting));
-    let open = refusal(view, ordinal, volume).is_none() && !is_reserved(view, ordinal, volume);
-    view.primary().is_none() && free && open
+pub(super) fn must_be_reserved(facts: &Facts<'_>) -> bool {
+    let Some(Ok((ordinal, volume))) = asked_back(facts) else { return false };
+    let free = facts.instance(ordinal).is_none_or(|i| i.claim.as_ref().is_none_or(|claim| claim.deleting));
+    let open = refusal(facts, ordinal, volume).is_none() && !is_reserved(facts, ordinal, volume);
+    facts.primary().is_none() && free && open
 }
 
 /// Once the ledger has the volume under the claim that there is now, or nobody asks any more and it is not bound, the
 /// operation is over. That the ledger has it of an earlier claim says nothing: that is how it left.
-fn given_back(view: &Facts<'_>) -> Option<Decision> {
+fn given_back(facts: &Facts<'_>) -> Option<Decision> {
     let over = |operation: &Operation| {
         let ordinal = operation.ordinal;
-        let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
-        let entered = view.ledger_entry(ordinal).zip(claim).is_some_and(|(entry, claim)| {
+        let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+        let entered = facts.ledger_entry(ordinal).zip(claim).is_some_and(|(entry, claim)| {
             entry.volume.as_ref() == Some(&operation.id) && entry.claim_uid == claim.uid && !claim.deleting
         });
-        let there = view.observation.surroundings.volumes.get(&operation.id);
+        let there = facts.observation.surroundings.volumes.get(&operation.id);
         let bound = there.is_some_and(|volume| volume.phase.as_deref() == Some("Bound"));
-        let asked = view.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
-        entered || (view.observation.surroundings.known && !asked && !bound)
+        let asked = facts.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK) == Some(&operation.id);
+        entered || (facts.observation.surroundings.known && !asked && !bound)
     };
-    end(view, OperationKind::GiveBack, over, "the volume was given back")
+    end(facts, OperationKind::GiveBack, over, "the volume was given back")
 }
 
 /// The claim has it, or gets it: the binder first writes the claim's UID, and the phase later.
-fn is_reserved(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    let name = (view.observation.cluster.namespace.clone(), view.names.claim(ordinal));
+fn is_reserved(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
+    let name = (facts.observation.cluster.namespace.clone(), facts.names.claim(ordinal));
     let settled = matches!(volume.phase.as_deref(), Some("Bound" | "Available"));
-    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let has = claim.is_some_and(|claim| volume.claim_uid.as_ref() == Some(&claim.uid));
     volume.claim.as_ref() == Some(&name) && (settled || has || volume.claim_uid.is_none())
 }
 
-fn refusal(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
-    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+fn refusal(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> Option<String> {
+    let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let phase = volume.phase.as_deref();
-    if is_reserved(view, ordinal, volume) {
+    if is_reserved(facts, ordinal, volume) {
         return None;
     }
     if !matches!(phase, Some("Released" | "Available" | "Failed")) {
         return Some(format!("volume {} is {}, not Released", volume.name, phase.unwrap_or("?")));
     }
-    let mut asides = view.record.operations().iter().filter_map(|operation| operation.aside.as_ref());
+    let mut asides = facts.record.operations().iter().filter_map(|operation| operation.aside.as_ref());
     if let Some(aside) = asides.find(|aside| aside.volume == volume.name) {
         return Some(format!("volume {} is being set aside as {}", volume.name, aside.claim));
     }
     // One that is being deleted makes room: the volume must be reserved before the next of its name comes, or that
     // one gets another.
     claim.filter(|claim| claim.phase.as_deref() != Some("Pending") && !claim.deleting)?;
-    Some(advice::make_room(view, ordinal))
+    Some(advice::make_room(facts, ordinal))
 }
 
 /// It is its ordinal's still, but the claim is being deleted.
-fn goes_with(view: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+fn goes_with(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
+    let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     claim.is_some_and(|claim| claim.deleting && volume.claim_uid.as_deref() == Some(claim.uid.as_str()))
 }
 
 /// Why a volume that was asked for is not given back.
-pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
-    if !view.observation.surroundings.known {
+pub(super) fn refused(facts: &Facts<'_>) -> Option<Problem> {
+    if !facts.observation.surroundings.known {
         return None;
     }
-    let why = match asked_back(view)? {
-        Ok((ordinal, volume)) if goes_with(view, ordinal, volume) => {
-            let first = advice::held(view)
+    let why = match asked_back(facts)? {
+        Ok((ordinal, volume)) if goes_with(facts, ordinal, volume) => {
+            let first = advice::held(facts)
                 .map(|first| format!(". Before that, {first}: else the next claim gets a new volume"));
             let text = format!(
                 "volume {} is given back once its claim is gone, which waits for the pod {} to end{}",
                 volume.name,
-                view.names.pod(ordinal),
+                facts.names.pod(ordinal),
                 first.unwrap_or_default()
             );
             return Some((Reason::GivingBack, text));
         }
-        Ok((ordinal, volume)) => refusal(view, ordinal, volume)?,
+        Ok((ordinal, volume)) => refusal(facts, ordinal, volume)?,
         Err(why) => why,
     };
     Some((Reason::GiveBackRefused, format!("{ANNOTATION_GIVE_BACK} can't be followed: {why}")))
@@ -205,77 +205,80 @@ pub(super) fn refused(view: &Facts<'_>) -> Option<Problem> {
 
 /// Replaces the volume of a replica that is stranded on a lost node, if the spec says so: the old volume is kept, the
 /// ordinal gets a new claim and is cloned anew. Each step follows from what is there, so that any operator can go on.
-pub(super) fn replace_stranded(view: &Facts<'_>) -> Option<Decision> {
+pub(super) fn replace_stranded(facts: &Facts<'_>) -> Option<Decision> {
     let renewed = |operation: &Operation| {
         let ordinal = operation.ordinal;
-        let left = view.ledger_entry(ordinal).map(|entry| entry.claim_uid.as_str());
-        let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+        let left = facts.ledger_entry(ordinal).map(|entry| entry.claim_uid.as_str());
+        let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
         let new = claim.is_some_and(|claim| Some(claim.uid.as_str()) != left && !claim.deleting);
-        let back = view.serving(ordinal).is_some();
-        new || back || !view.ordinals().contains(&ordinal)
+        let back = facts.serving(ordinal).is_some();
+        new || back || !facts.ordinals().contains(&ordinal)
     };
-    if let Some(over) = end(view, OperationKind::ReplaceVolume, renewed, "the stranded volume was replaced") {
+    if let Some(over) = end(facts, OperationKind::ReplaceVolume, renewed, "the stranded volume was replaced")
+    {
         return Some(over);
     }
-    if let Some(operation) = view.record.announced(OperationKind::ReplaceVolume) {
-        return Some(go_on(view, operation.ordinal));
+    if let Some(operation) = facts.record.announced(OperationKind::ReplaceVolume) {
+        return Some(go_on(facts, operation.ordinal));
     }
-    let ordinal = view.ordinals().find(|&ordinal| may_be_replaced(view, ordinal))?;
-    let stranded = nodes::stranded(view, ordinal)?;
-    let message = format!("{} gets a new volume: {stranded}", view.names.pod(ordinal));
-    Some(announce(view, view.observation.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
+    let ordinal = facts.ordinals().find(|&ordinal| may_be_replaced(facts, ordinal))?;
+    let stranded = nodes::stranded(facts, ordinal)?;
+    let message = format!("{} gets a new volume: {stranded}", facts.names.pod(ordinal));
+    Some(announce(facts, facts.observation.fresh_id.clone(), OperationKind::ReplaceVolume, ordinal, message))
 }
 
 /// Never the primary, never before its time, and never the last copy: an instance that serves holds all that it held.
-fn may_be_replaced(view: &Facts<'_>, ordinal: u32) -> bool {
+fn may_be_replaced(facts: &Facts<'_>, ordinal: u32) -> bool {
     let Some(after) =
-        view.observation.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
+        facts.observation.cluster.spec.storage.local.as_ref().and_then(|l| l.replace_after.as_deref())
     else {
         return false;
     };
-    let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), view.ledger_entry(ordinal)) else {
+    let (Ok(after), Some(left)) = (after.parse::<SignedDuration>(), facts.ledger_entry(ordinal)) else {
         return false;
     };
-    let away = left.seen_at.as_ref().is_some_and(|seen| view.observation.now.duration_since(seen.0) >= after);
-    let silent = view.live(ordinal).is_none();
-    let claim = view.instance(ordinal).and_then(|instance| instance.claim.as_ref());
+    let away =
+        left.seen_at.as_ref().is_some_and(|seen| facts.observation.now.duration_since(seen.0) >= after);
+    let silent = facts.live(ordinal).is_none();
+    let claim = facts.instance(ordinal).and_then(|instance| instance.claim.as_ref());
     let same = claim.is_some_and(|claim| claim.uid == left.claim_uid);
-    let primary = view.primary();
-    let leads = primary.is_some_and(|primary| primary != ordinal && view.leads(primary));
-    let busy = view.target().is_some() || view.record.announced_for(ordinal).is_some();
-    let stranded = nodes::stranded(view, ordinal).is_some();
-    leads && silent && away && same && stranded && !busy && held_elsewhere(view, ordinal)
+    let primary = facts.primary();
+    let leads = primary.is_some_and(|primary| primary != ordinal && facts.leads(primary));
+    let busy = facts.target().is_some() || facts.record.announced_for(ordinal).is_some();
+    let stranded = nodes::stranded(facts, ordinal).is_some();
+    leads && silent && away && same && stranded && !busy && held_elsewhere(facts, ordinal)
 }
 
 /// Another instance that serves holds everything that this one was seen to hold.
-fn held_elsewhere(view: &Facts<'_>, ordinal: u32) -> bool {
-    let Some(left) = last_held(view, ordinal) else { return false };
-    view.ordinals()
-        .filter(|&other| other != ordinal && view.ready(other) && view.same_history(ordinal, other))
-        .any(|other| view.executed(other).is_some_and(|held| held.contains(&left)))
+fn held_elsewhere(facts: &Facts<'_>, ordinal: u32) -> bool {
+    let Some(left) = last_held(facts, ordinal) else { return false };
+    facts
+        .ordinals()
+        .filter(|&other| other != ordinal && facts.ready(other) && facts.same_history(ordinal, other))
+        .any(|other| facts.executed(other).is_some_and(|held| held.contains(&left)))
 }
 
 /// The most that it was ever heard to hold. The ledger's set can be a minute old, and has nothing of what was heard
 /// after the instance was well; what status says of it is from its agent's last word.
-fn last_held(view: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
-    let noted = gtids(&view.ledger_entry(ordinal)?.gtid_executed)?;
-    let said = view.before(ordinal).and_then(|instance| gtids(instance.gtid_executed.as_deref()?));
+fn last_held(facts: &Facts<'_>, ordinal: u32) -> Option<GtidSet> {
+    let noted = gtids(&facts.ledger_entry(ordinal)?.gtid_executed)?;
+    let said = facts.before(ordinal).and_then(|instance| gtids(instance.gtid_executed.as_deref()?));
     Some(said.map_or_else(|| noted.clone(), |said| noted.union(&said)))
 }
 
 /// The next step of a replacement: volume kept and marked, then the claim, then the pod.
-fn go_on(view: &Facts<'_>, ordinal: u32) -> Decision {
-    let (pod_name, claim_name) = (view.names.pod(ordinal), view.names.claim(ordinal));
+fn go_on(facts: &Facts<'_>, ordinal: u32) -> Decision {
+    let (pod_name, claim_name) = (facts.names.pod(ordinal), facts.names.claim(ordinal));
     let wait = |text: String| Decision::Wait(Reason::ReplacingVolume, text);
-    let Some(instance) = view.instance(ordinal) else { return wait(format!("{pod_name} is gone")) };
+    let Some(instance) = facts.instance(ordinal) else { return wait(format!("{pod_name} is gone")) };
     if let Some(claim) = instance.claim.as_ref().filter(|claim| !claim.deleting) {
-        let Some(volume) = volume_of(view, claim) else {
+        let Some(volume) = volume_of(facts, claim) else {
             return wait(format!("the volume of {claim_name} can't be seen"));
         };
-        if !held_elsewhere(view, ordinal) {
+        if !held_elsewhere(facts, ordinal) {
             return wait(format!("{claim_name} is kept: no instance that serves holds all of what it held"));
         }
-        if let Some(step) = keep(view, ordinal, claim, volume) {
+        if let Some(step) = keep(facts, ordinal, claim, volume) {
             let message = format!("volume {} of {claim_name} is kept before its claim goes", volume.name);
             return step_on(volume, step, Reason::ReplacingVolume, message);
         }
@@ -286,12 +289,12 @@ fn go_on(view: &Facts<'_>, ordinal: u32) -> Decision {
         return Decision::Do(Step::Claim { claim: claim_name, uid, step, reason, message });
     }
     match &instance.pod {
-        Some(pod) if pod.node.is_none() && !pod.deleting && guards::may_take(view, ordinal).is_ok() => {
+        Some(pod) if pod.node.is_none() && !pod.deleting && guards::may_take(facts, ordinal).is_ok() => {
             let message = format!("{pod_name}: its claim is to be made anew");
             let (uid, step) = (pod.uid.clone(), PodStep::Replace);
             Decision::Do(Step::Pod { pod: pod_name, uid, step, message })
         }
-        Some(_) => match nodes::proven_gone(view, ordinal) {
+        Some(_) => match nodes::proven_gone(facts, ordinal) {
             Ok(_) => wait(format!("{pod_name} is being deleted")),
             Err(why) => {
                 wait(format!("{pod_name} stands in the way of a new volume, and is left alone: {why}"))
@@ -302,14 +305,14 @@ fn go_on(view: &Facts<'_>, ordinal: u32) -> Decision {
 }
 
 /// What is still to be written on a volume before its claim may go, if anything: read back, not assumed.
-fn keep(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<VolumeStep> {
-    let left = view.ledger_entry(ordinal)?;
+fn keep(facts: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Option<VolumeStep> {
+    let left = facts.ledger_entry(ordinal)?;
     let seen = left.seen_at.as_ref().map(|at| at.0.to_string()).unwrap_or_default();
-    let held = last_held(view, ordinal)?.to_string();
+    let held = last_held(facts, ordinal)?.to_string();
     let annotations = [(ANNOTATION_GTID_SET, held), (ANNOTATION_KEPT_SINCE, seen)];
     let annotations: BTreeMap<String, String> =
         annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let labels = labels(view.cluster_id?, ordinal);
+    let labels = labels(facts.cluster_id?, ordinal);
     let has = |there: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>| {
         wanted.iter().all(|(key, value)| there.get(key) == Some(value))
     };
@@ -320,21 +323,21 @@ fn keep(view: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Optio
     Some(VolumeStep::Keep { claim_uid: claim.uid.clone(), labels, annotations })
 }
 
-fn announce(view: &Facts<'_>, id: String, kind: OperationKind, ordinal: u32, message: String) -> Decision {
-    let next = view.record.announce(Operation::new(id, kind, ordinal));
+fn announce(facts: &Facts<'_>, id: String, kind: OperationKind, ordinal: u32, message: String) -> Decision {
+    let next = facts.record.announce(Operation::new(id, kind, ordinal));
     let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
-    record(view, next, reason, message)
+    record(facts, next, reason, message)
 }
 
 /// Takes operations of `kind` that are over out of the record.
 fn end(
-    view: &Facts<'_>,
+    facts: &Facts<'_>,
     kind: OperationKind,
     over: impl Fn(&Operation) -> bool,
     what: &str,
 ) -> Option<Decision> {
-    let (next, ended) = view.record.end(|operation| operation.kind == kind && over(operation))?;
-    let names: Vec<String> = ended.into_iter().map(|ordinal| view.names.pod(ordinal)).collect();
+    let (next, ended) = facts.record.end(|operation| operation.kind == kind && over(operation))?;
+    let names: Vec<String> = ended.into_iter().map(|ordinal| facts.names.pod(ordinal)).collect();
     let reason = if kind == OperationKind::GiveBack { Reason::GivingBack } else { Reason::ReplacingVolume };
-    Some(record(view, next, reason, format!("{}: {what}", names.join(", "))))
+    Some(record(facts, next, reason, format!("{}: {what}", names.join(", "))))
 }
