@@ -1,8 +1,8 @@
 //! Whether an order is carried out.
 
 use mainstay_proto::{
-    Action, Channel, Directory, Endpoint, Fence, Grant, GrantedRole, Identity, Marker, Order, Refusal,
-    Server, ServerState, Stage,
+    Action, Channel, Directory, Endpoint, Grant, GrantedRole, Identity, Marker, Order, Refusal, Server,
+    ServerState, Stage, Term,
 };
 
 /// What the decision rests on.
@@ -12,8 +12,8 @@ pub struct View<'a> {
     pub identity: &'a Identity,
     /// Which container it is in.
     pub stage: Stage,
-    /// Highest fence seen.
-    pub highest: Fence,
+    /// Highest term seen.
+    pub highest: Term,
     /// What is on the volume.
     pub directory: &'a Directory,
     /// A partial directory of this instance holds a copy that waits for its first start.
@@ -60,7 +60,7 @@ pub struct Admission {
     /// What becomes of it.
     pub decision: Decision,
     /// The order was seen, whatever becomes of it: nothing older is carried out from now on.
-    pub seen: Option<Fence>,
+    pub seen: Option<Term>,
     /// The role that is held already is held by this order from now on.
     pub renewed: Option<Grant>,
 }
@@ -76,7 +76,7 @@ fn refuse(reason: Refusal, message: impl Into<String>) -> Decision {
 }
 
 /// Whether the order is for this agent, and not from a leader that has been replaced.
-fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), Decision> {
+fn authentic(order: &Order, identity: &Identity, highest: Term) -> Result<(), Decision> {
     let Identity { cluster_id, pod_uid, ordinal, .. } = identity;
     if order.cluster_id != *cluster_id || order.pod_uid != *pod_uid || order.ordinal != *ordinal {
         return Err(refuse(
@@ -84,13 +84,13 @@ fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), D
             format!("this is instance {ordinal} of the cluster with the id {cluster_id}, pod UID {pod_uid}"),
         ));
     }
-    let fence = fence(order);
-    if fence < highest {
+    let term = term(order);
+    if term < highest {
         return Err(refuse(
             Refusal::Outdated,
             format!(
                 "epoch {} revision {} was seen; this order is of epoch {} revision {}",
-                highest.epoch, highest.revision, fence.epoch, fence.revision
+                highest.epoch, highest.revision, term.epoch, term.revision
             ),
         ));
     }
@@ -98,8 +98,8 @@ fn authentic(order: &Order, identity: &Identity, highest: Fence) -> Result<(), D
 }
 
 /// The order's place in the record's history.
-pub fn fence(order: &Order) -> Fence {
-    Fence { epoch: order.epoch, revision: order.revision }
+pub fn term(order: &Order) -> Term {
+    Term { epoch: order.epoch, revision: order.revision }
 }
 
 /// Decides what becomes of an order.
@@ -112,9 +112,9 @@ pub fn admit(order: &Order, view: &View<'_>) -> Admission {
         Directory::Complete { marker } if view.stage == Stage::Serve => marker.grant.as_ref(),
         _ => None,
     };
-    let held = held.filter(|grant| decision == Decision::Done && grant.fence < fence(order));
-    let renewed = held.map(|grant| Grant { fence: fence(order), ..grant.clone() });
-    Admission { decision, seen: Some(fence(order)), renewed }
+    let held = held.filter(|grant| decision == Decision::Done && grant.term < term(order));
+    let renewed = held.map(|grant| Grant { term: term(order), ..grant.clone() });
+    Admission { decision, seen: Some(term(order)), renewed }
 }
 
 fn decide(order: &Order, view: &View<'_>) -> Decision {

@@ -44,7 +44,7 @@ fn follow(host: &str) -> Action {
 }
 
 fn complete(role: Option<GrantedRole>) -> Directory {
-    let grant = role.map(|role| Grant { fence: Fence::default(), role });
+    let grant = role.map(|role| Grant { term: Term::default(), role });
     Directory::Complete { marker: Marker { operation: "done".into(), grant, ..Marker::default() } }
 }
 
@@ -79,7 +79,7 @@ struct Case {
     received: bool,
     server: Server,
     running: Option<Action>,
-    highest: Fence,
+    highest: Term,
     writable: bool,
     ending: bool,
 }
@@ -91,7 +91,7 @@ fn prepare(directory: Directory) -> Case {
         received: false,
         server: Server::Stopped { last_exit: None },
         running: None,
-        highest: Fence { epoch: 5, revision: 5 },
+        highest: Term { epoch: 5, revision: 5 },
         writable: false,
         ending: false,
     }
@@ -259,14 +259,14 @@ fn a_copy_is_received_by_its_own_container_once_and_all_else_is_for_the_next() {
 fn what_was_seen_is_remembered_and_a_role_that_is_held_is_held_by_the_newer_order() {
     let held = serve(Some(GrantedRole::Primary { alone: false }), running(false, None));
     let lead = order(Action::Lead { alone: false });
-    let fence = Fence { epoch: 5, revision: 5 };
-    let renewed = Some(Grant { fence, role: GrantedRole::Primary { alone: false } });
-    assert_eq!(admitted(&held, &lead), Admission { decision: Decision::Done, seen: Some(fence), renewed });
+    let term = Term { epoch: 5, revision: 5 };
+    let renewed = Some(Grant { term, role: GrantedRole::Primary { alone: false } });
+    assert_eq!(admitted(&held, &lead), Admission { decision: Decision::Done, seen: Some(term), renewed });
     // What is begun writes its own, once it is so.
     let begun = admitted(&held, &order(Action::Lead { alone: true }));
-    assert_eq!((begun.seen, begun.renewed), (Some(fence), None));
+    assert_eq!((begun.seen, begun.renewed), (Some(term), None));
     let refused = admitted(&held, &order(initialize("op")));
-    assert!(!refused.decision.accepts() && refused.seen == Some(fence));
+    assert!(!refused.decision.accepts() && refused.seen == Some(term));
     for stranger in [Order { revision: 4, ..lead.clone() }, Order { ordinal: 2, ..lead }] {
         let refused = admitted(&held, &stranger);
         assert_eq!((refused.seen, refused.renewed), (None, None));

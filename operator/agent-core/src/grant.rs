@@ -1,9 +1,9 @@
 //! The role that is granted on the volume: which order grants it, and what a restart may resume by it.
 
-use mainstay_proto::{Action, Fence, Grant, GrantedRole};
+use mainstay_proto::{Action, Grant, GrantedRole, Term};
 
 /// What is written on the volume when an order gives a role. Nothing if it takes the role back, or is about none.
-pub fn of(action: &Action, fence: Fence) -> Option<Grant> {
+pub fn of(action: &Action, term: Term) -> Option<Grant> {
     let role = match action {
         Action::Lead { alone } => GrantedRole::Primary { alone: *alone },
         Action::Follow { source } => GrantedRole::Replica { source: source.clone() },
@@ -11,19 +11,19 @@ pub fn of(action: &Action, fence: Fence) -> Option<Grant> {
             return None;
         }
     };
-    Some(Grant { fence, role })
+    Some(Grant { term, role })
 }
 
 /// What an agent orders itself after a start of its server, by the order that granted it (invariant I8). Nothing where others may have been promoted
 /// meanwhile: only the operator knows.
-pub fn resumed(grant: Option<&Grant>) -> Option<(Fence, Action)> {
-    let Grant { fence, role } = grant?;
+pub fn resumed(grant: Option<&Grant>) -> Option<(Term, Action)> {
+    let Grant { term, role } = grant?;
     let action = match role {
         GrantedRole::Replica { source } => Action::Follow { source: source.clone() },
         GrantedRole::Primary { alone: true } => Action::Lead { alone: true },
         GrantedRole::Primary { alone: false } => return None,
     };
-    Some((*fence, action))
+    Some((*term, action))
 }
 
 /// Whether it waits before that for the operator to look at the volume, which another pod had mounted: it may have been
@@ -56,10 +56,10 @@ mod tests {
             (Action::Lead { alone: true }, Some(Action::Lead { alone: true })),
             (follow(), Some(follow())),
         ];
-        let fence = Fence { epoch: 1, revision: 2 };
+        let term = Term { epoch: 1, revision: 2 };
         for (ordered, expected) in cases {
-            let grant = of(&ordered, fence);
-            assert_eq!(resumed(grant.as_ref()), expected.clone().map(|action| (fence, action)));
+            let grant = of(&ordered, term);
+            assert_eq!(resumed(grant.as_ref()), expected.clone().map(|action| (term, action)));
             assert!(!waits(grant.as_ref(), false));
             assert_eq!(waits(grant.as_ref(), true), expected.is_some());
         }

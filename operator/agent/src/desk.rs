@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_agent_core::admission::{self, Decision, View};
 use mainstay_agent_core::grant;
-use mainstay_proto::{Action, Answer, Directory, Fence, Order, Refusal, Report, Task, TaskState, VERSION};
+use mainstay_proto::{Action, Answer, Directory, Order, Refusal, Report, Task, TaskState, Term, VERSION};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -152,8 +152,8 @@ impl Desk {
                 ending: state.ending,
             },
         );
-        if let Some(fence) = admission.seen {
-            store.with(move |volume| volume.raise(fence)).await?;
+        if let Some(term) = admission.seen {
+            store.with(move |volume| volume.raise(term)).await?;
         }
         if let Some(grant) = admission.renewed {
             store.with(move |volume| volume.grant(Some(grant))).await?;
@@ -180,15 +180,15 @@ impl Desk {
         }
         let report = self.context.board.report();
         let Directory::Complete { marker } = report.directory else { return };
-        let Some((fence, action)) = grant::resumed(marker.grant.as_ref()) else { return };
-        let order = self.own_order(fence, action);
+        let Some((term, action)) = grant::resumed(marker.grant.as_ref()) else { return };
+        let order = self.own_order(term, action);
         self.begin(&mut state, order, Tries::UntilDone);
     }
 
     /// Goes on with a copy that an earlier container of this or another pod has received.
     pub(crate) async fn take_up(&self) -> Result<(), VolumeError> {
         let mut state = self.state.lock().await;
-        let (received, fence) = self
+        let (received, term) = self
             .context
             .store
             .with(|volume| Ok((volume.ours().and_then(|m| m.received.clone()), volume.highest())))
@@ -196,13 +196,13 @@ impl Desk {
         let Some(received) = received.filter(|_| state.running.is_none() && !state.ending) else {
             return Ok(());
         };
-        let order = self.own_order(fence, received.order);
+        let order = self.own_order(term, received.order);
         self.begin(&mut state, order, Tries::Once);
         Ok(())
     }
 
     /// An order that the agent gives itself.
-    fn own_order(&self, fence: Fence, action: Action) -> Order {
+    fn own_order(&self, term: Term, action: Action) -> Order {
         let identity = self.context.board.report().identity;
         Order {
             proto: VERSION,
@@ -210,8 +210,8 @@ impl Desk {
             cluster_id: identity.cluster_id,
             pod_uid: identity.pod_uid,
             ordinal: identity.ordinal,
-            epoch: fence.epoch,
-            revision: fence.revision,
+            epoch: term.epoch,
+            revision: term.revision,
             action,
             disabled_events: None,
         }
@@ -241,7 +241,7 @@ impl Desk {
             previous.token.cancel();
         }
         let token = CancellationToken::new();
-        let guard = Guard::new(token.clone(), admission::fence(&order));
+        let guard = Guard::new(token.clone(), admission::term(&order));
         let (context, action) = (self.context.clone(), order.action.clone());
         show(&context, &order, TaskState::Running);
         let handle = tokio::spawn(async move {
@@ -292,7 +292,7 @@ fn show(context: &Context, order: &Order, state: TaskState) {
     let operation = order.action.operation().map(String::from);
     let progress = context.board.report().task.and_then(|task| task.progress);
     let progress = progress.filter(|_| state != TaskState::Running);
-    let fence = admission::fence(order);
+    let term = admission::term(order);
     let (id, kind) = (order.id.clone(), order.action.kind().to_owned());
-    context.board.task(Task { id, fence, kind, operation, state, progress });
+    context.board.task(Task { id, term, kind, operation, state, progress });
 }

@@ -71,14 +71,14 @@ pub(crate) async fn over(board: &Board) {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_proto::{Endpoint, Fence, Grant, Identity, Marker, Stage};
+    use mainstay_proto::{Endpoint, Grant, Identity, Marker, Stage, Term};
 
     use super::*;
 
     fn holds(board: &Board, role: Option<GrantedRole>) {
-        let grant = role.map(|role| Grant { fence: Fence::default(), role });
+        let grant = role.map(|role| Grant { term: Term::default(), role });
         let marker = Marker { grant, ..Marker::default() };
-        board.volume(Directory::Complete { marker }, Fence::default());
+        board.volume(Directory::Complete { marker }, Term::default());
     }
 
     fn replica() -> GrantedRole {

@@ -199,13 +199,13 @@ fn readiness(report: &Report) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_proto::{Channel, Fence, Grant, Identity, Marker, ServerState, Stage};
+    use mainstay_proto::{Channel, Grant, Identity, Marker, ServerState, Stage, Term};
 
     use super::*;
 
     fn ready(role: Option<GrantedRole>, read_only: bool, threads: Option<(bool, bool)>) -> bool {
         let mut report = Board::new(Identity::default(), Stage::Serve).report();
-        let grant = role.map(|role| Grant { fence: Fence::default(), role });
+        let grant = role.map(|role| Grant { term: Term::default(), role });
         report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
         let channel = threads.map(|(receiver_running, applier_running)| Channel {
             receiver_running,
@@ -221,7 +221,7 @@ mod tests {
     fn a_replica_that_lost_its_source_can_be_read_for_a_while() {
         let mut report = Board::new(Identity::default(), Stage::Serve).report();
         let role = GrantedRole::Replica { source: mainstay_proto::Endpoint { host: "a".into(), port: 1 } };
-        let grant = Some(Grant { fence: Fence::default(), role });
+        let grant = Some(Grant { term: Term::default(), role });
         report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
         for (lag_seconds, expected) in
             [(None, false), (Some(0), true), (Some(LAG_LIMIT_SECONDS), true), (Some(31), false)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mainstay_proto::{Directory, Fence, Identity, Progress, Report, Server, Space, Stage, Task, VERSION};
+use mainstay_proto::{Directory, Identity, Progress, Report, Server, Space, Stage, Task, Term, VERSION};
 use tokio::sync::watch;
 
 /// Holds the current report and tells its watchers about changes that matter at once. GTID sets, lag and progress
@@ -22,7 +22,7 @@ impl Board {
             identity,
             stage,
             at: Timestamp::now(),
-            highest: Fence::default(),
+            highest: Term::default(),
             directory: Directory::Unusable { message: "not looked at yet".to_owned() },
             task: None,
             server: Server::Stopped { last_exit: None },
@@ -49,7 +49,7 @@ impl Board {
     }
 
     /// What is on the volume.
-    pub(crate) fn volume(&self, directory: Directory, highest: Fence) {
+    pub(crate) fn volume(&self, directory: Directory, highest: Term) {
         self.change(|report| {
             report.directory = directory;
             report.highest = highest;

@@ -93,7 +93,7 @@ impl<'a> Facts<'a> {
         let Some(member) = self.member(ordinal) else { return false };
         let epoch = self.record.term().epoch;
         let granted = member.marker.and_then(|marker| marker.grant.as_ref()).is_some_and(|grant| {
-            matches!(grant.role, GrantedRole::Primary { .. }) && grant.fence.epoch == epoch
+            matches!(grant.role, GrantedRole::Primary { .. }) && grant.term.epoch == epoch
         });
         let writable = |state: &ServerState| !state.super_read_only && state.unsafe_options.is_empty();
         self.primary() == Some(ordinal) && member.may_serve && granted && member.serving.is_some_and(writable)

@@ -6,8 +6,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::{Aside, Lost, OperationKind, ReplicationRecord, Switchover, SwitchoverReason};
-/// Epoch and revision of a record, the epoch first: the later record is the greater. On the wire it is called `Fence`.
-pub use mainstay_proto::Fence as Term;
+pub use mainstay_proto::Term;
 use serde::Serialize;
 
 /// The highest epoch or revision that is taken from elsewhere: they are 64 bits with a sign in the object.

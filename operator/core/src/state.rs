@@ -124,5 +124,5 @@ fn set_back(facts: &Facts<'_>, primary: u32, report: &Report) -> Option<(u32, Gt
 pub(crate) fn is_granted(facts: &Facts<'_>, ordinal: u32) -> bool {
     let role = GrantedRole::Primary { alone: facts.alone(ordinal) };
     let granted = facts.marker(ordinal).and_then(|marker| marker.grant.as_ref());
-    granted.is_some_and(|grant| grant.role == role && grant.fence.epoch == facts.record.term().epoch)
+    granted.is_some_and(|grant| grant.role == role && grant.term.epoch == facts.record.term().epoch)
 }

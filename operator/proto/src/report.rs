@@ -19,7 +19,7 @@ pub struct Report {
     pub at: Timestamp,
     /// Highest (epoch, revision) that this instance has seen on its volume or in an order.
     #[serde(default)]
-    pub highest: Fence,
+    pub highest: Term,
     /// What is on the volume.
     pub directory: Directory,
     /// The order that is being carried out, or the last one that was.
@@ -90,10 +90,10 @@ pub enum Stage {
     Serve,
 }
 
-/// A point in the record's history. Ordered.
+/// Epoch and revision of a record, the epoch first: the later record is the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Fence {
+pub struct Term {
     /// Epoch.
     pub epoch: u64,
     /// Revision.
@@ -163,7 +163,8 @@ pub struct Marker {
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// The order's epoch and revision.
-    pub fence: Fence,
+    #[serde(rename = "fence")]
+    pub term: Term,
     /// The role.
     pub role: GrantedRole,
 }
@@ -192,7 +193,8 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The order's epoch and revision.
-    pub fence: Fence,
+    #[serde(rename = "fence")]
+    pub term: Term,
     /// [`crate::Action::kind`].
     pub kind: String,
     /// The operation's id, for orders that have one.
@@ -211,9 +213,9 @@ impl Task {
         if !self.id.is_empty() {
             return self.id == order.id;
         }
-        let fence = Fence { epoch: order.epoch, revision: order.revision };
-        (self.fence, self.kind.as_str(), self.operation.as_deref())
-            == (fence, order.action.kind(), order.action.operation())
+        let term = Term { epoch: order.epoch, revision: order.revision };
+        (self.term, self.kind.as_str(), self.operation.as_deref())
+            == (term, order.action.kind(), order.action.operation())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::{Action, Answer, Directory, Fence, Order, Refusal, Report, Server, Task, TaskState};
+use crate::{Action, Answer, Directory, Order, Refusal, Report, Server, Task, TaskState, Term};
 
 /// Every recorded message of a kind, by its file.
 macro_rules! recorded {
@@ -70,7 +70,7 @@ fn what_an_earlier_agent_is_ordered_is_what_it_knows() {
 #[test]
 fn reports_of_earlier_agents_mean_what_they_meant() {
     let primary = report("report-primary");
-    assert_eq!(primary.highest, Fence { epoch: 3, revision: 41 });
+    assert_eq!(primary.highest, Term { epoch: 3, revision: 41 });
     let Server::Running { state } = primary.server else { panic!() };
     assert!(state.read_at.is_some() && state.channel.is_none());
     assert!(matches!(report("report-cloning").directory, Directory::Partial { copied: true, .. }));

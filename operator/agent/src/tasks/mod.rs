@@ -14,7 +14,7 @@ pub(crate) mod scratch;
 use std::io;
 
 use mainstay_agent_core::grant;
-use mainstay_proto::{Action, Fence, Order, Stage};
+use mainstay_proto::{Action, Order, Stage, Term};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Session};
@@ -73,18 +73,18 @@ pub(crate) enum TaskError {
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     token: CancellationToken,
-    fence: Fence,
+    term: Term,
 }
 
 impl Guard {
-    /// For an order with this fence, until `token` is cancelled.
-    pub(crate) fn new(token: CancellationToken, fence: Fence) -> Self {
-        Guard { token, fence }
+    /// For an order with this term, until `token` is cancelled.
+    pub(crate) fn new(token: CancellationToken, term: Term) -> Self {
+        Guard { token, term }
     }
 
-    /// The order's fence.
-    pub(crate) fn fence(&self) -> Fence {
-        self.fence
+    /// The order's term.
+    pub(crate) fn term(&self) -> Term {
+        self.term
     }
 
     /// Fails once a newer order came.
@@ -111,11 +111,11 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
         }
         Action::Receive { operation, .. } => finish::finish(context, guard, operation).await,
         Action::Lead { .. } => {
-            let (grant, known) = (grant::of(&order.action, guard.fence()), order.disabled_events.as_deref());
+            let (grant, known) = (grant::of(&order.action, guard.term()), order.disabled_events.as_deref());
             lead::lead(context, &session(context)?, guard, grant, known).await
         }
         Action::Follow { source } => {
-            let grant = grant::of(&order.action, guard.fence());
+            let grant = grant::of(&order.action, guard.term());
             follow::follow(context, &session(context)?, guard, source, grant).await
         }
         Action::StandDown => follow::stand_down(context, &session(context)?, guard).await,

@@ -152,7 +152,7 @@ fn is_empty_directory(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_proto::Fence;
+    use mainstay_proto::Term;
 
     use super::super::marker::{Kind, VERSION};
     use super::*;
@@ -166,7 +166,7 @@ mod tests {
             kind: Kind::Initialize,
             operation: "op".into(),
             server_uuid: Some("uuid-1".into()),
-            highest: Fence::default(),
+            highest: Term::default(),
             grant: None,
             last_start: None,
             unjudged: None,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mainstay_proto::{Action, Fence, Grant, History};
+use mainstay_proto::{Action, Grant, History, Term};
 use serde::{Deserialize, Serialize};
 
 /// Name of the marker in the volume's root.
@@ -32,9 +32,9 @@ pub(crate) struct MarkerFile {
     /// The server's UUID; known once complete.
     #[serde(default)]
     pub(crate) server_uuid: Option<String>,
-    /// The highest fence seen.
+    /// The highest term seen.
     #[serde(default)]
-    pub(crate) highest: Fence,
+    pub(crate) highest: Term,
     /// The role that was last ordered.
     #[serde(default)]
     pub(crate) grant: Option<Grant>,
@@ -182,7 +182,7 @@ mod tests {
             kind: Kind::Clone,
             operation: "op".into(),
             server_uuid: None,
-            highest: Fence { epoch: 3, revision: 9 },
+            highest: Term { epoch: 3, revision: 9 },
             grant: None,
             last_start: None,
             unjudged: None,

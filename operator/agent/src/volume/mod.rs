@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use mainstay_agent_core::grant;
-use mainstay_proto::{Directory, Fence, Grant, History, Identity};
+use mainstay_proto::{Directory, Grant, History, Identity, Term};
 
 pub(crate) use inspect::{Found, inspect};
 use lock::{Lock, LockError};
@@ -54,7 +54,7 @@ pub(crate) struct Volume {
     identity: Identity,
     lock: Option<Lock>,
     found: Found,
-    highest: Fence,
+    highest: Term,
 }
 
 impl Volume {
@@ -64,7 +64,7 @@ impl Volume {
             directory: Directory::Unusable { message: "not looked at yet".to_owned() },
             marker: None,
         };
-        Volume { root, identity, lock: None, found, highest: Fence::default() }
+        Volume { root, identity, lock: None, found, highest: Term::default() }
     }
 
     /// Takes the lock, if it is not held yet, and looks at the volume anew.
@@ -101,8 +101,8 @@ impl Volume {
             .filter(|m| m.cluster_id == self.identity.cluster_id && m.ordinal == self.identity.ordinal)
     }
 
-    /// The highest fence that was seen on the volume or in an order.
-    pub(crate) fn highest(&self) -> Fence {
+    /// The highest term that was seen on the volume or in an order.
+    pub(crate) fn highest(&self) -> Term {
         self.highest
     }
 
@@ -112,17 +112,17 @@ impl Volume {
         lock.duplicate().map_err(io_error("duplicate the lock"))
     }
 
-    /// Remembers that an order with this fence was seen: on the volume if it has a marker of this instance, else
+    /// Remembers that an order with this term was seen: on the volume if it has a marker of this instance, else
     /// for the agent's life.
-    pub(crate) fn raise(&mut self, fence: Fence) -> Result<(), VolumeError> {
-        if fence <= self.highest {
+    pub(crate) fn raise(&mut self, term: Term) -> Result<(), VolumeError> {
+        if term <= self.highest {
             return Ok(());
         }
         if let Some(mut marker) = self.ours().cloned() {
-            marker.highest = fence;
+            marker.highest = term;
             self.write(marker)?;
         }
-        self.highest = fence;
+        self.highest = term;
         Ok(())
     }
 

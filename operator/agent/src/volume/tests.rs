@@ -17,8 +17,8 @@ fn volume(root: &Path) -> Volume {
     volume
 }
 
-fn fence(epoch: u64, revision: u64) -> Fence {
-    Fence { epoch, revision }
+fn term(epoch: u64, revision: u64) -> Term {
+    Term { epoch, revision }
 }
 
 /// What mysqld would leave behind.
@@ -78,16 +78,16 @@ fn the_highest_fence_survives_the_agent_once_there_is_a_marker() {
     let root = crate::testing::directory();
     {
         let mut first = volume(&root);
-        first.raise(fence(2, 7)).unwrap();
+        first.raise(term(2, 7)).unwrap();
         first.begin(Kind::Initialize, "op", History::default()).unwrap();
-        first.raise(fence(2, 3)).unwrap();
-        assert_eq!(first.highest(), fence(2, 7));
+        first.raise(term(2, 3)).unwrap();
+        assert_eq!(first.highest(), term(2, 7));
     }
     let mut second = volume(&root);
-    assert_eq!(second.highest(), fence(2, 7));
-    second.raise(fence(3, 0)).unwrap();
+    assert_eq!(second.highest(), term(2, 7));
+    second.raise(term(3, 0)).unwrap();
     drop(second);
-    assert_eq!(volume(&root).highest(), fence(3, 0));
+    assert_eq!(volume(&root).highest(), term(3, 0));
 }
 
 #[test]

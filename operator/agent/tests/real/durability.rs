@@ -125,7 +125,7 @@ async fn a_demotion_ends_what_holds_it_up_and_every_clients_session() {
     primary.order(2, 3, Action::StandDown).await;
     primary
         .report("it stands down", |r| {
-            r.task.as_ref().is_some_and(|t| t.state == TaskState::Done && t.fence.epoch == 2)
+            r.task.as_ref().is_some_and(|t| t.state == TaskState::Done && t.term.epoch == 2)
         })
         .await;
     assert!(primary.state("up", |_| true).await.super_read_only);

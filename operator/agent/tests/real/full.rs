@@ -52,7 +52,7 @@ async fn with_all_connections_in_use_a_person_gets_in_and_the_agent_goes_on() {
     instance.state("it is read again", |state| state.read_at > then).await;
     instance.order(1, 3, Action::StandDown).await;
     let done = |report: &mainstay_proto::Report| {
-        report.task.as_ref().is_some_and(|task| task.fence.revision == 3 && task.state == TaskState::Done)
+        report.task.as_ref().is_some_and(|task| task.term.revision == 3 && task.state == TaskState::Done)
     };
     instance.report("an order is carried out", done).await;
     assert!(instance.state("it is read-only", |_| true).await.super_read_only);

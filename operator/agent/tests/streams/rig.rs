@@ -158,7 +158,7 @@ pub(crate) async fn succeeds(recipient: &mut Instance<'_>, revision: u64, action
 /// Waits until the order of this revision has failed, and everything that it brought is gone.
 pub(crate) async fn fails(recipient: &Instance<'_>, revision: u64, expected: &str) {
     let failed = |report: &Report| {
-        let task = report.task.as_ref().filter(|task| task.fence.revision == revision)?;
+        let task = report.task.as_ref().filter(|task| task.term.revision == revision)?;
         match &task.state {
             TaskState::Failed { error } => Some(error.clone()),
             _ => None,

@@ -11,7 +11,7 @@ pub(crate) fn matters(old: &Report, new: &Report) -> bool {
 pub(crate) mod tests {
     use super::*;
     use mainstay_proto::{
-        Channel, Directory, Fence, Identity, Marker, Progress, Server, ServerState, Stage, Task, TaskState,
+        Channel, Directory, Identity, Marker, Progress, Server, ServerState, Stage, Task, TaskState, Term,
     };
 
     pub(crate) fn report() -> Report {
@@ -27,7 +27,7 @@ pub(crate) mod tests {
             },
             stage: Stage::Serve,
             at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            highest: Fence { epoch: 1, revision: 2 },
+            highest: Term { epoch: 1, revision: 2 },
             directory: Directory::Complete { marker: Marker::default() },
             task: None,
             space: None,
@@ -82,10 +82,10 @@ pub(crate) mod tests {
         let task = |state, bytes| {
             let progress = Some(Progress { bytes, ..Progress::default() });
             let mut report = report();
-            let fence = Fence::default();
+            let term = Term::default();
             report.task = Some(Task {
                 id: String::new(),
-                fence,
+                term,
                 kind: "Clone".into(),
                 operation: None,
                 state,

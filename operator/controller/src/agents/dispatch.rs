@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_core::{Dispatch, Dispatched};
-use mainstay_proto::{Answer, Fence, Order, Refusal, Report};
+use mainstay_proto::{Answer, Order, Refusal, Report, Term};
 use tokio::sync::Notify;
 use tokio::time::{Instant as Moment, sleep_until};
 use tracing::{debug, info, warn};
@@ -30,7 +30,7 @@ const KEPT: Duration = Duration::from_secs(300);
 
 impl Agents {
     /// Notes by which record of `cluster` orders may be sent from now on: those of another are not sent any more.
-    pub(crate) fn announce(&self, cluster: &ClusterKey, term: Fence) {
+    pub(crate) fn announce(&self, cluster: &ClusterKey, term: Term) {
         self.terms().insert(cluster.clone(), term);
     }
 
@@ -181,7 +181,7 @@ impl Courier {
         let entry = followed.get_mut(&self.target.uid)?;
         let given = entry.outbox.queued()?;
         let order = given.dispatched.order.clone();
-        let decided_by = Fence { epoch: order.epoch, revision: order.revision };
+        let decided_by = Term { epoch: order.epoch, revision: order.revision };
         if self.agents.terms().get(&self.target.cluster) != Some(&decided_by) {
             debug!(cluster = %self.target.cluster, pod = self.target.pod, ?decided_by, "an order is outdated");
             entry.outbox.newest = None;

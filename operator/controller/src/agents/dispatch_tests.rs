@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use mainstay_core::Dispatch;
-use mainstay_proto::{Action, Answer, Fence, Order, Refusal, Report, TaskState};
+use mainstay_proto::{Action, Answer, Order, Refusal, Report, TaskState, Term};
 
 use super::change::tests::report;
 use super::tests::Keys;
@@ -15,8 +15,8 @@ use crate::testing::{FakeAgent, Manner, Net};
 use crate::watch::{ClusterKey, ClusterRef};
 
 /// The record by which orders are decided, and the one after it.
-const NOW: Fence = Fence { epoch: 1, revision: 7 };
-const LATER: Fence = Fence { epoch: 1, revision: 8 };
+const NOW: Term = Term { epoch: 1, revision: 7 };
+const LATER: Term = Term { epoch: 1, revision: 8 };
 
 /// An operator, and agents of pods of the clusters `shop` and `other`.
 struct Rig {
@@ -93,7 +93,7 @@ fn uid(cluster: &ClusterKey, ordinal: u32) -> String {
     format!("{}-{ordinal}-uid", cluster.name)
 }
 
-fn order(cluster: &ClusterKey, ordinal: u32, term: Fence) -> Order {
+fn order(cluster: &ClusterKey, ordinal: u32, term: Term) -> Order {
     Order {
         proto: mainstay_proto::VERSION,
         id: format!("{}.{}", term.epoch, term.revision),
@@ -151,7 +151,7 @@ async fn orders_follow_each_other_on_one_connection_and_another_takes_up_its_ses
     rig.calls.next().await.unwrap();
     let streams = rig.handshakes("Full");
     for revision in 0..3 {
-        let term = Fence { epoch: 1, revision };
+        let term = Term { epoch: 1, revision };
         rig.agents.announce(&shop(), term);
         rig.agents.submit(&order(&shop(), 1, term));
         assert_eq!(rig.answered(&shop(), 1).await, Dispatch::Accepted);
@@ -159,7 +159,7 @@ async fn orders_follow_each_other_on_one_connection_and_another_takes_up_its_ses
     assert_eq!((rig.handshakes("Full") - streams, rig.handshakes("Resumed")), (1, 0));
     agent.will(Manner::Closes);
     for revision in 3..5 {
-        let term = Fence { epoch: 1, revision };
+        let term = Term { epoch: 1, revision };
         rig.agents.announce(&shop(), term);
         rig.agents.submit(&order(&shop(), 1, term));
         assert_eq!(rig.answered(&shop(), 1).await, Dispatch::Accepted);
@@ -223,7 +223,7 @@ async fn what_an_agent_says_to_an_order_is_observed_until_it_is_done() {
     assert_eq!(rig.answered(&shop(), 0).await, Dispatch::Accepted);
     let done = mainstay_proto::Task {
         id: order(&shop(), 0, NOW).id,
-        fence: NOW,
+        term: NOW,
         kind: Action::StandDown.kind().into(),
         operation: None,
         state: TaskState::Done,

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use mainstay_core::{Agent, Heard};
-use mainstay_proto::{Fence, Report, TaskState};
+use mainstay_proto::{Report, TaskState, Term};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
@@ -46,7 +46,7 @@ struct Inner {
     /// By pod UID.
     followed: Mutex<HashMap<String, Followed>>,
     /// By which record orders may be sent.
-    terms: Mutex<HashMap<ClusterKey, Fence>>,
+    terms: Mutex<HashMap<ClusterKey, Term>>,
     /// Another leads: nobody is followed or ordered any more.
     closed: AtomicBool,
 }
@@ -173,7 +173,7 @@ impl Agents {
     }
 
     /// Taken after [`Agents::followed`], where both are.
-    fn terms(&self) -> MutexGuard<'_, HashMap<ClusterKey, Fence>> {
+    fn terms(&self) -> MutexGuard<'_, HashMap<ClusterKey, Term>> {
         self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,13 +182,13 @@ impl Agents {
 fn tell_failure(target: &Target, before: Option<&Report>, now: &Report) {
     let failed = |report: &Report| {
         report.task.clone().and_then(|task| match task.state {
-            TaskState::Failed { error } => Some((task.fence, task.kind, error)),
+            TaskState::Failed { error } => Some((task.term, task.kind, error)),
             TaskState::Running | TaskState::Done => None,
         })
     };
-    let Some((fence, kind, error)) = failed(now) else { return };
-    if before.and_then(failed) != Some((fence, kind.clone(), error.clone())) {
-        let (cluster, pod, revision) = (&target.cluster, &target.pod, fence.revision);
+    let Some((term, kind, error)) = failed(now) else { return };
+    if before.and_then(failed) != Some((term, kind.clone(), error.clone())) {
+        let (cluster, pod, revision) = (&target.cluster, &target.pod, term.revision);
         warn!(%cluster, pod, kind, revision, error, "an order was not carried out");
     }
 }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use mainstay_proto::{
-    Action, Channel, Directory, Fence, Grant, GrantedRole, Identity, Marker, Order, Report, Server,
-    ServerState, Stage, Task, TaskState,
+    Action, Channel, Directory, Grant, GrantedRole, Identity, Marker, Order, Report, Server, ServerState,
+    Stage, Task, TaskState, Term,
 };
 
 /// All that was ever committed.
@@ -17,7 +17,7 @@ pub(super) fn empty(identity: Identity) -> Report {
         identity,
         stage: Stage::Prepare,
         at: Timestamp::now(),
-        highest: Fence::default(),
+        highest: Term::default(),
         directory: Directory::Empty,
         task: None,
         server: Server::Stopped { last_exit: None },
@@ -29,11 +29,11 @@ pub(super) fn empty(identity: Identity) -> Report {
 
 /// Carries out `order`, in a moment.
 pub(super) fn obey(report: &mut Report, order: &Order) {
-    let fence = Fence { epoch: order.epoch, revision: order.revision };
-    report.highest = fence;
+    let term = Term { epoch: order.epoch, revision: order.revision };
+    report.highest = term;
     report.task = Some(Task {
         id: order.id.clone(),
-        fence,
+        term,
         kind: order.action.kind().into(),
         operation: order.action.operation().map(String::from),
         state: TaskState::Done,
@@ -65,7 +65,7 @@ pub(super) fn obey(report: &mut Report, order: &Order) {
     };
     state.super_read_only = !matches!(order.action, Action::Lead { .. });
     state.channel = channel;
-    marker.grant = role.map(|role| Grant { fence, role });
+    marker.grant = role.map(|role| Grant { term, role });
 }
 
 /// The directory is complete, and the server runs on it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mainstay_crd::OperationKind;
-use mainstay_proto::{Fence, Identity};
+use mainstay_proto::{Identity, Term};
 use serde_json::json;
 
 use super::*;
@@ -71,7 +71,7 @@ impl Back {
             identity: Identity { pod_uid: self.pod.into(), ordinal: self.ordinal, ..Identity::default() },
             stage: if runs { Stage::Serve } else { Stage::Prepare },
             at: Timestamp::UNIX_EPOCH,
-            highest: Fence::default(),
+            highest: Term::default(),
             directory: self.directory.clone(),
             task: None,
             space: None,

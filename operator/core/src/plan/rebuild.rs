@@ -59,10 +59,10 @@ fn look<'v>(facts: &'v Facts<'_>, ordinal: u32, report: &'v Report) -> Option<Su
 /// The last primary, by the role that its marker says was granted last. If it is not there, whoever holds all that
 /// the others hold. `None`: nobody does.
 fn elect<'k, 'a>(facts: &Facts<'_>, kept: &'k [Survivor<'a>]) -> Option<&'k Survivor<'a>> {
-    let last = kept.iter().filter_map(|k| Some((granted_lead(k.report)?, k))).max_by_key(|(fence, _)| *fence);
-    let newest = kept.iter().filter_map(|k| Some(k.report.marker()?.grant.as_ref()?.fence.epoch)).max();
-    if let Some((fence, last)) = last
-        && newest == Some(fence.epoch)
+    let last = kept.iter().filter_map(|k| Some((granted_lead(k.report)?, k))).max_by_key(|(term, _)| *term);
+    let newest = kept.iter().filter_map(|k| Some(k.report.marker()?.grant.as_ref()?.term.epoch)).max();
+    if let Some((term, last)) = last
+        && newest == Some(term.epoch)
     {
         return Some(last);
     }
@@ -75,7 +75,7 @@ fn elect<'k, 'a>(facts: &Facts<'_>, kept: &'k [Survivor<'a>]) -> Option<&'k Surv
 
 fn granted_lead(report: &Report) -> Option<Term> {
     let grant = report.marker()?.grant.as_ref()?;
-    matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.fence)
+    matches!(grant.role, GrantedRole::Primary { .. }).then_some(grant.term)
 }
 
 /// Others hold transactions that the elected was the first to commit and no longer has: a replica gets them only once
@@ -175,7 +175,7 @@ fn holds_note(facts: &Facts<'_>, elected: &Survivor<'_>, ordinal: u32, claim: &C
 fn may_have_led(facts: &Facts<'_>, kept: &[Survivor<'_>], ordinal: u32) -> bool {
     let grants = || kept.iter().filter_map(|k| k.report.marker()?.grant.as_ref());
     let stood = grants().count() < kept.len();
-    let source = match grants().max_by_key(|grant| grant.fence).map(|grant| &grant.role) {
+    let source = match grants().max_by_key(|grant| grant.term).map(|grant| &grant.role) {
         Some(GrantedRole::Replica { source }) => Some(&source.host),
         Some(GrantedRole::Primary { .. }) | None => None,
     };

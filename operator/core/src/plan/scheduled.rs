@@ -36,21 +36,21 @@ fn told(report: &Report) -> Option<&Vec<EventName>> {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_proto::{Endpoint, Fence, Grant, Identity, Marker, ServerState, Stage};
+    use mainstay_proto::{Endpoint, Grant, Identity, Marker, ServerState, Stage, Term};
 
     use super::*;
 
     fn report(role: Option<GrantedRole>, events: Option<&[&str]>) -> Report {
         let name = |name: &&str| EventName { schema: "d".into(), name: (*name).into() };
         let disabled_events = events.map(|events| events.iter().map(name).collect());
-        let grant = role.map(|role| Grant { fence: Fence::default(), role });
+        let grant = role.map(|role| Grant { term: Term::default(), role });
         Report {
             proto: 1,
             agent_version: String::new(),
             identity: Identity::default(),
             stage: Stage::Serve,
             at: jiff::Timestamp::UNIX_EPOCH,
-            highest: Fence::default(),
+            highest: Term::default(),
             directory: Directory::Complete { marker: Marker { grant, ..Marker::default() } },
             task: None,
             server: Server::Running {

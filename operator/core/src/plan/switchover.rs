@@ -169,7 +169,7 @@ fn refresh(facts: &Facts<'_>, target: u32) -> Decision {
 /// How this order under this very record stands.
 fn under_this_record<'r>(facts: &Facts<'_>, report: &'r Report, action: Action) -> Option<&'r TaskState> {
     let order = order(facts, report, action);
-    let task = report.task.as_ref().filter(|task| task.is_of(&order) && facts.record.counts(task.fence))?;
+    let task = report.task.as_ref().filter(|task| task.is_of(&order) && facts.record.counts(task.term))?;
     Some(&task.state)
 }
 

@@ -2,7 +2,7 @@
 
 use mainstay_crd::CloneProgress;
 use mainstay_crd::conditions::Reason;
-use mainstay_proto::{Action, Fence, Progress, Task, TaskState};
+use mainstay_proto::{Action, Progress, Task, TaskState, Term};
 use serde_json::json;
 
 use super::world::World;
@@ -30,7 +30,7 @@ fn receiving() -> (World, String) {
 fn report(world: &mut World, operation: &str, state: TaskState) -> Plan {
     let progress = Some(Progress { bytes: 300, total_bytes: Some(1000), bytes_per_second: Some(200) });
     let (kind, operation) = ("Receive".into(), Some(operation.into()));
-    let task = Task { id: String::new(), fence: Fence::default(), kind, operation, state, progress };
+    let task = Task { id: String::new(), term: Term::default(), kind, operation, state, progress };
     world.pods.get_mut(&3).unwrap().task = Some(task);
     world.turn()
 }

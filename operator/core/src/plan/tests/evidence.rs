@@ -3,7 +3,7 @@
 use mainstay_crd::ClusterPhase;
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, LABEL_ORDINAL};
-use mainstay_proto::{Directory, Fence, Task, TaskState};
+use mainstay_proto::{Directory, Task, TaskState, Term};
 
 use super::table::{blocked, healthy};
 use super::world::World;
@@ -206,7 +206,7 @@ fn what_was_initialised_and_is_empty_again_is_not_initialised_again() {
     let (mut world, id) = announced();
     world.pods.get_mut(&0).unwrap().task = Some(Task {
         id: String::new(),
-        fence: Fence::default(),
+        term: Term::default(),
         kind: "Initialize".into(),
         operation: Some(id),
         state: TaskState::Done,

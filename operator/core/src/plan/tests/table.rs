@@ -2,7 +2,7 @@
 
 use mainstay_crd::ClusterPhase;
 use mainstay_crd::conditions::{ConditionType, Reason};
-use mainstay_proto::{Action, Directory, Fence, GrantedRole};
+use mainstay_proto::{Action, Directory, GrantedRole, Term};
 
 use super::world::{Volume, World};
 use crate::{Plan, Step};
@@ -122,7 +122,7 @@ fn a_last_primary_beyond_the_new_size_is_waited_for() {
         };
         let grant = marker.grant.as_mut().unwrap();
         grant.role = GrantedRole::Replica { source: away.clone() };
-        grant.fence.epoch = 9;
+        grant.term.epoch = 9;
     }
     world.spec.replicas = 2;
     assert_eq!(blocked(&world.settle()), Some(Reason::DataWithoutRecord));
@@ -155,7 +155,7 @@ fn a_primary_that_lost_its_data_is_never_initialised_again() {
 #[test]
 fn a_record_that_was_set_back_promotes_nobody() {
     let mut world = healthy(3);
-    world.volumes.get_mut(&1).unwrap().highest = Fence { epoch: 1, revision: 999 };
+    world.volumes.get_mut(&1).unwrap().highest = Term { epoch: 1, revision: 999 };
     world.pods.get_mut(&0).unwrap().writable = false;
     let plan = world.settle();
     assert_eq!((blocked(&plan), plan.step), (Some(Reason::RecordRolledBack), None));
@@ -309,7 +309,7 @@ fn a_clone_that_failed_is_announced_again_from_another_donor_under_a_new_id() {
     };
     world.pods.get_mut(&3).unwrap().task = Some(Task {
         id: String::new(),
-        fence: Fence::default(),
+        term: Term::default(),
         kind: "Clone".into(),
         operation: Some(id.clone()),
         state: TaskState::Failed { error: "the donor died".into() },

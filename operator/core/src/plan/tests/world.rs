@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::{MySQLClusterSpec, MySQLClusterStatus};
-use mainstay_proto::{Channel, Directory, Fence, History, Report, Task};
+use mainstay_proto::{Channel, Directory, History, Report, Task, Term};
 use serde_json::json;
 
 use nodes::Machine;
@@ -38,7 +38,7 @@ pub(super) struct Volume {
     pub(super) history: History,
     /// What it came up with in a pod by which nobody has confirmed it yet.
     pub(super) unjudged: Option<GtidSet>,
-    pub(super) highest: Fence,
+    pub(super) highest: Term,
     pub(super) annotations: BTreeMap<String, String>,
     /// The volume's name, its labels and annotations, and its reclaim policy.
     pub(super) pv: String,

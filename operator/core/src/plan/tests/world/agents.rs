@@ -175,7 +175,7 @@ impl World {
         process.held = false;
         process.task = Some(Task {
             id: order.id.clone(),
-            fence: admission::fence(order),
+            term: admission::term(order),
             kind: order.action.kind().into(),
             operation: order.action.operation().map(String::from),
             state: TaskState::Done,
@@ -216,7 +216,7 @@ impl World {
                 self.pods.get_mut(&ordinal).unwrap().at_start = gtids;
             }
             Action::Lead { .. } | Action::Follow { .. } | Action::StandDown => {
-                let granted = grant::of(action, admission::fence(order));
+                let granted = grant::of(action, admission::term(order));
                 self.volumes.get_mut(&ordinal).unwrap().grant(granted);
                 self.pods.get_mut(&ordinal).unwrap().take_up(action);
             }

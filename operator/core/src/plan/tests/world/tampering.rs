@@ -2,7 +2,7 @@
 
 use mainstay_crd::LedgerEntry;
 use mainstay_crd::names::ANNOTATION_LEDGER;
-use mainstay_proto::{Directory, Fence, Marker};
+use mainstay_proto::{Directory, Marker, Term};
 
 use super::{NAME, World, uuid};
 use crate::GtidSet;
@@ -61,7 +61,7 @@ impl World {
         volume.unjudged = None;
         if !matches!(how, Tampering::RolledBack | Tampering::Foreign) {
             volume.gtids = GtidSet::default();
-            volume.highest = Fence::default();
+            volume.highest = Term::default();
         }
         volume.original = original;
         self.pods.remove(&ordinal);
