@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::crowd::accept;
-use crate::desk::Desk;
+use crate::executor::Executor;
 use crate::report::{Board, dated};
 
 /// Longest order, in bytes.
@@ -53,12 +53,14 @@ pub(crate) async fn serve_operator(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
     board: Board,
-    desk: Desk,
+    executor: Executor,
 ) -> Infallible {
     let router = Router::new()
         .route(PATH_WATCH, get(watch_reports))
         .with_state(board)
-        .merge(Router::new().route(PATH_REPORT, get(report)).route(PATH_ORDER, post(order)).with_state(desk))
+        .merge(
+            Router::new().route(PATH_REPORT, get(report)).route(PATH_ORDER, post(order)).with_state(executor),
+        )
         .layer(DefaultBodyLimit::max(BODY));
     accept(listener, move |stream, standing| {
         let acceptor = TlsAcceptor::from(tls.borrow().clone());
@@ -117,9 +119,9 @@ async fn serve_for(
 }
 
 /// What is known; or, if that is asked for, what is so now.
-async fn report(State(desk): State<Desk>, uri: Uri) -> Json<Report> {
+async fn report(State(executor): State<Executor>, uri: Uri) -> Json<Report> {
     let fresh = uri.query().is_some_and(|query| query.split('&').any(|part| part == QUERY_FRESH));
-    Json(if fresh { desk.look().await } else { desk.report() })
+    Json(if fresh { executor.look().await } else { executor.report() })
 }
 
 /// Reports without end, one JSON object a line: at once on a change that matters, else with every heartbeat.
@@ -148,9 +150,9 @@ async fn watch_reports(State(board): State<Board>, uri: Uri) -> Response {
 }
 
 /// An order that can't be read is one that this agent does not know, if it is JSON at all: a newer operator's.
-async fn order(State(desk): State<Desk>, body: Bytes) -> Response {
+async fn order(State(executor): State<Executor>, body: Bytes) -> Response {
     match serde_json::from_slice::<Order>(&body) {
-        Ok(order) => Json(desk.order(order).await).into_response(),
+        Ok(order) => Json(executor.order(order).await).into_response(),
         Err(error) if serde_json::from_slice::<serde_json::Value>(&body).is_ok() => {
             Json(Answer::Refused { reason: Refusal::Unknown, message: error.to_string() }).into_response()
         }

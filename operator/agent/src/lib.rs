@@ -5,8 +5,8 @@ mod commands;
 mod context;
 mod credentials;
 mod crowd;
-mod desk;
 mod entry;
+mod executor;
 mod first_look;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::accounts as kept;
 use crate::context::{Command, Context, Mounted, Session};
 use crate::credentials::Credentials;
-use crate::desk::Desk;
+use crate::executor::Executor;
 use crate::mysqld::accounts;
 use crate::report::Board;
 use crate::sql::{Client, SqlError};
@@ -43,7 +43,7 @@ pub(crate) fn digest(directory: &Path) -> Digest {
 /// Looks at the mounts until it is cancelled.
 pub(crate) async fn follow(
     context: Arc<Context>,
-    desk: Desk,
+    executor: Executor,
     tls: watch::Sender<Arc<ServerConfig>>,
     mut served: Digest,
 ) {
@@ -63,7 +63,7 @@ pub(crate) async fn follow(
             }
         }
         if let Some(session) = context.session()
-            && let Err(error) = pass_on(&context, &desk, &session, now).await
+            && let Err(error) = pass_on(&context, &executor, &session, now).await
         {
             tracing::warn!(%error, "what was mounted anew could not be given to the server yet");
         }
@@ -71,7 +71,12 @@ pub(crate) async fn follow(
 }
 
 /// Gives the server what it does not have yet.
-async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest) -> Result<(), SqlError> {
+async fn pass_on(
+    context: &Context,
+    executor: &Executor,
+    session: &Session,
+    tls: Digest,
+) -> Result<(), SqlError> {
     let has = session.live.mounted();
     if has.tls != tls {
         let mut client = Client::connect(&session.access).await?;
@@ -100,7 +105,7 @@ async fn pass_on(context: &Context, desk: &Desk, session: &Session, tls: Digest)
         tracing::info!("new passwords are mounted");
         if replication && follows(&context.board) {
             // Its channel is given the new one; until the source has it too, the receiver tries again.
-            desk.resume().await;
+            executor.resume().await;
         }
     }
     see_to_accounts(context, session).await

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> {
     // There is no server to command.
     let (commands, _) = mpsc::channel(1);
-    let Parts { context, desk, stop } = start::parts(settings, Stage::Prepare, commands)?;
+    let Parts { context, executor, stop } = start::parts(settings, Stage::Prepare, commands)?;
     let look = || async {
         context
             .store
@@ -34,9 +34,9 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
         return Ok(ExitCode::SUCCESS);
     }
     // Before anybody can order something else: a clone by the plugin would wipe what is here.
-    desk.take_up().await.map_err(StartError::Volume)?;
-    start::listen(&context, &desk).await?;
-    if desk.idle().await {
+    executor.take_up().await.map_err(StartError::Volume)?;
+    start::listen(&context, &executor).await?;
+    if executor.idle().await {
         tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
     }
     let mut changes = context.board.watch();
@@ -45,14 +45,14 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
     loop {
         tokio::select! {
             () = stop.cancelled() => {
-                desk.close().await;
+                executor.close().await;
                 // Not success: the directory is not ready for the server.
                 return Ok(ExitCode::FAILURE);
             }
             changed = changes.changed() => if changed.is_err() {
                 return Ok(ExitCode::FAILURE);
             },
-            _ = tick.tick() => if desk.idle().await {
+            _ = tick.tick() => if executor.idle().await {
                 look().await?;
             },
         }

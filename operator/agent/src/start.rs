@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Command, Context};
-use crate::desk::Desk;
+use crate::executor::Executor;
 use crate::mysqld::{ProcessError, ServerBinary};
 use crate::reaper::Children;
 use crate::report::Board;
@@ -46,7 +46,7 @@ pub(crate) struct Parts {
     /// What is shared.
     pub(crate) context: Arc<Context>,
     /// Where orders arrive.
-    pub(crate) desk: Desk,
+    pub(crate) executor: Executor,
     /// Cancelled by SIGTERM.
     pub(crate) stop: CancellationToken,
 }
@@ -73,18 +73,18 @@ pub(crate) fn parts(
         commands,
         pass: CancellationToken::new(),
     });
-    Ok(Parts { desk: Desk::new(context.clone()), context, stop: on_sigterm()? })
+    Ok(Parts { executor: Executor::new(context.clone()), context, stop: on_sigterm()? })
 }
 
 /// Serves the operator, and follows the mounted Secrets and the room on the volume from now on.
-pub(crate) async fn listen(context: &Arc<Context>, desk: &Desk) -> Result<(), StartError> {
+pub(crate) async fn listen(context: &Arc<Context>, executor: &Executor) -> Result<(), StartError> {
     let digest = mounts::digest(&context.settings.tls);
     let (sender, receiver) = watch::channel(Arc::new(server_config(&context.settings.tls)?));
     let listener = http::listen(context.settings.agent_port).await.map_err(StartError::Listen)?;
-    tokio::spawn(http::serve_operator(listener, receiver, context.board.clone(), desk.clone()));
+    tokio::spawn(http::serve_operator(listener, receiver, context.board.clone(), executor.clone()));
     let volume = context.settings.volume.clone();
     tokio::spawn(room::follow(context.board.clone(), room::SILENT, move || room::of(&volume)));
-    tokio::spawn(mounts::follow(context.clone(), desk.clone(), sender, digest));
+    tokio::spawn(mounts::follow(context.clone(), executor.clone(), sender, digest));
     Ok(())
 }
 

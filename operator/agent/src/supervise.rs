@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Unproven;
 use crate::context::{Command, Context, Mounted, Session, Start};
-use crate::desk::Desk;
+use crate::executor::Executor;
 use crate::first_look::{came_with, look_at_start};
 use crate::mounts::digest;
 use crate::mysqld::options::{Purpose, Role};
@@ -44,7 +44,7 @@ enum Ended {
 /// Starts mysqld whenever the directory is complete, and again whenever it ends, until `stop`.
 pub(crate) async fn run(
     context: Arc<Context>,
-    desk: Desk,
+    executor: Executor,
     mut commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
 ) {
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     let mut told = Vec::new();
     while !stop.is_cancelled() {
         let wait = if complete(&context).await {
-            match one_run(&context, &desk, &mut commands, &stop, healed, &mut told).await {
+            match one_run(&context, &executor, &mut commands, &stop, healed, &mut told).await {
                 Ended::Stopped => return,
                 Ended::Again => {
                     healed = false;
@@ -106,7 +106,7 @@ async fn complete(context: &Context) -> bool {
 /// From a start of mysqld to its end.
 async fn one_run(
     context: &Context,
-    desk: &Desk,
+    executor: &Executor,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
     healed: bool,
@@ -162,13 +162,13 @@ async fn one_run(
     let begun = Start { at: Some(Timestamp::now()), gtids, awaits_operator, unconfirmed, history, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
     session.live.give_up(lacking.0, lacking.1);
-    attend(context, desk, commands, stop, &mut mysqld, session).await
+    attend(context, executor, commands, stop, &mut mysqld, session).await
 }
 
 /// While the server answers: publishes it, resumes its role, and waits for its end or a command.
 async fn attend(
     context: &Context,
-    desk: &Desk,
+    executor: &Executor,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
     mysqld: &mut Mysqld,
@@ -186,14 +186,14 @@ async fn attend(
     context.session.send_replace(Some(session.clone()));
     let (board, store, kill) = (context.board.clone(), context.store.clone(), context.commands.clone());
     let watcher = tokio::spawn(monitor::run(board, store, session.clone(), kill, mysqld.stopping()));
-    let resumer = tokio::spawn(resume(desk.clone(), session.clone()));
+    let resumer = tokio::spawn(resume(executor.clone(), session.clone()));
     let (ended, told) = first(context, commands, stop, mysqld).await;
     let end = told + context.settings.stop_bound();
     if !matches!(ended, End::Exit(_)) {
         context.board.server(Server::Stopping);
     }
     if matches!(ended, End::Stop) {
-        desk.close().await;
+        executor.close().await;
     }
     context.session.send_replace(None);
     resumer.abort();
@@ -221,7 +221,7 @@ async fn attend(
 
 /// Takes the granted role up again. On a volume that a new pod has mounted it first lets the operator judge what is
 /// there; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
-async fn resume(desk: Desk, session: Session) {
+async fn resume(executor: Executor, session: Session) {
     if session.live.awaits_operator() {
         tracing::info!(
             "replication waits for the operator, or leading alone does: it looks at the volume first"
@@ -233,7 +233,7 @@ async fn resume(desk: Desk, session: Session) {
         tracing::info!("the operator has not spoken: it goes on by itself");
         session.live.release();
     }
-    desk.resume().await;
+    executor.resume().await;
 }
 
 /// What comes first, and when the stop began that it may be: a primary that is told to end may hand over first.

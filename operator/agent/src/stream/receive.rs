@@ -28,20 +28,20 @@ enum Next {
 pub(crate) async fn receive(settings: Settings) -> Result<ExitCode, StartError> {
     // There is no server to command.
     let (commands, _) = mpsc::channel(1);
-    let Parts { context, desk, stop } = start::parts(settings, Stage::Receive, commands)?;
+    let Parts { context, executor, stop } = start::parts(settings, Stage::Receive, commands)?;
     if look(&context).await? == Next::GoOn {
         tracing::info!(directory = ?context.board.report().directory, "nothing to receive");
         return Ok(ExitCode::SUCCESS);
     }
     tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
-    start::listen(&context, &desk).await?;
+    start::listen(&context, &executor).await?;
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut changes = context.board.watch();
     loop {
         tokio::select! {
             () = stop.cancelled() => {
-                desk.close().await;
+                executor.close().await;
                 return Ok(ExitCode::FAILURE);
             }
             () = context.pass.cancelled() => {
@@ -53,7 +53,7 @@ pub(crate) async fn receive(settings: Settings) -> Result<ExitCode, StartError> 
             },
             _ = tick.tick() => {}
         }
-        if desk.idle().await && look(&context).await? == Next::GoOn {
+        if executor.idle().await && look(&context).await? == Next::GoOn {
             tracing::info!("there is something for the next container");
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,4 +1,4 @@
-//! The desk: takes orders, decides, and has them carried out one after the other.
+//! Takes orders, decides, and has them carried out one after the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const END: Duration = Duration::from_secs(5);
 
 /// Takes orders.
 #[derive(Clone, Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Executor {
     context: Arc<Context>,
     state: Arc<Mutex<State>>,
 }
@@ -52,10 +52,10 @@ enum Tries {
     UntilDone,
 }
 
-impl Desk {
-    /// A desk without work.
+impl Executor {
+    /// An executor without work.
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Desk { context, state: Arc::default() }
+        Executor { context, state: Arc::default() }
     }
 
     /// What is known.
