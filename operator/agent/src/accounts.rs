@@ -105,8 +105,8 @@ pub(crate) async fn prove(
 /// Starts the server for the agent alone, out of everybody's reach, sees to its accounts, and stops it. The server
 /// that clients reach is never writable for its accounts' sake before it has a role.
 pub(crate) async fn heal(context: &Context, stop: &CancellationToken) -> Result<(), TaskError> {
-    context.board.server(Server::Starting);
-    let guard = Guard::new(stop.clone(), context.board.report().highest);
+    context.publisher.server(Server::Starting);
+    let guard = Guard::new(stop.clone(), context.publisher.report().highest);
     let server = scratch::start(context, &guard).await?;
     scratch::stop(server).await
 }

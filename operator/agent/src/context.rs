@@ -19,7 +19,7 @@ use crate::mysqld::ServerBinary;
 use crate::mysqld::accounts::{Account, Statement};
 use crate::mysqld::options::Role;
 use crate::reaper::Children;
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::settings::Settings;
 use crate::sql::required::Outcome;
 use crate::sql::{Access, Client, SqlError, state};
@@ -36,7 +36,7 @@ pub(crate) struct Context {
     /// The instance's ordinal.
     pub(crate) ordinal: u32,
     /// Everything that is known.
-    pub(crate) board: Board,
+    pub(crate) publisher: ReportPublisher,
     /// The volume.
     pub(crate) store: Store,
     /// mysqld's binary, where the image has one.
@@ -100,7 +100,7 @@ pub(crate) struct Live {
     start: Start,
     awaits_operator: watch::Sender<bool>,
     unconfirmed: AtomicBool,
-    /// Held while its state is read and put on the board: an older state must not overwrite a newer one.
+    /// Held while its state is read and published: an older state must not overwrite a newer one.
     pub(crate) observing: tokio::sync::Mutex<()>,
 }
 

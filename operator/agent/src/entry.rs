@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::accounts as kept;
 use crate::context::{Command, Session};
 use crate::mounts::follows;
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::sql::{Client, SqlError};
 
 /// Looks in a row that must fail before it is said that the options can't be read.
@@ -98,18 +98,18 @@ pub(crate) fn start_again(commands: &mpsc::Sender<Command>, why: &str) {
 
 /// Makes the agent's account anew by a session that was open before, if it was not let in.
 pub(crate) async fn see_to_it(
-    board: &Board,
+    publisher: &ReportPublisher,
     session: &Session,
     client: &mut Client,
     commands: &mpsc::Sender<Command>,
 ) {
     let live = &session.live;
-    let busy = board.report().task.is_some_and(|task| task.state == TaskState::Running);
+    let busy = publisher.report().task.is_some_and(|task| task.state == TaskState::Running);
     if busy || !live.entry.is_shut() {
         return;
     }
     // One without a role is not made writable for its accounts' sake while clients reach it.
-    let outcome = match follows(board) || live.writable() {
+    let outcome = match follows(publisher) || live.writable() {
         true => kept::keep_by(client, session).await,
         false => Ok(()),
     };

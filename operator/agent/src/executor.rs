@@ -60,14 +60,14 @@ impl Executor {
 
     /// What is known.
     pub(crate) fn report(&self) -> Report {
-        self.context.board.report()
+        self.context.publisher.report()
     }
 
     /// What is so now: MySQL is looked at before. If that fails, or takes long, it is what was read last, and says so.
     pub(crate) async fn look(&self) -> Report {
-        let Context { board, store, .. } = &*self.context;
+        let Context { publisher, store, .. } = &*self.context;
         if let Some(session) = self.context.session() {
-            match timeout(LOOK, monitor::observe(board, store, &session, &mut None)).await {
+            match timeout(LOOK, monitor::observe(publisher, store, &session, &mut None)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the server's state could not be read for a report")
@@ -125,7 +125,7 @@ impl Executor {
 
     /// Looks at the volume, decides, and writes down that the order was seen before anything comes of it.
     async fn decide(&self, order: &Order, state: &mut State) -> Result<Decision, VolumeError> {
-        let Context { store, board, .. } = &*self.context;
+        let Context { store, publisher, .. } = &*self.context;
         state.running.take_if(|running| running.handle.is_finished());
         let idle = state.running.is_none();
         let (highest, received) = store
@@ -137,7 +137,7 @@ impl Executor {
                 Ok((volume.highest(), received))
             })
             .await?;
-        let report = board.report();
+        let report = publisher.report();
         let admission = admission::admit(
             order,
             &View {
@@ -165,7 +165,7 @@ impl Executor {
     /// hands over the lead asks for it.
     async fn confirm(&self, order: &Order) {
         let Some(session) = self.context.session() else { return };
-        match monitor::observe(&self.context.board, &self.context.store, &session, &mut None).await {
+        match monitor::observe(&self.context.publisher, &self.context.store, &session, &mut None).await {
             Ok(()) => show(&self.context, order, TaskState::Done),
             Err(error) => tracing::debug!(%error, "the server's state could not be read for an order"),
         }
@@ -178,7 +178,7 @@ impl Executor {
         if state.running.is_some() || state.ending {
             return;
         }
-        let report = self.context.board.report();
+        let report = self.context.publisher.report();
         let Directory::Complete { marker } = report.directory else { return };
         let Some((term, action)) = grant::resumed(marker.grant.as_ref()) else { return };
         let order = self.own_order(term, action);
@@ -203,7 +203,7 @@ impl Executor {
 
     /// An order that the agent gives itself.
     fn own_order(&self, term: Term, action: Action) -> Order {
-        let identity = self.context.board.report().identity;
+        let identity = self.context.publisher.report().identity;
         Order {
             proto: VERSION,
             id: String::new(),
@@ -264,7 +264,7 @@ async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries
         if let Some(session) = context.session() {
             // The report that says that it is done also says what has come of it: a set that was read before the
             // server was read-only would not be all that it holds.
-            let observed = monitor::observe(&context.board, &context.store, &session, &mut None).await;
+            let observed = monitor::observe(&context.publisher, &context.store, &session, &mut None).await;
             outcome = outcome.and(observed.map_err(TaskError::from));
         }
         let kind = order.action.kind();
@@ -290,9 +290,9 @@ async fn carry_out(context: &Context, order: &Order, guard: &Guard, tries: Tries
 
 fn show(context: &Context, order: &Order, state: TaskState) {
     let operation = order.action.operation().map(String::from);
-    let progress = context.board.report().task.and_then(|task| task.progress);
+    let progress = context.publisher.report().task.and_then(|task| task.progress);
     let progress = progress.filter(|_| state != TaskState::Running);
     let term = admission::term(order);
     let (id, kind) = (order.id.clone(), order.action.kind().to_owned());
-    context.board.task(Task { id, term, kind, operation, state, progress });
+    context.publisher.task(Task { id, term, kind, operation, state, progress });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mainstay_proto::{Action, Directory, GrantedRole, Report};
 use tokio::time::timeout;
 
-use crate::report::Board;
+use crate::report::ReportPublisher;
 
 /// Longest time until the operator has begun. Clients are served meanwhile.
 const BEGIN: Duration = Duration::from_secs(3);
@@ -51,15 +51,15 @@ fn waits(report: &Report) -> bool {
 }
 
 /// Says that this instance ends, and comes back once another leads, or there is nobody to wait for.
-pub(crate) async fn over(board: &Board) {
-    let heard = board.is_heard();
-    board.ending();
-    let mut reports = board.watch();
-    if !heard || !waits(&board.report()) {
+pub(crate) async fn over(publisher: &ReportPublisher) {
+    let heard = publisher.is_heard();
+    publisher.ending();
+    let mut reports = publisher.watch();
+    if !heard || !waits(&publisher.report()) {
         return;
     }
     tracing::info!("it leads and is told to end: it serves on until a replica takes over, or nobody can");
-    // Fails only if the board is gone.
+    // Fails only if the publisher is gone.
     let begun = timeout(BEGIN, reports.wait_for(|report| stand(report) != Stand::Leads)).await.is_ok();
     if !begun {
         tracing::info!("nobody takes over: it ends");
@@ -75,59 +75,61 @@ mod tests {
 
     use super::*;
 
-    fn holds(board: &Board, role: Option<GrantedRole>) {
+    fn holds(publisher: &ReportPublisher, role: Option<GrantedRole>) {
         let grant = role.map(|role| Grant { term: Term::default(), role });
         let marker = Marker { grant, ..Marker::default() };
-        board.volume(Directory::Complete { marker }, Term::default());
+        publisher.volume(Directory::Complete { marker }, Term::default());
     }
 
     fn replica() -> GrantedRole {
         GrantedRole::Replica { source: Endpoint { host: "shop-1".into(), port: 3306 } }
     }
 
-    fn board(role: Option<GrantedRole>) -> Board {
-        let board = Board::new(Identity::default(), Stage::Serve);
-        holds(&board, role);
-        board
+    fn publisher(role: Option<GrantedRole>) -> ReportPublisher {
+        let publisher = ReportPublisher::new(Identity::default(), Stage::Serve);
+        holds(&publisher, role);
+        publisher
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_nobody_to_hand_over_to_ends_at_once() {
         for role in [Some(GrantedRole::Primary { alone: true }), Some(replica()), None] {
-            let board = board(role);
-            let _operator = board.watch();
-            timeout(Duration::ZERO, over(&board)).await.unwrap();
-            assert!(board.report().ending);
+            let publisher = publisher(role);
+            let _operator = publisher.watch();
+            timeout(Duration::ZERO, over(&publisher)).await.unwrap();
+            assert!(publisher.report().ending);
         }
-        let unheard = board(Some(GrantedRole::Primary { alone: false }));
+        let unheard = publisher(Some(GrantedRole::Primary { alone: false }));
         timeout(Duration::ZERO, over(&unheard)).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_primary_waits_until_it_follows_another_and_not_for_ever() {
-        let board = board(Some(GrantedRole::Primary { alone: false }));
-        let _operator = board.watch();
-        let waits = async |board: &Board| timeout(Duration::from_secs(2), over(board)).await.is_err();
-        assert!(waits(&board).await, "the operator is to be given time");
+        let publisher = publisher(Some(GrantedRole::Primary { alone: false }));
+        let _operator = publisher.watch();
+        let waits = async |publisher: &ReportPublisher| {
+            timeout(Duration::from_secs(2), over(publisher)).await.is_err()
+        };
+        assert!(waits(&publisher).await, "the operator is to be given time");
         let over = tokio::spawn({
-            let board = board.clone();
-            async move { over(&board).await }
+            let publisher = publisher.clone();
+            async move { over(&publisher).await }
         });
         tokio::task::yield_now().await;
-        holds(&board, None);
+        holds(&publisher, None);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(!over.is_finished(), "the next primary fetches what it lacks");
-        holds(&board, Some(replica()));
+        holds(&publisher, Some(replica()));
         timeout(Duration::from_millis(1), over).await.unwrap().unwrap();
 
         for role in [Some(GrantedRole::Primary { alone: false }), None] {
-            holds(&board, Some(GrantedRole::Primary { alone: false }));
+            holds(&publisher, Some(GrantedRole::Primary { alone: false }));
             let over = tokio::spawn({
-                let board = board.clone();
-                async move { super::over(&board).await }
+                let publisher = publisher.clone();
+                async move { super::over(&publisher).await }
             });
             tokio::task::yield_now().await;
-            holds(&board, role);
+            holds(&publisher, role);
             timeout(BOUND, over).await.expect("it ends though nobody says more").unwrap();
         }
     }

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::crowd::accept;
 use crate::executor::Executor;
-use crate::report::{Board, dated};
+use crate::report::{ReportPublisher, dated};
 
 /// Longest order, in bytes.
 const BODY: usize = 64 * 1024;
@@ -52,12 +52,12 @@ pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
 pub(crate) async fn serve_operator(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
-    board: Board,
+    publisher: ReportPublisher,
     executor: Executor,
 ) -> Infallible {
     let router = Router::new()
         .route(PATH_WATCH, get(watch_reports))
-        .with_state(board)
+        .with_state(publisher)
         .merge(
             Router::new().route(PATH_REPORT, get(report)).route(PATH_ORDER, post(order)).with_state(executor),
         )
@@ -80,11 +80,11 @@ pub(crate) async fn serve_operator(
 }
 
 /// Serves the kubelet's probes. Never returns.
-pub(crate) async fn serve_probes(listener: TcpListener, board: Board) -> Infallible {
+pub(crate) async fn serve_probes(listener: TcpListener, publisher: ReportPublisher) -> Infallible {
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(board);
+        .with_state(publisher);
     accept(listener, move |stream, _| probe(stream, router.clone())).await
 }
 
@@ -125,9 +125,9 @@ async fn report(State(executor): State<Executor>, uri: Uri) -> Json<Report> {
 }
 
 /// Reports without end, one JSON object a line: at once on a change that matters, else with every heartbeat.
-async fn watch_reports(State(board): State<Board>, uri: Uri) -> Response {
+async fn watch_reports(State(publisher): State<ReportPublisher>, uri: Uri) -> Response {
     let interval = heartbeat::agree(uri.query());
-    let mut reports = board.watch();
+    let mut reports = publisher.watch();
     reports.mark_changed();
     let lines = stream::unfold(reports, move |mut reports| async move {
         // On either side of it, and also when it times out, there is a report to send.
@@ -160,8 +160,8 @@ async fn order(State(executor): State<Executor>, body: Bytes) -> Response {
     }
 }
 
-async fn ready(State(board): State<Board>) -> Response {
-    match readiness(&board.report()) {
+async fn ready(State(publisher): State<ReportPublisher>) -> Response {
+    match readiness(&publisher.report()) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     fn ready(role: Option<GrantedRole>, read_only: bool, threads: Option<(bool, bool)>) -> bool {
-        let mut report = Board::new(Identity::default(), Stage::Serve).report();
+        let mut report = ReportPublisher::new(Identity::default(), Stage::Serve).report();
         let grant = role.map(|role| Grant { term: Term::default(), role });
         report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };
         let channel = threads.map(|(receiver_running, applier_running)| Channel {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_lost_its_source_can_be_read_for_a_while() {
-        let mut report = Board::new(Identity::default(), Stage::Serve).report();
+        let mut report = ReportPublisher::new(Identity::default(), Stage::Serve).report();
         let role = GrantedRole::Replica { source: mainstay_proto::Endpoint { host: "a".into(), port: 1 } };
         let grant = Some(Grant { term: Term::default(), role });
         report.directory = Directory::Complete { marker: Marker { grant, ..Marker::default() } };

@@ -1,4 +1,4 @@
-//! Keeps the board's view of the server current while it runs.
+//! Keeps what is told of the server current while it runs.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{Command, Session};
 use crate::entry;
 use crate::history;
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::sql::{Client, SqlError, required, state};
 use crate::volume::Store;
 
@@ -28,7 +28,7 @@ const PATIENCE: u32 = 3;
 
 /// Looks at the server until it is cancelled, or the server says that it stops, because somebody told it to.
 pub(crate) async fn run(
-    board: Board,
+    publisher: ReportPublisher,
     store: Store,
     session: Session,
     commands: mpsc::Sender<Command>,
@@ -44,18 +44,18 @@ pub(crate) async fn run(
             _ = tick.tick() => {}
             () = stopping.cancelled() => {
                 tracing::info!("the server says that it was told to stop");
-                board.server(Server::Stopping);
+                publisher.server(Server::Stopping);
                 return make_way(&session, client).await;
             }
         }
         if Instant::now() >= options {
             options = Instant::now() + look_at_options(&session, client.as_mut()).await;
         }
-        match observe(&board, &store, &session, &mut client).await {
+        match observe(&publisher, &store, &session, &mut client).await {
             Ok(()) => {
                 failures = 0;
                 if let Some(client) = &mut client {
-                    entry::see_to_it(&board, &session, client, &commands).await;
+                    entry::see_to_it(&publisher, &session, client, &commands).await;
                 }
             }
             Err(error) => {
@@ -68,7 +68,7 @@ pub(crate) async fn run(
                     }
                 }
                 if failures >= PATIENCE {
-                    board.server(Server::Silent { error: error.to_string() });
+                    publisher.server(Server::Silent { error: error.to_string() });
                 }
             }
         }
@@ -113,9 +113,9 @@ pub(crate) async fn look_at_options(session: &Session, client: Option<&mut Clien
     }
 }
 
-/// Reads the server's state and puts it on the board.
+/// Reads the server's state and publishes it.
 pub(crate) async fn observe(
-    board: &Board,
+    publisher: &ReportPublisher,
     store: &Store,
     session: &Session,
     client: &mut Option<Client>,
@@ -134,7 +134,7 @@ pub(crate) async fn observe(
     let mut now = state::read(connected).await?;
     now.read_at = Some(read_at);
     // Before the sets are told: who reads them knows from which count they are.
-    now.history = Some(history::of(session, store, board.ordinal(), connected, &now).await?);
+    now.history = Some(history::of(session, store, publisher.ordinal(), connected, &now).await?);
     now.disabled_events = session.live.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     let read_at = Some(Timestamp::now());
@@ -145,7 +145,7 @@ pub(crate) async fn observe(
         }
         Err(SqlError::Timeout { .. }) => {
             *client = None;
-            if let Server::Running { state } = board.report().server {
+            if let Server::Running { state } = publisher.report().server {
                 now.channel = state.channel;
             }
         }
@@ -160,6 +160,6 @@ pub(crate) async fn observe(
     now.started_at = session.live.start().at;
     now.awaits_operator = session.live.awaits_operator();
     now.unconfirmed = session.live.unconfirmed();
-    board.server(Server::Running { state: Box::new(now) });
+    publisher.server(Server::Running { state: Box::new(now) });
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::context::{Command, Context, Mounted, Session};
 use crate::credentials::Credentials;
 use crate::executor::Executor;
 use crate::mysqld::accounts;
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::sql::{Client, SqlError};
 use crate::tls::server_config;
 
@@ -103,7 +103,7 @@ async fn pass_on(
         let replication = credentials.replication != has.credentials.replication;
         session.live.change_secret(Mounted { credentials, accounts, own, tls });
         tracing::info!("new passwords are mounted");
-        if replication && follows(&context.board) {
+        if replication && follows(&context.publisher) {
             // Its channel is given the new one; until the source has it too, the receiver tries again.
             executor.resume().await;
         }
@@ -112,16 +112,16 @@ async fn pass_on(
 }
 
 /// Whether the instance was told to follow another.
-pub(crate) fn follows(board: &Board) -> bool {
-    let Directory::Complete { marker } = board.report().directory else { return false };
+pub(crate) fn follows(publisher: &ReportPublisher) -> bool {
+    let Directory::Complete { marker } = publisher.report().directory else { return false };
     marker.grant.is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
 }
 
 /// Sees to the server's accounts, if it has a role and no order is being carried out.
 async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), SqlError> {
-    let task = context.board.report().task;
+    let task = context.publisher.report().task;
     let busy = task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !(follows(&context.board) || session.live.writable()) {
+    if busy || !(follows(&context.publisher) || session.live.writable()) {
         return Ok(());
     }
     let outcome = kept::keep(session).await;

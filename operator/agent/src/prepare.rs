@@ -27,7 +27,7 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
             })
             .await
             .map_err(StartError::Volume)?;
-        Ok::<_, StartError>(matches!(context.board.report().directory, Directory::Complete { .. }))
+        Ok::<_, StartError>(matches!(context.publisher.report().directory, Directory::Complete { .. }))
     };
     if look().await? {
         tracing::info!("the data directory is complete");
@@ -37,9 +37,9 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
     executor.take_up().await.map_err(StartError::Volume)?;
     start::listen(&context, &executor).await?;
     if executor.idle().await {
-        tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
+        tracing::info!(directory = ?context.publisher.report().directory, "waiting for an order");
     }
-    let mut changes = context.board.watch();
+    let mut changes = context.publisher.watch();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -56,7 +56,7 @@ pub(crate) async fn prepare(settings: Settings) -> Result<ExitCode, StartError> 
                 look().await?;
             },
         }
-        let report = context.board.report();
+        let report = context.publisher.report();
         let busy = report.task.is_some_and(|task| task.state == TaskState::Running);
         if matches!(report.directory, Directory::Complete { .. }) && !busy {
             tracing::info!("the data directory is complete");

@@ -1,4 +1,4 @@
-//! The board: everything that the agent knows, for whoever asks.
+//! Everything that the agent knows, for whoever asks.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio::sync::watch;
 /// Holds the current report and tells its watchers about changes that matter at once. GTID sets, lag and progress
 /// move all the time: they are in every report, but wait for the next heartbeat.
 #[derive(Clone, Debug)]
-pub(crate) struct Board {
+pub(crate) struct ReportPublisher {
     report: Arc<watch::Sender<Report>>,
 }
 
-impl Board {
-    /// A board that knows only who it is.
+impl ReportPublisher {
+    /// One that knows only who it is.
     pub(crate) fn new(identity: Identity, stage: Stage) -> Self {
         let report = Report {
             proto: VERSION,
@@ -30,7 +30,7 @@ impl Board {
             volume_silent_since: None,
             ending: false,
         };
-        Board { report: Arc::new(watch::Sender::new(report)) }
+        ReportPublisher { report: Arc::new(watch::Sender::new(report)) }
     }
 
     /// The current report, dated now.
@@ -127,24 +127,24 @@ mod tests {
 
     #[test]
     fn movement_is_in_the_report_but_wakes_nobody_and_a_change_does() {
-        let board = Board::new(Identity::default(), Stage::Serve);
-        board.server(running(|state| {
+        let publisher = ReportPublisher::new(Identity::default(), Stage::Serve);
+        publisher.server(running(|state| {
             state.gtid_executed = "u:1-8".into();
             state.channel.as_mut().unwrap().lag_seconds = Some(1);
         }));
-        let mut watch = board.watch();
-        board.server(running(|state| {
+        let mut watch = publisher.watch();
+        publisher.server(running(|state| {
             state.gtid_executed = "u:1-9".into();
             state.channel.as_mut().unwrap().lag_seconds = Some(4);
         }));
         assert!(!watch.has_changed().unwrap());
-        let Server::Running { state } = board.report().server else { unreachable!() };
+        let Server::Running { state } = publisher.report().server else { unreachable!() };
         assert_eq!(state.gtid_executed, "u:1-9");
         assert_eq!(state.channel.unwrap().lag_seconds, Some(4));
-        board.server(running(|state| state.channel.as_mut().unwrap().receiver_running = true));
+        publisher.server(running(|state| state.channel.as_mut().unwrap().receiver_running = true));
         assert!(watch.has_changed().unwrap());
         watch.mark_unchanged();
-        board.server(Server::Starting);
+        publisher.server(Server::Starting);
         assert!(watch.has_changed().unwrap());
     }
 }

@@ -15,7 +15,7 @@ use mainstay_proto::Space;
 use tokio::sync::mpsc as answers;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::report::Board;
+use crate::report::ReportPublisher;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -28,10 +28,10 @@ pub(crate) fn of(volume: &Path) -> io::Result<Space> {
     Ok(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
 }
 
-/// Puts what `look` finds on the board, and since when it has not come back if that is longer than `silent`. Comes back
+/// Publishes what `look` finds, and since when it has not come back if that is longer than `silent`. Comes back
 /// only if there can be no thread.
 pub(crate) async fn follow(
-    board: Board,
+    publisher: ReportPublisher,
     silent: Duration,
     look: impl Fn() -> io::Result<Space> + Send + 'static,
 ) {
@@ -60,13 +60,13 @@ pub(crate) async fn follow(
         let mut found = timeout(silent, answers.recv()).await;
         if found.is_err() {
             tracing::warn!("the volume does not answer");
-            board.volume_silent(Some(since));
+            publisher.volume_silent(Some(since));
             found = Ok(answers.recv().await);
         }
         if let Ok(Some(Ok(space))) = found {
-            board.space(space);
+            publisher.space(space);
         }
-        if board.volume_silent(None) {
+        if publisher.volume_silent(None) {
             tracing::info!(%since, "the volume answers again");
         }
     }
@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_volume_that_does_not_answer_is_told_and_holds_up_no_report() {
-        let board = Board::new(Identity::default(), Stage::Serve);
+        let publisher = ReportPublisher::new(Identity::default(), Stage::Serve);
         let (volume_answers, volume) = mpsc::channel::<Space>();
         let looks = Arc::new(AtomicU32::new(0));
         let counted = looks.clone();
@@ -91,14 +91,14 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             volume.recv().map_err(io::Error::other)
         };
-        tokio::spawn(follow(board.clone(), Duration::from_millis(20), look));
-        let mut reports = board.watch();
+        tokio::spawn(follow(publisher.clone(), Duration::from_millis(20), look));
+        let mut reports = publisher.watch();
         let told = reports.wait_for(|report| report.volume_silent_since.is_some()).await.unwrap().clone();
         // What else there is to say is said, to who watches and to who asks.
-        board.server(Server::Starting);
+        publisher.server(Server::Starting);
         let report = reports.wait_for(|report| report.server == Server::Starting).await.unwrap().clone();
         assert_eq!(report.volume_silent_since, told.volume_silent_since);
-        assert!(board.report().at > told.at);
+        assert!(publisher.report().at > told.at);
         assert_eq!(looks.load(Ordering::SeqCst), 1, "no second look is begun");
         let space = Space { free: 1 << 40, total: 1 << 41 };
         volume_answers.send(space).unwrap();

@@ -14,7 +14,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<ExitCode, StartError> {
     let (sender, commands) = mpsc::channel(4);
     let Parts { context, executor, stop } = start::parts(settings, Stage::Serve, sender)?;
     let probes = http::listen(context.settings.probe_port).await.map_err(StartError::Listen)?;
-    tokio::spawn(http::serve_probes(probes, context.board.clone()));
+    tokio::spawn(http::serve_probes(probes, context.publisher.clone()));
     start::listen(&context, &executor).await?;
     let children = context.children.clone();
     tokio::spawn(async move {

@@ -12,7 +12,7 @@ use crate::context::{Command, Context};
 use crate::executor::Executor;
 use crate::mysqld::{ProcessError, ServerBinary};
 use crate::reaper::Children;
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::settings::{NoOrdinal, Settings};
 use crate::tls::{TlsError, server_config};
 use crate::volume::{Store, Volume, VolumeError};
@@ -58,15 +58,15 @@ pub(crate) fn parts(
     commands: mpsc::Sender<Command>,
 ) -> Result<Parts, StartError> {
     let identity = settings.identity()?;
-    let board = Board::new(identity.clone(), stage);
+    let publisher = ReportPublisher::new(identity.clone(), stage);
     let ordinal = identity.ordinal;
-    let store = Store::new(Volume::new(settings.volume.clone(), identity), board.clone());
+    let store = Store::new(Volume::new(settings.volume.clone(), identity), publisher.clone());
     let context = Arc::new(Context {
         // The copy tool's image has none.
         binary: if stage == Stage::Receive { None } else { Some(ServerBinary::find()?) },
         settings,
         ordinal,
-        board,
+        publisher,
         store,
         children: Children::default(),
         session: watch::Sender::new(None),
@@ -81,9 +81,9 @@ pub(crate) async fn listen(context: &Arc<Context>, executor: &Executor) -> Resul
     let digest = mounts::digest(&context.settings.tls);
     let (sender, receiver) = watch::channel(Arc::new(server_config(&context.settings.tls)?));
     let listener = http::listen(context.settings.agent_port).await.map_err(StartError::Listen)?;
-    tokio::spawn(http::serve_operator(listener, receiver, context.board.clone(), executor.clone()));
+    tokio::spawn(http::serve_operator(listener, receiver, context.publisher.clone(), executor.clone()));
     let volume = context.settings.volume.clone();
-    tokio::spawn(room::follow(context.board.clone(), room::SILENT, move || room::of(&volume)));
+    tokio::spawn(room::follow(context.publisher.clone(), room::SILENT, move || room::of(&volume)));
     tokio::spawn(mounts::follow(context.clone(), executor.clone(), sender, digest));
     Ok(())
 }

@@ -68,14 +68,14 @@ pub(crate) async fn run(
                     };
                     let why = format!("the server's accounts could not be set: {error} ({why})");
                     tracing::error!(why);
-                    context.board.server(Server::Stopped { last_exit: Some(why) });
+                    context.publisher.server(Server::Stopped { last_exit: Some(why) });
                     pause = (pause * 2).min(PAUSES.1);
                     pause
                 }
                 Ended::ByItself(why, answered) => {
                     tracing::error!(why, "the server ended by itself");
                     healed = false;
-                    context.board.server(Server::Stopped { last_exit: Some(why) });
+                    context.publisher.server(Server::Stopped { last_exit: Some(why) });
                     let now = if answered >= STEADY { PAUSES.0 } else { pause };
                     pause = (now * 2).min(PAUSES.1);
                     now
@@ -112,7 +112,7 @@ async fn one_run(
     healed: bool,
     told: &mut Vec<String>,
 ) -> Ended {
-    context.board.server(Server::Starting);
+    context.publisher.server(Server::Starting);
     // Before the start: what is mounted meanwhile is then taken for new.
     let tls = digest(&context.settings.tls);
     let Started { mut mysqld, files, role, awaits_operator, moved, history, mut left_out } =
@@ -123,7 +123,7 @@ async fn one_run(
     let client = tokio::select! {
         answer = mysqld.answers(&files.access) => answer,
         () = stop.cancelled() => {
-            context.board.server(Server::Stopping);
+            context.publisher.server(Server::Stopping);
             report_stop(shutdown::stop(&mut mysqld, None, context.settings.stop_bound()).await);
             return Ended::Stopped;
         }
@@ -180,17 +180,18 @@ async fn attend(
     // Before it can take up a role, which asks again.
     monitor::look_at_options(&session, None).await;
     // Nothing comes between this and the session: who reads that the server runs may order it something at once.
-    if let Err(error) = monitor::observe(&context.board, &context.store, &session, &mut None).await {
+    if let Err(error) = monitor::observe(&context.publisher, &context.store, &session, &mut None).await {
         tracing::warn!(%error, "the server's state can't be read yet");
     }
     context.session.send_replace(Some(session.clone()));
-    let (board, store, kill) = (context.board.clone(), context.store.clone(), context.commands.clone());
-    let watcher = tokio::spawn(monitor::run(board, store, session.clone(), kill, mysqld.stopping()));
+    let (publisher, store, kill) =
+        (context.publisher.clone(), context.store.clone(), context.commands.clone());
+    let watcher = tokio::spawn(monitor::run(publisher, store, session.clone(), kill, mysqld.stopping()));
     let resumer = tokio::spawn(resume(executor.clone(), session.clone()));
     let (ended, told) = first(context, commands, stop, mysqld).await;
     let end = told + context.settings.stop_bound();
     if !matches!(ended, End::Exit(_)) {
-        context.board.server(Server::Stopping);
+        context.publisher.server(Server::Stopping);
     }
     if matches!(ended, End::Stop) {
         executor.close().await;
@@ -212,7 +213,7 @@ async fn attend(
         }
         // Nobody is left to give a command: the agent ends.
         End::Command(None) | End::Stop => {
-            context.board.server(Server::Stopping);
+            context.publisher.server(Server::Stopping);
             report_stop(shutdown::stop(mysqld, Some(&session), bound).await);
             Ended::Stopped
         }
@@ -257,7 +258,7 @@ async fn first(
         exit = mysqld.wait() => End::Exit(exit),
         // It could not be made read-only.
         command = commands.recv() => End::Command(command),
-        () = hand_over::over(&context.board) => End::Stop,
+        () = hand_over::over(&context.publisher) => End::Stop,
     };
     (ended, told)
 }

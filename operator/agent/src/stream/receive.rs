@@ -30,14 +30,14 @@ pub(crate) async fn receive(settings: Settings) -> Result<ExitCode, StartError> 
     let (commands, _) = mpsc::channel(1);
     let Parts { context, executor, stop } = start::parts(settings, Stage::Receive, commands)?;
     if look(&context).await? == Next::GoOn {
-        tracing::info!(directory = ?context.board.report().directory, "nothing to receive");
+        tracing::info!(directory = ?context.publisher.report().directory, "nothing to receive");
         return Ok(ExitCode::SUCCESS);
     }
-    tracing::info!(directory = ?context.board.report().directory, "waiting for an order");
+    tracing::info!(directory = ?context.publisher.report().directory, "waiting for an order");
     start::listen(&context, &executor).await?;
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut changes = context.board.watch();
+    let mut changes = context.publisher.watch();
     loop {
         tokio::select! {
             () = stop.cancelled() => {

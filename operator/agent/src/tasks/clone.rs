@@ -70,7 +70,7 @@ async fn copy(
     let cloned = client.run_unbounded("CLONE", &statement, &credentials.clone);
     let outcome = tokio::select! {
         outcome = cloned => outcome,
-        trouble = watch(&context.board, &access, donor) => {
+        trouble = watch(&context.publisher, &access, donor) => {
             let Trouble(error) = trouble;
             mysqld.kill();
             mysqld.wait().await?;

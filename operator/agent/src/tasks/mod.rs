@@ -106,7 +106,7 @@ pub(crate) async fn carry_out(context: &Context, order: &Order, guard: &Guard) -
         Action::Clone { operation, donor, max_mib_per_second, history } => {
             clone::clone(context, guard, operation, donor, *max_mib_per_second, *history).await
         }
-        Action::Receive { .. } if context.board.report().stage == Stage::Receive => {
+        Action::Receive { .. } if context.publisher.report().stage == Stage::Receive => {
             stream::take(context, guard, order).await
         }
         Action::Receive { operation, .. } => finish::finish(context, guard, operation).await,

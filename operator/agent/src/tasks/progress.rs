@@ -6,7 +6,7 @@ use mainstay_proto::{Endpoint, Progress};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::report::Board;
+use crate::report::ReportPublisher;
 use crate::sql::{Access, Client, SqlError};
 
 /// Time between two looks.
@@ -23,7 +23,7 @@ pub(super) struct Trouble(pub(super) String);
 
 /// Reports progress until it is cancelled, or until no byte comes and the donor is out of reach: the plugin itself
 /// goes on trying for minutes.
-pub(super) async fn watch(board: &Board, access: &Access, donor: &Endpoint) -> Trouble {
+pub(super) async fn watch(publisher: &ReportPublisher, access: &Access, donor: &Endpoint) -> Trouble {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client = None;
@@ -32,7 +32,7 @@ pub(super) async fn watch(board: &Board, access: &Access, donor: &Endpoint) -> T
     loop {
         tick.tick().await;
         match look(access, &mut client).await {
-            Ok((bytes, total)) => board.progress(meter.read(bytes, total, Instant::now())),
+            Ok((bytes, total)) => publisher.progress(meter.read(bytes, total, Instant::now())),
             Err(error) => {
                 client = None;
                 tracing::debug!(%error, "the clone's progress is not known");

@@ -3,19 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Volume, VolumeError};
-use crate::report::Board;
+use crate::report::ReportPublisher;
 
-/// The agent's one [`Volume`]. What changes on it is on the board before a call returns.
+/// The agent's one [`Volume`]. What changes on it is published before a call returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     volume: Arc<Mutex<Volume>>,
-    board: Board,
+    publisher: ReportPublisher,
 }
 
 impl Store {
     /// Wraps the volume.
-    pub(crate) fn new(volume: Volume, board: Board) -> Self {
-        Store { volume: Arc::new(Mutex::new(volume)), board }
+    pub(crate) fn new(volume: Volume, publisher: ReportPublisher) -> Self {
+        Store { volume: Arc::new(Mutex::new(volume)), publisher }
     }
 
     /// Does something with the volume on a thread that may block.
@@ -24,12 +24,12 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Volume) -> Result<T, VolumeError> + Send + 'static,
     {
-        let (volume, board) = (self.volume.clone(), self.board.clone());
+        let (volume, publisher) = (self.volume.clone(), self.publisher.clone());
         let joined = tokio::task::spawn_blocking(move || {
             // After a panic the marker on disk is still whole: it is written by rename.
             let mut volume = volume.lock().unwrap_or_else(PoisonError::into_inner);
             let outcome = work(&mut volume);
-            board.volume(volume.directory().clone(), volume.highest());
+            publisher.volume(volume.directory().clone(), volume.highest());
             outcome
         });
         match joined.await {

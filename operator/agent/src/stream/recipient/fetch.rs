@@ -207,7 +207,7 @@ impl<'a> Arrival<'a> {
         }
         self.looked = Some(now);
         let progress = self.meter.read(bytes, self.total, now.into_std());
-        self.context.board.progress(progress);
+        self.context.publisher.progress(progress);
         self.room.lasts()
     }
 
