@@ -115,7 +115,7 @@ pub(crate) async fn heal(context: &Context, stop: &CancellationToken) -> Result<
 /// for the few milliseconds of the statements, and for nobody but who has `CONNECTION_ADMIN`.
 pub(crate) async fn keep(session: &Session) -> Result<(), SqlError> {
     let connected = Client::connect(&session.access).await;
-    session.live.entry.asked(&connected);
+    session.run.entry.asked(&connected);
     match connected {
         // Who looks at the server all the time sees to that.
         Err(error) if error.is_denied() => Ok(()),
@@ -125,15 +125,15 @@ pub(crate) async fn keep(session: &Session) -> Result<(), SqlError> {
 
 /// The same by this session.
 pub(crate) async fn keep_by(client: &mut Client, session: &Session) -> Result<(), SqlError> {
-    let wanted = session.live.mounted().accounts;
+    let wanted = session.run.mounted().accounts;
     // A server that is told to lead or to stand down meanwhile must not find itself the other way round.
-    let _turn = session.live.window.lock().await;
-    let theirs = session.live.secret_changed();
+    let _turn = session.run.window.lock().await;
+    let theirs = session.run.secret_changed();
     let statements = differences(client, &wanted, theirs).await?;
     if statements.is_empty() {
-        session.live.secret_adopted();
+        session.run.secret_adopted();
     }
-    if statements.is_empty() || session.live.given_up(&statements) {
+    if statements.is_empty() || session.run.given_up(&statements) {
         return Ok(());
     }
     let refused = carry_out(client, &statements).await?;
@@ -141,8 +141,8 @@ pub(crate) async fn keep_by(client: &mut Client, session: &Session) -> Result<()
     // What was of no use is not tried again until something changes.
     let left = differences(client, &wanted, theirs).await?;
     if left.is_empty() {
-        session.live.secret_adopted();
+        session.run.secret_adopted();
     }
-    session.live.give_up(left, refused);
+    session.run.give_up(left, refused);
     Ok(())
 }

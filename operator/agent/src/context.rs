@@ -71,12 +71,12 @@ pub(crate) struct Session {
     /// How it is reached.
     pub(crate) access: Access,
     /// What is known of it.
-    pub(crate) live: Arc<Live>,
+    pub(crate) run: Arc<ServerRun>,
 }
 
 /// What is known of one run of the server.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct ServerRun {
     writable: AtomicBool,
     role: Mutex<Option<Role>>,
     setting_errors: Mutex<Vec<String>>,
@@ -150,7 +150,7 @@ pub(crate) struct Mounted {
 impl Session {
     /// A server that came up with the settings of `role` and with what was mounted then.
     pub(crate) fn new(access: Access, role: Option<Role>, mounted: Mounted, start: Start) -> Self {
-        let live = Live {
+        let run = ServerRun {
             awaits_operator: watch::Sender::new(start.awaits_operator),
             unconfirmed: AtomicBool::new(start.unconfirmed),
             options: Mutex::new(Options { mended: start.left_out.clone(), left: Vec::new() }),
@@ -169,11 +169,11 @@ impl Session {
             lag: Lag::default(),
             observing: tokio::sync::Mutex::new(()),
         };
-        Session { access, live: Arc::new(live) }
+        Session { access, run: Arc::new(run) }
     }
 }
 
-impl Live {
+impl ServerRun {
     /// Whether the agent has made it writable, or is about to: then commits may be waiting.
     pub(crate) fn writable(&self) -> bool {
         self.writable.load(Ordering::SeqCst)

@@ -103,26 +103,26 @@ pub(crate) async fn see_to_it(
     client: &mut Client,
     commands: &mpsc::Sender<Command>,
 ) {
-    let live = &session.live;
+    let run = &session.run;
     let busy = publisher.report().task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !live.entry.is_shut() {
+    if busy || !run.entry.is_shut() {
         return;
     }
     // One without a role is not made writable for its accounts' sake while clients reach it.
-    let outcome = match follows(publisher) || live.writable() {
+    let outcome = match follows(publisher) || run.writable() {
         true => kept::keep_by(client, session).await,
         false => Ok(()),
     };
     let again = Client::connect(&session.access).await;
-    live.entry.asked(&again);
+    run.entry.asked(&again);
     match (outcome, again) {
         (Ok(()), Ok(_)) => tracing::warn!("the agent's account was changed, and was made as it should be"),
         // That is not about the account.
         (Ok(()), Err(error)) if !error.is_denied() => {}
         (outcome, again) => {
-            live.entry.failed();
+            run.entry.failed();
             let why = outcome.err().or(again.err()).map(|error| error.to_string()).unwrap_or_default();
-            if live.writable() {
+            if run.writable() {
                 tracing::error!(why, "the agent's account could not be made anew; the primary serves on");
             } else {
                 start_again(commands, &why);

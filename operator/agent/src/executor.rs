@@ -107,17 +107,17 @@ impl Executor {
         }
         // Whatever it was, the operator has spoken.
         if let Some(session) = self.context.session() {
-            session.live.release();
+            session.run.release();
         }
         Answer::Accepted
     }
 
     /// The operator gives a role only to what it has judged.
     async fn judged(&self, action: &Action) {
-        let session = self.context.session().filter(|session| session.live.unconfirmed());
+        let session = self.context.session().filter(|session| session.run.unconfirmed());
         let Some(session) = session.filter(|_| admission::is_judgement(action)) else { return };
         match self.context.store.with(|volume| volume.judged()).await {
-            Ok(()) => session.live.confirm(),
+            Ok(()) => session.run.confirm(),
             // It says so again, and is told again.
             Err(error) => tracing::warn!(%error, "that the volume was judged could not be written down"),
         }
@@ -148,7 +148,7 @@ impl Executor {
                 received,
                 server: &report.server,
                 running: state.running.as_ref().map(|running| &running.action),
-                writable: self.context.session().is_some_and(|session| session.live.writable()),
+                writable: self.context.session().is_some_and(|session| session.run.writable()),
                 ending: state.ending,
             },
         );

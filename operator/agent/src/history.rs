@@ -47,7 +47,7 @@ pub(crate) async fn of(
     client: &mut Client,
     now: &ServerState,
 ) -> Result<History, SqlError> {
-    let watched = &session.live.history;
+    let watched = &session.run.history;
     let sets = (now.gtid_executed.clone(), now.gtid_purged.clone());
     let before = watched.seen(|seen| seen.sets.clone()).filter(|before| *before != sets);
     let reset = match &before {

@@ -80,7 +80,7 @@ pub(crate) async fn run(
 /// It has not ended the agent's session yet; if it has, nothing is worse than without.
 async fn make_way(session: &Session, client: Option<Client>) {
     let Some(mut client) = client else { return };
-    if session.live.writable() {
+    if session.run.writable() {
         let stop = client.run("stop the event scheduler", "SET GLOBAL event_scheduler = OFF");
         if let Ok(Err(error)) = timeout(LAST_WORD, stop).await {
             tracing::debug!(%error, "the server stops with its event scheduler");
@@ -94,16 +94,16 @@ async fn make_way(session: &Session, client: Option<Client>) {
 /// there is no new one. Returns when to look again.
 pub(crate) async fn look_at_options(session: &Session, client: Option<&mut Client>) -> Duration {
     let connected = Client::connect(&session.access).await;
-    session.live.entry.asked(&connected);
+    session.run.entry.asked(&connected);
     let outcome = match (connected, client) {
         (Ok(mut new), _) => required::enforce(&mut new).await,
         (Err(_), Some(open)) => required::enforce(open).await,
         (Err(error), None) => Err(error),
     };
-    session.live.entry.looked(&outcome);
+    session.run.entry.looked(&outcome);
     match outcome {
         Ok(outcome) => {
-            session.live.looked_at_options(outcome);
+            session.run.looked_at_options(outcome);
             OPTIONS
         }
         Err(error) => {
@@ -120,12 +120,12 @@ pub(crate) async fn observe(
     session: &Session,
     client: &mut Option<Client>,
 ) -> Result<(), SqlError> {
-    let _turn = session.live.observing.lock().await;
+    let _turn = session.run.observing.lock().await;
     let connected = match client {
         Some(connected) => connected,
         None => {
             // An order was carried out, or the server was silent.
-            session.live.forget_events();
+            session.run.forget_events();
             client.insert(Client::connect(&session.access).await?)
         }
     };
@@ -135,12 +135,12 @@ pub(crate) async fn observe(
     now.read_at = Some(read_at);
     // Before the sets are told: who reads them knows from which count they are.
     now.history = Some(history::of(session, store, publisher.ordinal(), connected, &now).await?);
-    now.disabled_events = session.live.events(connected).await?;
+    now.disabled_events = session.run.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     let read_at = Some(Timestamp::now());
     match state::channel(connected).await {
         Ok(channel) => {
-            let since = |channel| Channel { read_at, ..session.live.lag.since(channel, Instant::now()) };
+            let since = |channel| Channel { read_at, ..session.run.lag.since(channel, Instant::now()) };
             now.channel = channel.map(since);
         }
         Err(SqlError::Timeout { .. }) => {
@@ -151,15 +151,15 @@ pub(crate) async fn observe(
         }
         Err(error) => return Err(error),
     }
-    now.setting_errors = session.live.setting_errors();
-    now.unsafe_options = session.live.unsafe_options();
-    now.agent_denied = session.live.entry.trouble();
-    now.channel_started = session.live.channel_started();
-    now.setting_errors.extend(session.live.account_errors());
-    now.gtid_at_start.clone_from(&session.live.start().gtids);
-    now.started_at = session.live.start().at;
-    now.awaits_operator = session.live.awaits_operator();
-    now.unconfirmed = session.live.unconfirmed();
+    now.setting_errors = session.run.setting_errors();
+    now.unsafe_options = session.run.unsafe_options();
+    now.agent_denied = session.run.entry.trouble();
+    now.channel_started = session.run.channel_started();
+    now.setting_errors.extend(session.run.account_errors());
+    now.gtid_at_start.clone_from(&session.run.start().gtids);
+    now.started_at = session.run.start().at;
+    now.awaits_operator = session.run.awaits_operator();
+    now.unconfirmed = session.run.unconfirmed();
     publisher.server(Server::Running { state: Box::new(now) });
     Ok(())
 }

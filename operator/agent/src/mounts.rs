@@ -77,13 +77,13 @@ async fn pass_on(
     session: &Session,
     tls: Digest,
 ) -> Result<(), SqlError> {
-    let has = session.live.mounted();
+    let has = session.run.mounted();
     if has.tls != tls {
         let mut client = Client::connect(&session.access).await?;
         client.run("ALTER INSTANCE RELOAD TLS", "ALTER INSTANCE RELOAD TLS").await?;
         let admin = "ALTER INSTANCE RELOAD TLS FOR CHANNEL mysql_admin";
         client.run("ALTER INSTANCE RELOAD TLS", admin).await?;
-        session.live.set_mounted(Mounted { tls, ..has.clone() });
+        session.run.set_mounted(Mounted { tls, ..has.clone() });
         tracing::info!("the server's certificate was replaced");
     }
     let credentials = match Credentials::read(&context.settings.credentials) {
@@ -101,7 +101,7 @@ async fn pass_on(
         let own = has.own;
         let accounts = Arc::new(accounts::wanted(&credentials, &own));
         let replication = credentials.replication != has.credentials.replication;
-        session.live.change_secret(Mounted { credentials, accounts, own, tls });
+        session.run.change_secret(Mounted { credentials, accounts, own, tls });
         tracing::info!("new passwords are mounted");
         if replication && follows(&context.publisher) {
             // Its channel is given the new one; until the source has it too, the receiver tries again.
@@ -121,11 +121,11 @@ pub(crate) fn follows(publisher: &ReportPublisher) -> bool {
 async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), SqlError> {
     let task = context.publisher.report().task;
     let busy = task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !(follows(&context.publisher) || session.live.writable()) {
+    if busy || !(follows(&context.publisher) || session.run.writable()) {
         return Ok(());
     }
     let outcome = kept::keep(session).await;
-    if outcome.is_err() && !session.live.writable() {
+    if outcome.is_err() && !session.run.writable() {
         // It can't be told whether it is read-only again. After a start it is.
         let _ = context.commands.send(Command::Kill).await;
     }

@@ -161,7 +161,7 @@ async fn one_run(
     let mounted = Mounted { credentials, accounts, own, tls };
     let begun = Start { at: Some(Timestamp::now()), gtids, awaits_operator, unconfirmed, history, left_out };
     let session = Session::new(files.access.clone(), role, mounted, begun);
-    session.live.give_up(lacking.0, lacking.1);
+    session.run.give_up(lacking.0, lacking.1);
     attend(context, executor, commands, stop, &mut mysqld, session).await
 }
 
@@ -223,16 +223,16 @@ async fn attend(
 /// Takes the granted role up again. On a volume that a new pod has mounted it first lets the operator judge what is
 /// there; but it never waits longer than [`HOLD`], since there may be no operator (invariant I8).
 async fn resume(executor: Executor, session: Session) {
-    if session.live.awaits_operator() {
+    if session.run.awaits_operator() {
         tracing::info!(
             "replication waits for the operator, or leading alone does: it looks at the volume first"
         );
-        if timeout(HOLD, session.live.released()).await.is_ok() {
+        if timeout(HOLD, session.run.released()).await.is_ok() {
             // By an order, which has said what is to be done.
             return;
         }
         tracing::info!("the operator has not spoken: it goes on by itself");
-        session.live.release();
+        session.run.release();
     }
     executor.resume().await;
 }

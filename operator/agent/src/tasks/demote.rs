@@ -74,7 +74,7 @@ async fn attempt(session: &Session, bound: Duration) -> Result<ReadOnly, SqlErro
     let waiting = waiting_for_acknowledgement(&mut other).await?;
     let nobody_waits = waiting == 0 && (reached || !commits_may_wait(&mut other).await?);
     if reached {
-        session.live.set_writable(false);
+        session.run.set_writable(false);
         end_clients(&mut other).await?;
     }
     Ok(ReadOnly { reached, nobody_waits })

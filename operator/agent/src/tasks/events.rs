@@ -6,7 +6,7 @@
 use mainstay_proto::EventName;
 
 use super::TaskError;
-use crate::context::{Context, Live};
+use crate::context::{Context, ServerRun};
 use crate::mysqld::options::{ConfigFiles, Role};
 use crate::sql::quote::{identifier, text};
 use crate::sql::{Client, SqlError};
@@ -19,7 +19,7 @@ type Replicated = (String, String, String, String);
 /// leading.
 pub(super) async fn start(
     context: &Context,
-    live: &Live,
+    run: &ServerRun,
     client: &mut Client,
     disabled: Option<&[EventName]>,
 ) -> Result<(), TaskError> {
@@ -56,7 +56,7 @@ pub(super) async fn start(
     }
     tracing::info!(replicated = replicated.len(), refused = refused.len(), "scheduled events");
     if !refused.is_empty() {
-        live.set_role(Role::Primary, live.setting_errors().into_iter().chain(refused).collect());
+        run.set_role(Role::Primary, run.setting_errors().into_iter().chain(refused).collect());
     }
     Ok(())
 }

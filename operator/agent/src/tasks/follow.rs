@@ -25,8 +25,8 @@ pub(super) async fn follow(
     grant: Option<Grant>,
 ) -> Result<(), TaskError> {
     let mut client = read_only(context, session, guard, grant).await?;
-    roles::apply(context, &session.live, &mut client, Role::Replica).await?;
-    roles::ensure_safe(&session.live, &mut client).await?;
+    roles::apply(context, &session.run, &mut client, Role::Replica).await?;
+    roles::ensure_safe(&session.run, &mut client).await?;
     let credentials = Credentials::read(&context.settings.credentials)?;
     let configured = replication::configured(&mut client).await?;
     let password = match (credentials.replication_fits(), &configured) {
@@ -55,7 +55,7 @@ pub(super) async fn follow(
         }
     }
     guard.check()?;
-    session.live.start_channel(Timestamp::now());
+    session.run.start_channel(Timestamp::now());
     client.run("START REPLICA", "START REPLICA").await?;
     Ok(())
 }
@@ -84,7 +84,7 @@ async fn read_only(
     let mut client = Client::connect(&session.access).await?;
     let (read_only,): (bool,) = client.row("read super_read_only", "SELECT @@global.super_read_only").await?;
     // While a statement that sets it still waits, the variable reads 1 already.
-    let reached = if read_only && !session.live.writable() {
+    let reached = if read_only && !session.run.writable() {
         true
     } else {
         make_read_only(session, READ_ONLY).await.reached

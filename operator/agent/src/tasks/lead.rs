@@ -29,17 +29,17 @@ pub(super) async fn lead(
     client.run("STOP REPLICA", "STOP REPLICA").await?;
     guard.check()?;
     client.run("RESET REPLICA ALL", "RESET REPLICA ALL").await?;
-    roles::apply(context, &session.live, &mut client, Role::Primary).await?;
-    roles::ensure_safe(&session.live, &mut client).await?;
+    roles::apply(context, &session.run, &mut client, Role::Primary).await?;
+    roles::ensure_safe(&session.run, &mut client).await?;
     guard.check()?;
     context.store.with(move |volume| volume.grant(grant)).await?;
     guard.check()?;
-    let turn = session.live.window.lock().await;
-    session.live.set_writable(true);
+    let turn = session.run.window.lock().await;
+    session.run.set_writable(true);
     client.run("become writable", "SET GLOBAL super_read_only = OFF").await?;
     client.run("become writable", "SET GLOBAL read_only = OFF").await?;
     drop(turn);
-    events::start(context, &session.live, &mut client, disabled).await
+    events::start(context, &session.run, &mut client, disabled).await
 }
 
 /// Stops the receiver and lets the applier finish: what was received may have been acknowledged, and the relay logs

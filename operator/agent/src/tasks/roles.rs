@@ -1,7 +1,7 @@
 //! Settings that go with a role.
 
 use super::TaskError;
-use crate::context::{Context, Live};
+use crate::context::{Context, ServerRun};
 use crate::mysqld::options::{ConfigFiles, Role};
 use crate::sql::quote::setting;
 use crate::sql::{Client, required};
@@ -10,11 +10,11 @@ use crate::sql::{Client, required};
 /// does not stop the change of role: it waits for a restart.
 pub(super) async fn apply(
     context: &Context,
-    live: &Live,
+    run: &ServerRun,
     client: &mut Client,
     role: Role,
 ) -> Result<(), TaskError> {
-    if live.role() == Some(role) {
+    if run.role() == Some(role) {
         return Ok(());
     }
     let files = ConfigFiles::read(&context.settings.config).map_err(TaskError::Config)?;
@@ -31,14 +31,14 @@ pub(super) async fn apply(
             errors.push(format!("{name}: {error}"));
         }
     }
-    live.set_role(role, errors);
+    run.set_role(role, errors);
     Ok(())
 }
 
 /// A server takes up no role with options by which what was committed, or received, could be lost.
-pub(super) async fn ensure_safe(live: &Live, client: &mut Client) -> Result<(), TaskError> {
-    live.looked_at_options(required::enforce(client).await?);
-    let left = live.unsafe_options();
+pub(super) async fn ensure_safe(run: &ServerRun, client: &mut Client) -> Result<(), TaskError> {
+    run.looked_at_options(required::enforce(client).await?);
+    let left = run.unsafe_options();
     if left.is_empty() {
         return Ok(());
     }
