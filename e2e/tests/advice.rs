@@ -1,13 +1,14 @@
 //! What a condition says is to be done is done word for word, and nothing that is still somewhere is lost by it.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_GIVE_BACK, ANNOTATION_LEAD_FROM};
 use mainstay_crd::{ClusterPhase, MySQLClusterStatus};
 use mainstay_e2e::database::Database;
+use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::scope::{self, Failed, Scope};
 use mainstay_e2e::told::is_healthy;
 use mainstay_e2e::{checksum, load, note, wait};
@@ -89,19 +90,73 @@ async fn deleted_while_lost() -> Result<(), Failed> {
     .await
 }
 
-/// A cluster of three that goes with its claims, has rows on all of them, and whose primary has lost its volume, which
-/// is kept. Returns the primary and the volume too.
-async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32, String)> {
+/// Importance 1: the machine that alone can mount the primary's volume never comes back. What `StorageReady` says is done, and
+/// what `Blocked` spells out then: another leads with every row, and the volume that is out of reach is kept.
+#[tokio::test]
+async fn led_from_a_replica_after_a_machine_was_lost_for_good() -> Result<(), Failed> {
+    scope::run("machine_lost_for_good", wait::LONG * 6, async |scope| {
+        let Some(nodes) = Nodes::of(&scope.env) else { return Ok(()) };
+        let database = with_rows(scope, "never", json!({"class": "local", "size": "1Gi"})).await?;
+        let primary = database.primary().await?;
+        let node = database.node(primary).await?;
+        let volume = volume_of(&database, primary).await?;
+        let lost = nodes.lose(&node)?;
+        let told = database.told(ConditionType::StorageReady, Reason::NodeNotReady, wait::LONG).await?;
+        note!("{told}");
+        let (claim, pod) = (database.names.claim(primary), database.names.pod(primary));
+        let keep = format!("set the reclaim policy of the volume {volume} to Retain");
+        for said in [keep, format!("delete {claim} and {pod}"), format!("kubectl taint nodes {node}")] {
+            ensure!(told.contains(&said), "it does not say: {said}");
+        }
+        let vouch = nodes.vouch(&node)?;
+        let volumes: Api<PersistentVolume> = Api::all(scope.client());
+        let retain = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
+        volumes.patch(&volume, &PatchParams::default(), &Patch::Merge(retain)).await?;
+        scope.api::<PersistentVolumeClaim>().delete(&claim, &DeleteParams::default()).await?;
+        // The taint may have taken it by now.
+        let _ = scope.api::<Pod>().delete(&pod, &DeleteParams::default()).await;
+        let told = database.told(ConditionType::Blocked, Reason::PrimaryDataLost, wait::LONG).await?;
+        note!("{told}");
+        ask(&database, &spelled_out(&told)?).await?;
+        let another = |status: &MySQLClusterStatus| {
+            is_healthy(status, 3) && status.primary.as_ref().is_some_and(|leads| *leads != pod)
+        };
+        database.until("another to lead and all to be Healthy", wait::LONG * 2, another).await?;
+        for ordinal in 0..3 {
+            load::check_rows(&mut database.sql(ordinal).await?, ROWS).await?;
+        }
+        volumes.get(&volume).await.context("the volume that was out of reach")?;
+        for fault in [lost, vouch] {
+            fault.end();
+        }
+        Nodes::ready(scope.client(), &node).await
+    })
+    .await
+}
+
+/// A cluster of three that goes with its claims, and has rows on all of them.
+async fn with_rows<'a>(scope: &'a Scope, name: &str, mut storage: serde_json::Value) -> Result<Database<'a>> {
     let database = scope.database(name);
-    let retention = json!({"whenDeleted": {"policy": "Delete"}});
-    database.create(3, json!({"storage": {"size": "2Gi", "retention": retention}})).await?;
+    storage["retention"] = json!({"whenDeleted": {"policy": "Delete"}});
+    database.create(3, json!({"storage": storage})).await?;
     database.healthy(3, wait::LONG).await?;
     load::rows(&mut database.sql_through(&database.names.primary_service()).await?, ROWS).await?;
     checksum::compare(&database, &[0, 1, 2]).await?;
     noted(&database).await?;
+    Ok(database)
+}
+
+async fn volume_of(database: &Database<'_>, ordinal: u32) -> Result<String> {
+    database.claim(ordinal).await?.spec.and_then(|spec| spec.volume_name).context("no volume")
+}
+
+/// A cluster of three that goes with its claims, has rows on all of them, and whose primary has lost its volume, which
+/// is kept. Returns the primary and the volume too.
+async fn lost<'a>(scope: &'a Scope, name: &str) -> Result<(Database<'a>, u32, String)> {
+    let database = with_rows(scope, name, json!({"size": "2Gi"})).await?;
     let primary = database.primary().await?;
     let claim = database.claim(primary).await?;
-    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).context("no volume")?;
+    let volume = volume_of(&database, primary).await?;
     // Without the grace in which it would hand over.
     let (names, at_once) = (&database.names, DeleteParams::default().grace_period(0));
     let claims = scope.api::<PersistentVolumeClaim>();

@@ -63,13 +63,14 @@ pub(super) fn root_transitions() -> [Transition; 2] {
         },
         Transition {
             field: "spec.storage.class",
-            message: "class can't change in place, but to name the one that all claims have (status.storage.class): a \
-                      volume stays in the class it was made in; move the data to a new cluster",
+            message: "class can't change in place once a claim was bound, but to name the one that all claims have \
+                      (status.storage.class): a volume stays in the class it was made in; move the data to a new cluster",
+            // Where no claim has a volume, nothing is in a class yet: it may have been typed wrong.
             cel: Cow::Owned(format!(
-                "has(self.spec.storage.class) ? \
+                "({looked} && !has(self.status.storage.largest)) || (has(self.spec.storage.class) ? \
                  (has(oldSelf.spec.storage.class) && self.spec.storage.class == oldSelf.spec.storage.class) || \
                  ({looked} && has(self.status.storage.class) && \
-                 self.spec.storage.class == self.status.storage.class) : !has(oldSelf.spec.storage.class)"
+                 self.spec.storage.class == self.status.storage.class) : !has(oldSelf.spec.storage.class))"
             )),
         },
     ]

@@ -1,10 +1,10 @@
 //! Claims that get no volume.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota};
 use kube::api::PostParams;
-use mainstay_crd::conditions::Reason;
+use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_e2e::faults::Nodes;
 use mainstay_e2e::wait;
 use serde_json::json;
@@ -168,7 +168,9 @@ async fn consumer(p: &Patient<'_>) -> Rows {
     let scheduling = json!({"priorityClassName": critical});
     let spec = json!({"image": ABSENT, "scheduling": scheduling, "storage": {"size": "1Gi"}});
     p.database.create(1, spec).await?;
-    let row = p.told(Reason::WaitsForConsumer, &[&p.claim(), &p.pod(), "the events of StatefulSet"]).await?;
+    let row = p.told(Reason::ClaimMissing, &[&p.claim(), &p.pod()]).await?;
+    let refused = p.database.told(ConditionType::SpecValid, Reason::InvalidSpec, wait::SHORT).await?;
+    ensure!(refused.contains("exceeded quota: none"), "the API server's words are not told: {refused}");
     p.delete::<ResourceQuota>("none").await?;
     p.mended().await?;
     Ok(vec![row])
@@ -232,7 +234,7 @@ async fn taken(p: &Patient<'_>) -> Rows {
         }
     }
     p.apply(json!({"class": class})).await?;
-    let row = p.told(Reason::VolumeTaken, &[&p.claim(), &volume, first, "delete the one"]).await?;
+    let row = p.told(Reason::VolumeTaken, &[&p.claim(), &volume, first, "delete it and its pod"]).await?;
     p.volume("made", "hand", json!({})).await?;
     p.delete::<PersistentVolumeClaim>(&p.claim()).await?;
     p.mended().await?;

@@ -97,12 +97,17 @@ pub(crate) fn broken<'f>(facts: &'f Facts<'_>) -> Option<Broken<'f>> {
     set_back(facts, primary, report).map(|(other, own)| Broken::SetBack(other, own))
 }
 
-/// Its data is not to be had by waiting: without a claim, or with one whose volume no longer exists.
+/// Its data is not to be had by waiting: without a claim, with one whose volume no longer exists, or with one that was made
+/// in the place of the one that it had, and never got a volume.
 fn gone(facts: &Facts<'_>, primary: u32) -> bool {
     let Some(instance) = facts.instance(primary) else { return true };
     let idle = instance.pod.as_ref().is_none_or(|pod| !pod.ready && !pod.started);
     let unheard = instance.agent.last().is_none();
-    let lost = instance.claim.as_ref().is_none_or(|claim| claim.phase.as_deref() == Some("Lost"));
+    let had = facts.ledger_entry(primary).map(|entry| entry.claim_uid.as_str());
+    let lost = instance.claim.as_ref().is_none_or(|claim| {
+        let anew = claim.volume.is_none() && had.is_some_and(|had| had != claim.uid);
+        anew || claim.phase.as_deref() == Some("Lost")
+    });
     idle && unheard && lost
 }
 

@@ -56,10 +56,11 @@ pub(super) fn unprotect(facts: &Facts<'_>) -> &'static str {
     }
 }
 
-/// To delete the object and make it again: only where that keeps all claims, and what is to be set before.
+/// To delete the object and make it again, with what is to be set before. That claims are kept because the data is lost is
+/// not built upon: who is asked at that moment may not answer.
 pub(super) fn recreate(facts: &Facts<'_>) -> String {
     let first = unprotect(facts);
-    match deletion::keeps(facts) {
+    match deletion::retains(facts) {
         true => format!("{first}delete the object (every claim and Secret is kept) and create it again"),
         false => format!(
             "{first}set spec.storage.retention.whenDeleted.policy to Retain, so that claims and Secrets are kept, delete \
@@ -164,6 +165,19 @@ pub(super) fn without_volume(facts: &Facts<'_>, ordinal: u32) -> String {
         );
     }
     format!("put it back if its data still exists; if not, {}", clone_anew(facts, ordinal))
+}
+
+/// What to do about a primary whose volume no node that is there can mount.
+pub(super) fn never_back(facts: &Facts<'_>, ordinal: u32) -> String {
+    let (claim, pod) = (facts.names.claim(ordinal), facts.names.pod(ordinal));
+    if is_only(facts, ordinal) {
+        return "bring the node back".into();
+    }
+    format!(
+        "bring the node back. If it will never come back, {}: nothing is initialised then, and the condition Blocked says \
+         how another instance can lead",
+        delete(facts, ordinal, &format!("{claim} and {pod}"))
+    )
 }
 
 /// What to do about a claim that can't grow to the size that the spec asks for. Where no claim has that size, it can be set

@@ -8,8 +8,8 @@
 //! copy of what is missing.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mainstay_crd::conditions::Reason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_SNAPSHOT, FINALIZER_PROTECTION, FINALIZER_RETENTION};
 use mainstay_crd::{ClusterPhase, Judgement, OperationKind, RetentionPolicy};
 
@@ -32,10 +32,9 @@ pub(super) fn protection() -> (Reason, String) {
 /// Keeps the finalizers as the spec needs them. `None`: they are.
 pub(super) fn finalizers(facts: &Facts<'_>) -> Option<Decision> {
     let cluster = &facts.observation.cluster;
-    let retains = policy(facts) == RetentionPolicy::Retain;
     let wanted = [
         cluster.spec.deletion_protection.then_some(FINALIZER_PROTECTION),
-        (!retains).then_some(FINALIZER_RETENTION),
+        (!retains(facts)).then_some(FINALIZER_RETENTION),
     ];
     let wanted: Vec<String> = wanted.into_iter().flatten().map(String::from).collect();
     // None can be added to what is being deleted already.
@@ -97,8 +96,27 @@ fn drop_claim(claim: &Claim) -> Option<Decision> {
     Some(Decision::Do(Step::Claim { claim, uid, step, reason: Reason::Deleting, message }))
 }
 
+/// An instance that serves, and was not asked yet what it holds: an operator that has just started hears everybody in a
+/// moment, and only they tell a record that was set back.
+fn unasked(facts: &Facts<'_>) -> Option<Decision> {
+    let serves =
+        |instance: &crate::Instance| instance.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting);
+    let mut silent =
+        facts.observation.instances.iter().filter(|(_, i)| serves(i) && i.agent.live().is_none());
+    let (&ordinal, _) = silent.next()?;
+    let message = format!(
+        "the cluster is being deleted, with its claims, once {} was asked what it holds; it is not heard. If \
+         spec.storage.retention.whenDeleted.policy is set to Retain, nobody is asked and every claim stays",
+        facts.names.pod(ordinal)
+    );
+    Some(Decision::Wait(Reason::Deleting, message))
+}
+
 /// Decides what becomes of the claims, and writes that down.
 fn decide_end(facts: &Facts<'_>) -> Decision {
+    if let Some(waits) = unasked(facts) {
+        return waits;
+    }
     let kept = why_kept(facts).map(|why| {
         format!("every claim and Secret is kept, whatever spec.storage.retention.whenDeleted says: {why}")
     });
@@ -110,9 +128,9 @@ fn decide_end(facts: &Facts<'_>) -> Decision {
     record(facts, facts.record.ends(ending), reason, message)
 }
 
-/// Whether deleting the object now would keep every claim and Secret: what [`tear_down`] would do.
-pub(super) fn keeps(facts: &Facts<'_>) -> bool {
-    policy(facts) == RetentionPolicy::Retain || why_kept(facts).is_some()
+/// Whether the spec says that every claim and Secret outlives the object.
+pub(super) fn retains(facts: &Facts<'_>) -> bool {
+    policy(facts) == RetentionPolicy::Retain
 }
 
 /// Why claims may not go with the object: the data is not where it is to be, and any of them may hold the last of it.
@@ -122,6 +140,11 @@ fn why_kept(facts: &Facts<'_>) -> Option<String> {
     }
     if facts.observation.cluster.status.state == Some(ClusterPhase::Lost) {
         return Some("the cluster was Lost when it was seen last".into());
+    }
+    let blocked = ConditionType::Blocked.as_str();
+    let set_back = |c: &Condition| c.type_ == blocked && c.reason == Reason::RecordRolledBack.as_str();
+    if facts.observation.cluster.status.conditions.iter().any(set_back) {
+        return Some("the record was older than what the instances know when it was seen last".into());
     }
     let bad = |i: &u32| {
         let judged = facts.verdict(*i).map(|verdict| verdict.judgement);

@@ -192,15 +192,18 @@ fn held_back(facts: &Facts<'_>, state: &ClusterState<'_>, held: Decision) -> Dec
         false => "First mend the spec, as SpecValid says",
     };
     let lost = match state {
-        ClusterState::Leaderless { primary, why } => primary::decide(facts, *primary, why.as_ref()),
-        _ => None,
-    };
-    let lost = match lost {
-        Some(Decision::Blocked(reason, message)) if LOST.contains(&reason) => {
-            Some(Decision::Blocked(reason, format!("{message}. {first}: until then nothing is done")))
+        ClusterState::Leaderless { primary, why: Some(broken) } => {
+            Some(primary::blocked(facts, *primary, broken))
         }
+        ClusterState::SetBack { by, knows } => Some(primary::set_back(facts, *by, *knows)),
         _ => None,
     };
+    let lost = lost.map(|lost| match lost {
+        Decision::Blocked(reason, message) => {
+            Decision::Blocked(reason, format!("{message}. {first}: until then nothing is done"))
+        }
+        other => other,
+    });
     let held_blocks = Some(held.clone()).filter(|held| matches!(held, Decision::Blocked(..)));
     Decided { decision: Some(announced::roles(facts, state, held)), blocked: lost.or(held_blocks) }
 }

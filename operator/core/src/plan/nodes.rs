@@ -6,8 +6,8 @@
 use jiff::{SignedDuration, Timestamp};
 use mainstay_crd::conditions::Reason;
 
-use super::Decision;
 use super::storage::Problem;
+use super::{Decision, advice};
 use crate::facts::Facts;
 use crate::{Instance, Node, NodeStep, PodStep, Step, Volume, guards, on_demand};
 
@@ -109,7 +109,7 @@ fn pinned(facts: &Facts<'_>, ordinal: u32) -> String {
 
 fn choice(facts: &Facts<'_>, ordinal: u32) -> String {
     if facts.primary() == Some(ordinal) {
-        return "; it leads, so it gets no other volume: bring the node back".into();
+        return format!("; it leads, so it gets no other volume: {}", advice::never_back(facts, ordinal));
     }
     let local = facts.observation.cluster.spec.storage.local.as_ref();
     match local.and_then(|local| local.replace_after.as_deref()) {

@@ -53,7 +53,7 @@ fn well(facts: &Facts<'_>) -> String {
 
 fn problem(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Problem> {
     let claim = instance.claim.as_ref();
-    if claim.is_none() && facts.observation.stateful_set.is_some() {
+    if claim.is_none() && !facts.observation.cluster.deleting {
         let why = facts.pod_trouble(ordinal).map(|why| format!(": {why}")).unwrap_or_default();
         let text =
             format!("{} has no claim {} yet{why}", facts.names.pod(ordinal), facts.names.claim(ordinal));

@@ -5,10 +5,12 @@ use mainstay_crd::names::{
     ANNOTATION_GTID_SET, ANNOTATION_SNAPSHOT, FINALIZER_PROTECTION, FINALIZER_RETENTION,
 };
 use mainstay_crd::{ClusterPhase, KeepOrDelete, Retention, RetentionPolicy};
+use serde_json::json;
 
 use super::table::{blocked, healthy};
+use super::well::well;
 use super::world::{World, uuid};
-use crate::{GtidSet, Step};
+use crate::{Agent, GtidSet, Observation, Plan, Step, plan};
 
 fn retaining(policy: RetentionPolicy) -> World {
     let mut world = healthy(3);
@@ -54,6 +56,45 @@ fn snapshot_copies_the_primary_before_any_claim_goes() {
     );
     assert_eq!(world.snapshots.len(), 1);
     assert!(world.snapshots.values().all(|copy| copy.contains(&all)));
+}
+
+/// Only instances tell that the record was set back, and an operator that has just started has heard none of them.
+#[test]
+fn claims_go_only_after_everybody_who_serves_was_asked() {
+    let ending = |change: fn(&mut Observation)| {
+        let mut o = well();
+        let when_deleted = Some(KeepOrDelete { policy: RetentionPolicy::Delete, after: None });
+        o.cluster.spec.storage.retention = Some(Retention { when_scaled: None, when_deleted });
+        (o.cluster.deleting, o.cluster.finalizers) = (true, vec![FINALIZER_RETENTION.into()]);
+        change(&mut o);
+        plan(&o)
+    };
+    let kept = |plan: &Plan| match &plan.step {
+        Some(Step::Record { record, .. }) => record.ending().map(|ending| ending.kept.is_some()),
+        _ => None,
+    };
+    assert_eq!(kept(&ending(|_| ())), Some(false));
+    let unheard = ending(|o| o.instances.get_mut(&1).unwrap().agent = Agent::Unheard);
+    assert_eq!(unheard.step, None, "it may know of a later record");
+    let gone = ending(|o| {
+        for instance in o.instances.values_mut() {
+            (instance.agent, instance.pod) = (Agent::Unheard, None);
+        }
+    });
+    assert_eq!(kept(&gone), Some(false), "nobody is there to be asked");
+    let newer = ending(|o| match &mut o.instances.get_mut(&1).unwrap().agent {
+        Agent::Live { report, .. } => report.highest.revision = 999,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(kept(&newer), Some(true));
+    let said = ending(|o| {
+        let blocked = json!([{
+            "type": "Blocked", "status": "True", "reason": "RecordRolledBack", "message": "",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }]);
+        o.cluster.status.conditions = serde_json::from_value(blocked).unwrap();
+    });
+    assert_eq!(kept(&said), Some(true));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use mainstay_proto::{Directory, Server};
 use serde_json::json;
 
 use super::nodes::{lost, silent_node, stranded};
+use super::table::healthy;
 use super::well::{recorded, storage_ready, storage_step, well};
+use super::world::Tampering;
 use crate::{Agent, Node, Step, VolumeStep, plan};
 
 #[test]
@@ -83,6 +85,54 @@ fn a_lost_primary_is_said_to_be_lost_while_paused_or_with_a_spec_that_is_wrong()
 }
 
 #[test]
+fn other_data_and_a_record_set_back_are_said_while_paused() {
+    for reason in [Reason::ForeignVolume, Reason::RolledBack, Reason::RecordRolledBack] {
+        let mut world = healthy(3);
+        for _ in 0..6 {
+            world.write();
+            world.turn();
+        }
+        match reason {
+            Reason::ForeignVolume => assert!(world.tamper(0, Tampering::Foreign)),
+            Reason::RolledBack => assert!(world.tamper(0, Tampering::RolledBack)),
+            _ => world.volumes.get_mut(&1).unwrap().highest.revision = 999,
+        }
+        world.settle();
+        world.spec.paused = true;
+        let told = world.turn();
+        let blocked = told.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
+        assert_eq!(blocked.reason, reason, "{}", blocked.message);
+        assert!(blocked.message.contains("First take spec.paused back"), "{}", blocked.message);
+        let lost = told.phase == ClusterPhase::Lost;
+        assert!(lost || reason == Reason::RecordRolledBack, "{reason:?}: {:?}", told.phase);
+    }
+}
+
+/// The primary's claim was deleted, and the next one gets no volume, so that no agent can say that it has nothing.
+#[test]
+fn a_claim_in_the_place_of_the_primarys_that_gets_no_volume_has_no_data() {
+    let pending = |uid: Option<&str>| {
+        let mut o = well();
+        recorded(&mut o);
+        let instance = o.instances.get_mut(&0).unwrap();
+        instance.agent = Agent::Unheard;
+        let pod = instance.pod.as_mut().unwrap();
+        (pod.node, pod.ready, pod.started) = (None, false, false);
+        let claim = instance.claim.as_mut().unwrap();
+        (claim.phase, claim.volume) = (Some("Pending".into()), None);
+        if let Some(uid) = uid {
+            claim.uid = uid.into();
+        }
+        plan(&o)
+    };
+    let told = pending(Some("made-anew"));
+    let blocked = told.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
+    assert_eq!((told.phase, blocked.reason), (ClusterPhase::Lost, Reason::PrimaryDataLost));
+    assert!(blocked.message.contains("lead-from=shop-"), "{}", blocked.message);
+    assert_ne!(pending(None).phase, ClusterPhase::Lost, "it may still get the one that it had");
+}
+
+#[test]
 fn the_proof_that_is_awaited_is_named_and_taken_before_claims_grow() {
     let after = |proof: Option<&str>| {
         let mut o = lost(Some(Node { proof: proof.map(Into::into), ..silent_node() }));
@@ -106,4 +156,9 @@ fn a_stranded_primary_is_not_told_of_a_new_volume() {
     assert!(storage_ready(&o).message.contains("a replica gets a new volume 30m"));
     o.cluster.status.replication.as_mut().unwrap().primary = Some(2);
     assert!(storage_ready(&o).message.contains("it leads, so it gets no other volume"));
+    let volume = o.instances[&2].claim.as_ref().unwrap().volume.clone().unwrap();
+    let keeps = format!("set the reclaim policy of the volume {volume} to Retain");
+    assert!(storage_ready(&o).message.contains(&keeps), "{}", storage_ready(&o).message);
+    o.cluster.spec.replicas = 1;
+    assert!(!storage_ready(&o).message.contains("another instance"), "there is none");
 }

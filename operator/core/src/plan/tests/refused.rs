@@ -50,6 +50,10 @@ fn storage_is_not_called_ready_without_a_claim() {
     let told = condition(&crate::plan(&observation), ConditionType::StorageReady);
     assert_eq!((told.status, told.reason), (Some(false), Reason::ClaimMissing));
     assert!(told.message.contains("data-shop-2"), "{}", told.message);
+    // One that the API server refuses, or that is paused from its birth, is made into nothing.
+    observation.stateful_set = None;
+    let told = condition(&crate::plan(&observation), ConditionType::StorageReady);
+    assert_eq!((told.status, told.reason), (Some(false), Reason::ClaimMissing));
     observation.instances.get_mut(&2).unwrap().claim = claim;
     assert_eq!(condition(&crate::plan(&observation), ConditionType::StorageReady).status, Some(true));
 }

@@ -7,8 +7,8 @@ use mainstay_crd::{ClusterPhase, OperationKind};
 use mainstay_proto::{Directory, Server};
 
 use super::table::{blocked, healthy};
-use super::tampering::Tampering;
 use super::well::{Change, claim, pending, recorded, storage_ready, volume_of, well};
+use super::world::Tampering;
 use super::world::{NAME, NAMESPACE, World, uuid};
 use crate::{Agent, Claim, Class, Instance, Node, Observation, Plan, Volume, plan};
 
