@@ -14,6 +14,8 @@ use crate::Plan;
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Turn,
+    /// So many turns in which nothing else happens.
+    Turns(u8),
     Write,
     KillPod(u32),
     Silence(u32),
@@ -99,8 +101,9 @@ pub(super) fn usual() -> impl Strategy<Value = Event> {
 /// What happens to machines, volumes and the object besides.
 pub(super) fn any() -> impl Strategy<Value = Event> {
     prop_oneof![
-        36 => usual(),
-        8 => Just(Event::Turn),
+        30 => usual(),
+        10 => (4..24u8).prop_map(Event::Turns),
+        2 => (60..900i64).prop_map(Event::Pass),
         6 => (0..4u32, fate()).prop_map(|(i, fate)| Event::Machine(i, fate)),
         1 => (0..4u32).prop_map(Event::Fill),
         1 => Just(Event::Enlarge),
@@ -154,6 +157,7 @@ impl World {
     pub(super) fn happens(&mut self, event: Event) {
         match event {
             Event::Turn => drop(self.turn()),
+            Event::Turns(n) => (0..n).for_each(|_| drop(self.turn())),
             Event::Write => self.write(),
             Event::KillPod(i) => self.end_pod(i),
             Event::Silence(i) => {

@@ -163,8 +163,6 @@ pub(super) struct World {
     pub(super) interrupted: BTreeSet<u32>,
     /// An object that is gone is made again by somebody, under the same name.
     pub(super) reborn: bool,
-    /// How often all claims were deleted with the object.
-    pub(super) torn_down: u32,
     /// How often each step was carried out.
     pub(super) played: BTreeMap<String, u32>,
     /// When the operator saw first what the record says.
@@ -218,7 +216,6 @@ impl World {
             local: false,
             interrupted: BTreeSet::new(),
             reborn: false,
-            torn_down: 0,
             played: BTreeMap::new(),
             seen: BTreeMap::new(),
             ids: 0,

@@ -206,9 +206,6 @@ impl World {
             self.released.push(Volume { was: Some(name), ..volume });
         }
         self.acknowledged = GtidSet::default();
-        if self.volumes.is_empty() {
-            self.torn_down += 1;
-        }
     }
 
     /// I5: only by policy, and never the last copy.
