@@ -95,8 +95,6 @@ pub enum Reason {
     PrimaryDataLost,
     /// Scaling down would remove the primary.
     PrimaryInTheWay,
-    /// A change to the StatefulSet's immutable part was asked for.
-    ImmutableStorage,
     /// The primary came back with less than it left with: its volume was set back.
     RolledBack,
     /// The primary came back with data that is not its own, or on another volume.

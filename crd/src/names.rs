@@ -2,8 +2,6 @@
 
 /// The API group.
 pub const GROUP: &str = "mysql.mainstay.dev";
-/// Longest name of a `MySQLCluster`, in bytes: leaves room for the suffixes of the children within a DNS label.
-pub const MAX_NAME: usize = 40;
 /// Most instances that a cluster can have; ordinals are `0..MAX_REPLICAS`.
 pub const MAX_REPLICAS: u32 = 9;
 

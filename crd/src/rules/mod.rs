@@ -33,7 +33,7 @@ pub(crate) use pod::{clone_limits, pod_security, resources};
 pub(crate) use retention::{keep_or_delete, retention};
 pub(crate) use storage::storage;
 
-/// A DNS label that leaves room for the children's suffixes: [`crate::names::MAX_NAME`].
+/// A DNS label of at most 40 characters, which leaves room for the children's suffixes.
 static NAME: Pattern = Pattern::new("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$");
 /// What is said of another name.
 const NAME_MESSAGE: &str = "name must be at most 40 lower-case letters, digits and dashes, begin with a letter and \

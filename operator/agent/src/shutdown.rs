@@ -28,7 +28,7 @@ pub(crate) async fn stop(
 ) -> Result<Exit, ProcessError> {
     let end = Instant::now() + bound;
     let may_terminate = match session {
-        Some(session) if session.run.writable() => make_read_only(session, bound / 3).await.may_terminate(),
+        Some(session) if session.run.writable() => make_read_only(session, bound / 3).await.may_terminate,
         // It has never been writable since it was started.
         _ => true,
     };

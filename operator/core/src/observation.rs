@@ -150,8 +150,6 @@ pub struct Pod {
     pub deleting: bool,
     /// The node that it was bound to.
     pub node: Option<String>,
-    /// Its address.
-    pub ip: Option<String>,
     /// The Ready condition.
     pub ready: bool,
     /// All init containers ended well and the `mysql` container runs.
@@ -336,8 +334,6 @@ pub struct Node {
     pub cordoned: bool,
     /// The taint by which it is being drained, of those that the operator was told.
     pub draining: Option<String>,
-    /// The kernel's boot id, as the kubelet reports it.
-    pub boot_id: Option<String>,
     /// Since when, by the operator's own clock, its Lease is as it is; read only while [`crate::on_demand::lease`] asks
     /// for it, and `None` while it can't be read.
     pub lease_unrenewed_since: Option<Timestamp>,

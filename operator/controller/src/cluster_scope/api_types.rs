@@ -107,7 +107,6 @@ pub(super) struct Taint {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct NodeStatus {
     pub(super) conditions: Vec<NodeCondition>,
-    pub(super) node_info: NodeInfo,
 }
 
 /// A condition of a node, without its heartbeat.
@@ -118,14 +117,6 @@ pub(super) struct NodeCondition {
     pub(super) type_: String,
     pub(super) status: String,
     pub(super) last_transition_time: Option<Timestamp>,
-}
-
-/// The kernel's side of a node.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeInfo {
-    #[serde(rename = "bootID")]
-    pub(super) boot_id: String,
 }
 
 /// A storage class.

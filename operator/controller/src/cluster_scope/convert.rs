@@ -109,7 +109,6 @@ fn names_a_node(requirement: &NodeSelectorRequirement, field: bool) -> bool {
 pub(super) fn node(object: api_types::Node, drains: &[String]) -> Option<Node> {
     let api_types::Node { metadata, spec, status } = object;
     let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
-    let boot_id = Some(status.node_info.boot_id).filter(|id| !id.is_empty());
     Some(Node {
         uid: metadata.uid.unwrap_or_default(),
         host: metadata.labels.and_then(|mut labels| labels.remove(HOST_NAME)),
@@ -118,7 +117,6 @@ pub(super) fn node(object: api_types::Node, drains: &[String]) -> Option<Node> {
         out_of_service: spec.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE),
         cordoned: spec.unschedulable,
         draining: spec.taints.iter().find(|taint| drains.contains(&taint.key)).map(|taint| taint.key.clone()),
-        boot_id,
         lease_unrenewed_since: None,
         proof: None,
     })

@@ -15,7 +15,7 @@ fn node(heartbeat: &str, ready: &str) -> api_types::Node {
     from(json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": "n1", "uid": "u", "resourceVersion": heartbeat,
             "labels": {"kubernetes.io/hostname": "host-1", "team": "a"}},
-        "status": {"images": [{"names": ["mysql"]}], "nodeInfo": {"bootID": "b"}, "conditions": [
+        "status": {"images": [{"names": ["mysql"]}], "conditions": [
             {"type": "Ready", "status": ready, "lastHeartbeatTime": format!("2026-01-01T00:00:{heartbeat}Z"),
              "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}))
 }

@@ -197,7 +197,6 @@ fn of_pod(pod: &watch::Pod) -> Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         node: pod.spec.node_name.clone(),
-        ip: status.pod_ip.clone(),
         ready: condition(pod, "Ready"),
         started: initialised && runs(CONTAINER_MYSQL),
         role: label(LABEL_ROLE),
