@@ -1,133 +1,12 @@
-//! Rules about `spec.config`: which options of MySQL the operator keeps to itself, and what can't stand in an
-//! option file.
+//! Rules about `spec.config`: which options of MySQL the operator keeps to itself ([`mainstay_proto::options`] has them,
+//! and why), and what can't stand in an option file.
 
+use mainstay_proto::options;
 use schemars::Schema;
 
 use super::entries::{EntryRule, bound};
 use super::pattern::Pattern;
 use super::{Transition, add};
-
-/// Options that the operator sets, or that would take away what it relies on. Grouped by the reason.
-const OWNED: &[&str] = &[
-    // Identity, and the record of who holds which transactions.
-    "server_id",
-    "server_uuid",
-    "gtid_mode",
-    "enforce_gtid_consistency",
-    "log_bin",
-    "log_bin_index",
-    "log_replica_updates",
-    "log_slave_updates",
-    "binlog_format",
-    "relay_log",
-    "relay_log_index",
-    "relay_log_purge",
-    "relay_log_recovery",
-    // Who may write, and who replicates from whom.
-    "super_read_only",
-    "read_only",
-    "innodb_read_only",
-    "offline_mode",
-    "skip_replica_start",
-    "skip_slave_start",
-    // A commit that was acknowledged is on disk.
-    "sync_binlog",
-    "innodb_flush_log_at_trx_commit",
-    "innodb_doublewrite",
-    // A page or a log that was damaged is noticed, and is not read past.
-    "innodb_checksum_algorithm",
-    "innodb_force_recovery",
-    "innodb_log_checksums",
-    // A commit is in the binary log, or it fails; and the log is there until every replica had time to read it.
-    "binlog_error_action",
-    "binlog_space_limit",
-    // A replica holds what its GTID set says, or an error: nothing is skipped, converted with a loss, or read from a
-    // damaged log.
-    "binlog_checksum",
-    "binlog_do_db",
-    "binlog_ignore_db",
-    "replica_exec_mode",
-    "replica_skip_errors",
-    "replica_sql_verify_checksum",
-    "replica_type_conversions",
-    "slave_exec_mode",
-    "slave_skip_errors",
-    "slave_sql_verify_checksum",
-    "slave_type_conversions",
-    "sql_replica_skip_counter",
-    "sql_slave_skip_counter",
-    // A copy holds what the position says that it was taken at.
-    "binlog_order_commits",
-    "master_info_repository",
-    "relay_log_info_repository",
-    // Statements that no binary log has, run for each client or at each start of a replica's applier. The receivers of
-    // replicas are clients too, which an error in it turns away.
-    "init_connect",
-    "init_replica",
-    "init_slave",
-    // Where files are: on the volume, or in the pod's directories.
-    "basedir",
-    "character_sets_dir",
-    "chroot",
-    "datadir",
-    "init_file",
-    "innodb_data_home_dir",
-    "innodb_doublewrite_dir",
-    "innodb_log_group_home_dir",
-    "innodb_temp_tablespaces_dir",
-    "innodb_undo_directory",
-    "lc_messages_dir",
-    "log_error",
-    "pid_file",
-    "plugin_dir",
-    "replica_load_tmpdir",
-    "secure_file_priv",
-    "slave_load_tmpdir",
-    "socket",
-    "tmpdir",
-    // How the server is reached, and by whom.
-    "admin_address",
-    "admin_port",
-    "bind_address",
-    "create_admin_listener_thread",
-    "default_authentication_plugin",
-    "port",
-    "skip_grant_tables",
-    "skip_networking",
-    "ssl",
-    // What the server is: the agent's child, in the foreground, with the configuration that is shown.
-    "daemonize",
-    "early_plugin_load",
-    "help",
-    "initialize",
-    "initialize_insecure",
-    "persisted_globals_load",
-    "user",
-    "validate_config",
-    "version",
-    // Cloning; the bandwidth is spec.clone.limits.
-    "clone",
-    "clone_max_data_bandwidth",
-    "clone_valid_donor_list",
-];
-
-/// Beginnings of names that belong to the operator, likewise.
-const OWNED_PREFIXES: &[&str] = &[
-    "admin_ssl_",
-    "admin_tls_",
-    "clone_ssl_",
-    "group_replication_",
-    "mysqlx",
-    "plugin_load",
-    "replicate_",
-    "report_",
-    "rpl_semi_sync_",
-    "ssl_",
-];
-
-/// What MySQL takes off the front of an option's name, any number of times: `loose_skip_log_bin` is `log_bin`.
-/// Source: `special_opt_prefix` as seen on 9.7, which accepts neither abbreviations nor upper case.
-const MODIFIERS: &[&str] = &["loose_", "skip_", "disable_", "enable_", "maximum_"];
 
 /// An option's name; the one dot is that of a component's variable, as in `validate_password.policy`.
 static OPTION_NAME: Pattern = Pattern::new("^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)?$");
@@ -138,7 +17,7 @@ const MAX_ENTRIES: u32 = 200;
 /// Longest value, in characters: `optimizer_switch` in full has about a thousand.
 const MAX_VALUE: u32 = 2048;
 
-/// An option of which a value that the server takes would end it later: with [`MODIFIERS`] that keep its meaning.
+/// An option of which a value that the server takes would end it later: with the modifier that keeps its meaning.
 fn is_option(name: &str, option: &str) -> bool {
     name.strip_prefix("loose_").unwrap_or(name) == option
 }
@@ -183,23 +62,10 @@ pub(super) fn transitions() -> Vec<Transition> {
     }]
 }
 
-/// Whether the option `name` belongs to the operator, with any [`MODIFIERS`] before it.
-pub(crate) fn owned(name: &str) -> bool {
-    let mut rest = name;
-    loop {
-        if OWNED.contains(&rest) || OWNED_PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) {
-            return true;
-        }
-        match MODIFIERS.iter().find_map(|modifier| rest.strip_prefix(modifier)) {
-            Some(shorter) => rest = shorter,
-            None => return false,
-        }
-    }
-}
-
-/// [`owned`] as one regular expression.
-fn owned_pattern() -> String {
-    format!("^({})*(({})$|{})", MODIFIERS.join("|"), OWNED.join("|"), OWNED_PREFIXES.join("|"))
+/// [`options::is_refused`] as one regular expression.
+fn refused_pattern() -> String {
+    let (names, prefixes) = options::refused();
+    format!("^({})*(({})$|{})", options::MODIFIERS.join("|"), names.join("|"), prefixes.join("|"))
 }
 
 pub(super) fn rules() -> Vec<EntryRule> {
@@ -221,8 +87,8 @@ fn of_all() -> Vec<EntryRule> {
         EntryRule {
             message: "the operator sets these options, or relies on their defaults; remove",
             about: &[],
-            cel: format!("!k.matches(r'{}')", owned_pattern()),
-            holds: |key, _| !owned(key),
+            cel: format!("!k.matches(r'{}')", refused_pattern()),
+            holds: |key, _| !options::is_refused(key),
         },
         EntryRule {
             message: "values must be on one line, without control characters, and must not begin with a bracket; \
@@ -299,7 +165,7 @@ mod tests {
 
     #[test]
     fn both_forms_of_the_list_agree_whatever_stands_before_a_name() {
-        let regex = regex_lite::Regex::new(&owned_pattern()).expect("the pattern compiles");
+        let regex = regex_lite::Regex::new(&refused_pattern()).expect("the pattern compiles");
         let free = [
             "max_connections",
             "log_bin_trust_function_creators",
@@ -308,14 +174,30 @@ mod tests {
             "users",
             "tls_version",
         ];
-        let prefixes = OWNED_PREFIXES.iter().map(|p| format!("{p}x"));
-        for name in OWNED.iter().chain(&free).map(ToString::to_string).chain(prefixes) {
+        let (names, prefixes) = options::refused();
+        let prefixes = prefixes.iter().map(|p| format!("{p}x"));
+        for name in names.iter().chain(&free).map(ToString::to_string).chain(prefixes) {
             for before in
                 ["", "loose_", "skip_", "disable_", "loose_skip_", "maximum_loose_", "enable_", "x_"]
             {
                 let key = format!("{before}{name}");
-                assert_eq!(regex.is_match(&key), owned(&key), "{key}");
-                assert_eq!(owned(&key), before != "x_" && !free.contains(&name.as_str()), "{key}");
+                let refused = options::is_refused(&key);
+                assert_eq!(regex.is_match(&key), refused, "{key}");
+                assert_eq!(refused, before != "x_" && !free.contains(&name.as_str()), "{key}");
+            }
+        }
+    }
+
+    /// What a server must have to serve is set back: a person who asks for anything else is to be told.
+    #[test]
+    fn what_a_server_must_have_is_asked_of_the_spec_too() {
+        let accepted = |name: &str, value: &str| rules().iter().all(|rule| (rule.holds)(name, value));
+        for (option, must_be) in options::required() {
+            if options::is_refused(option.name) {
+                continue;
+            }
+            for value in ["0", "1", "3599", "3600", "86400", "", "MyISAM", "InnoDB", "innodb"] {
+                assert_eq!(accepted(option.name, value), must_be.met(value), "{} = {value}", option.name);
             }
         }
     }

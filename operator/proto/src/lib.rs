@@ -13,6 +13,7 @@
 
 pub mod heartbeat;
 mod history;
+pub mod options;
 mod order;
 pub mod password;
 pub mod pod;

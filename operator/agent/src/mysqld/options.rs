@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use mainstay_proto::options::{EVENT_SCHEDULER, is_refused};
 use mainstay_proto::pod::config_keys;
 use mainstay_proto::{Grant, GrantedRole};
 
@@ -67,7 +68,7 @@ impl ConfigFiles {
     }
 
     /// What to `SET GLOBAL` when the server takes on `role`: the role's own entries, and for those that only the
-    /// other role has, what `common.cnf` says, else the default.
+    /// other role has, what `common.cnf` says, else the default. An option that is the operator's never.
     pub(crate) fn changes_for(&self, role: Role) -> Vec<(String, Option<String>)> {
         let other = match role {
             Role::Primary => Role::Replica,
@@ -79,27 +80,12 @@ impl ConfigFiles {
             .filter(|name| !mine.contains_key(name))
             .map(|name| (name.clone(), common.get(&name).cloned()))
             .collect::<Vec<_>>();
-        let owned: BTreeSet<&str> = OWNED.into_iter().collect();
         back.into_iter()
             .chain(mine.into_iter().map(|(name, value)| (name, Some(value))))
-            .filter(|(name, _)| !owned.contains(name.as_str()))
+            .filter(|(name, _)| name != EVENT_SCHEDULER && !is_refused(name))
             .collect()
     }
 }
-
-/// What is never changed for a role: whether the server is writable is the operator's order, not a setting.
-const OWNED: [&str; 7] = [
-    "super_read_only",
-    "read_only",
-    "gtid_mode",
-    "enforce_gtid_consistency",
-    "server_id",
-    "offline_mode",
-    EVENT_SCHEDULER,
-];
-
-/// Whether scheduled events run. A person says whether they run on the primary; they run nowhere else.
-const EVENT_SCHEDULER: &str = "event_scheduler";
 
 /// The entries of the `[mysqld]` group: the last of equal names counts, as in MySQL.
 fn entries(file: &str) -> BTreeMap<String, String> {
@@ -251,6 +237,7 @@ fn own(settings: &Settings, ordinal: u32, purpose: Purpose) -> Vec<(&'static str
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use mainstay_proto::options::required;
 
     use super::*;
 
@@ -277,9 +264,9 @@ mod tests {
     fn files() -> ConfigFiles {
         ConfigFiles {
             common: "[mysqld]\nmax_connections=10\nsuper_read_only=OFF\nlong-query-time = 2\n".into(),
-            primary: "[mysqld]\nlong_query_time=1\nsync_binlog=1\nsuper_read_only=OFF\n".into(),
+            primary: "[mysqld]\nlong_query_time=1\nread_buffer_size=1\nsync_binlog=0\nsuper_read_only=OFF\n".into(),
             replica:
-                "# for replicas\n[mysqld]\nsync-binlog=1000\ninnodb_io_capacity='400'\n[client]\nuser=x\n"
+                "# for replicas\n[mysqld]\nread-buffer-size=1000\ninnodb_io_capacity='400'\n[client]\nuser=x\n"
                     .into(),
         }
     }
@@ -294,7 +281,7 @@ mod tests {
         let text = render(&settings(), 2, &files(), Purpose::Serve(Some(Role::Primary)));
         assert_eq!(last(&text, "super_read_only"), Some("ON"));
         assert_eq!(last(&text, "max_connections"), Some("10"));
-        assert_eq!(last(&text, "sync_binlog"), Some("1"));
+        assert_eq!(last(&text, "read_buffer_size"), Some("1"));
         assert_eq!(last(&text, "server_id"), Some("1002"));
         assert_eq!(last(&text, "admin_address"), Some("127.0.0.1"));
         assert_eq!(last(&text, "report_host"), Some("shop-2.shop.db.svc"));
@@ -319,7 +306,7 @@ mod tests {
             let text = render(&settings(), 2, &files(), purpose);
             assert_eq!(last(&text, "skip_networking"), Some("ON"));
             assert_eq!(last(&text, "admin_address"), None);
-            assert_eq!(last(&text, "sync_binlog"), None);
+            assert_eq!(last(&text, "read_buffer_size"), None);
         }
     }
 
@@ -358,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_agent_gives_a_server_is_on_the_list_and_as_it_must_be() {
+        for purpose in [Purpose::Initialize, Purpose::Alone, Purpose::Serve(None)] {
+            for (name, value) in own(&settings(), 2, purpose) {
+                let name = name.strip_prefix("loose_").unwrap_or(name);
+                assert!(is_refused(name) || name == EVENT_SCHEDULER, "{name}");
+                let must_be = required().find(|(option, _)| option.name == name).map(|(_, must_be)| must_be);
+                // It names the binary log, which switches it on.
+                let met = name == "log_bin" || must_be.is_none_or(|must_be| must_be.met(&value));
+                assert!(met, "{name} = {value}");
+            }
+        }
+    }
+
+    #[test]
     fn only_a_server_that_nobody_else_reaches_has_an_init_file() {
         let has = |purpose| last(&render(&settings(), 2, &files(), purpose), "init_file").is_some();
         assert!(has(Purpose::Alone) && !has(Purpose::Serve(None)) && !has(Purpose::Initialize));
@@ -371,7 +372,7 @@ mod tests {
             [
                 ("long_query_time".to_owned(), Some("2".to_owned())),
                 ("innodb_io_capacity".to_owned(), Some("400".to_owned())),
-                ("sync_binlog".to_owned(), Some("1000".to_owned())),
+                ("read_buffer_size".to_owned(), Some("1000".to_owned())),
             ]
         );
         let to_primary = files().changes_for(Role::Primary);
@@ -380,7 +381,7 @@ mod tests {
             [
                 ("innodb_io_capacity".to_owned(), None),
                 ("long_query_time".to_owned(), Some("1".to_owned())),
-                ("sync_binlog".to_owned(), Some("1".to_owned())),
+                ("read_buffer_size".to_owned(), Some("1".to_owned())),
             ]
         );
     }

@@ -11,11 +11,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use mainstay_proto::options::never_persisted;
 use serde_json::Value;
 
 use super::options;
 use crate::settings::Settings;
-use crate::sql::required;
+use crate::sql::required::so_that;
 
 /// MySQL's file of persisted options, in the data directory.
 const FILE: &str = "mysqld-auto.cnf";
@@ -33,11 +34,12 @@ type Persisted = BTreeMap<String, String>;
 /// one all the same is not let into a role.
 pub(crate) fn leave_out_owned(settings: &Settings) -> Vec<String> {
     let mut names = options::owned(settings);
-    names.extend(required::names().map(String::from));
+    names.extend(never_persisted().map(String::from));
     match leave_out(&settings.datadir(), &names) {
         Ok(found) => {
-            let said =
-                |(name, value)| format!("SET PERSIST {name} = {value} was left out: safety rests on it");
+            let said = |(name, value): (String, String)| {
+                format!("SET PERSIST {name} = {value} was left out{}", so_that(&name))
+            };
             let said: Vec<String> = found.into_iter().map(said).collect();
             said.iter().for_each(|said| tracing::warn!("{said}"));
             said

@@ -28,7 +28,9 @@ const DEFAULTS: [(&str, &str); 4] = [
     ("skip_name_resolve", "ON"),
 ];
 
-/// What the operator's decisions rest on: written last, and never from the user's entries.
+/// What the operator's decisions rest on: written last, and never from the user's entries. Why each is the operator's is in
+/// [`mainstay_proto::options`]. What was added there since is in the agent's own part of the option file, or is read back:
+/// another line here gives the ConfigMap another name, and would have every pod replaced.
 pub(super) fn owned() -> Entries {
     let options = [
         ("admin_port", ports::ADMIN.to_string()),

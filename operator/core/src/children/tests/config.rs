@@ -1,5 +1,6 @@
 //! Option files.
 
+use mainstay_proto::options;
 use serde_json::json;
 
 use super::*;
@@ -62,6 +63,17 @@ fn what_the_operator_relies_on_is_not_the_users_to_change() {
     assert!(!common.contains("loose_gtid_mode"));
     for key in ["primary.cnf", "replica.cnf"] {
         assert_eq!(file(&children, key).lines().last(), Some("[mysqld]"), "{key}");
+    }
+}
+
+#[test]
+fn what_the_operator_writes_is_on_the_list_and_as_it_must_be() {
+    let common = file(&children(json!({})), "common.cnf");
+    let text = |option: &str| [option, &format!("loose_{option}")].map(|name| values(&common, name)).concat();
+    for option in super::super::config::owned().into_keys() {
+        assert!(options::is_refused(&option), "{option}");
+        let must_be = options::required().find(|(required, _)| required.name == option);
+        assert!(must_be.is_none_or(|(_, must_be)| text(&option).iter().all(|v| must_be.met(v))), "{option}");
     }
 }
 
