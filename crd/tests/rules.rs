@@ -2,10 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "a test that can't go on says why")]
 
+mod cases;
+
 use std::collections::BTreeSet;
 
+use cases::{Verdict, changes, creations};
 use kube::core::cel::Validator;
-use mainstay_crd::rules::cases::{Verdict, changes, creations};
 use mainstay_crd::rules::{validate, validate_name};
 use mainstay_crd::{MySQLCluster, manifest};
 use serde_json::Value;

@@ -1,11 +1,15 @@
 //! The API's rules, asked of a real API server: every rule has an object that it takes and one that it refuses.
 //!
-//! The cases are those of `mainstay_crd::rules::cases`, which the unit tests ask of the Rust form of the rules.
+//! The cases are those of `crd/tests/cases`, which the unit tests ask of both forms of the rules.
 //! The operator is not needed, and nothing that is made here is unpaused.
+
+#[path = "../../crd/tests/cases/mod.rs"]
+mod cases;
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use cases::{Change, Verdict};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -17,7 +21,6 @@ use kube::runtime::wait::Condition as _;
 use kube::{Client, ResourceExt};
 use mainstay_crd::conditions::{ConditionType, DesiredCondition, Reason, merge};
 use mainstay_crd::names::MANAGER_STATUS;
-use mainstay_crd::rules::cases::{self, Change, Verdict};
 use mainstay_crd::{InstanceState, InstanceStatus, MySQLCluster, MySQLClusterStatus, ReplicationRecord};
 use mainstay_e2e::cluster::{Env, program, root};
 use mainstay_e2e::{exec, note, operator, wait};

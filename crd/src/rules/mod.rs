@@ -4,10 +4,8 @@
 //! what can't work, and as a Rust function, which [`validate`] applies to objects that an older CRD let through.
 //! Rules about changes exist in CEL only: the operator never sees the old spec.
 //!
-//! The tests run both forms over the same cases; `e2e/tests/api.rs` runs those cases against an API server.
+//! The tests run both forms over the same cases (`tests/cases`); `e2e/tests/api.rs` runs those against an API server.
 
-#[doc(hidden)]
-pub mod cases;
 mod config;
 mod entries;
 mod node_loss;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// What is to become of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is taken.
     Accepted,
     /// A rule refuses it, with a message that holds this.
@@ -21,30 +21,30 @@ pub enum Verdict {
 
 /// An object that someone creates.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// What is tried.
-    pub name: String,
+    pub(crate) name: String,
     /// The whole `MySQLCluster`.
-    pub object: Value,
+    pub(crate) object: Value,
     /// What is to become of it.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// A change that someone makes to an object.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub(crate) struct Change {
     /// What is tried.
-    pub name: String,
+    pub(crate) name: String,
     /// The object as it was.
-    pub from: Value,
+    pub(crate) from: Value,
     /// The object as it is to be.
-    pub to: Value,
+    pub(crate) to: Value,
     /// What is to become of it.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// The smallest object that is accepted, with `patch` merged into it (RFC 7386: null removes).
-pub fn object(patch: &Value) -> Value {
+pub(crate) fn object(patch: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "mysql.mainstay.dev/v1alpha1",
         "kind": "MySQLCluster",
@@ -88,12 +88,12 @@ fn nest(path: &str, value: Value) -> Value {
 }
 
 /// Every case of a change.
-pub fn changes() -> Vec<Change> {
+pub(crate) fn changes() -> Vec<Change> {
     [storage::changes(), entries::changes()].concat()
 }
 
 /// Every case of creation.
-pub fn creations() -> Vec<Case> {
+pub(crate) fn creations() -> Vec<Case> {
     let basics = [basics::names(), basics::basics(), basics::pods(), basics::resources()];
     let storage = [storage::storage(), storage::cloning(), retention::retention(), node_loss::node_loss()];
     let entries = [
