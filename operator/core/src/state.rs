@@ -6,7 +6,8 @@ use mainstay_proto::{Directory, GrantedRole, Report};
 use crate::facts::{Facts, Seen};
 use crate::{GtidSet, Object, Term};
 
-/// How a cluster stands, with what says so.
+/// How a cluster stands, with what says so. `docs/design.md` tells of each what is asked, and which steps come of that.
+#[derive(strum::IntoStaticStr, strum::VariantNames)]
 pub(crate) enum ClusterState<'f> {
     /// It is being deleted, and nothing keeps it.
     TornDown,

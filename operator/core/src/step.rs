@@ -13,7 +13,6 @@ use crate::Record;
 
 /// One step. Names come with UIDs as preconditions: another object of the name is left alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "on", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Step {
@@ -102,7 +101,6 @@ pub enum Step {
 
 /// How a pod is taken. Guarded by [`crate::may_take_pod`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 pub enum PodStep {
     /// It is deleted, so that the StatefulSet makes it anew.
     Replace,
@@ -112,7 +110,6 @@ pub enum PodStep {
 
 /// What is done to a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ClaimStep {
     /// Say on it that its directory holds this cluster's data.
@@ -155,8 +152,7 @@ pub enum ClaimStep {
 }
 
 /// Why a claim may be deleted: what a fresh look must agree to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr, strum::VariantNames)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Unneeded {
     /// The spec no longer asks for its instance, and lets it go: [`crate::Object::may_delete_unused`]. It has no pod.
@@ -189,7 +185,6 @@ pub struct LeaveNote {
 
 /// What is done to a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum VolumeStep {
     /// Write labels on it.
@@ -233,7 +228,6 @@ pub enum VolumeStep {
 
 /// What is done to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 pub enum NodeStep {
     /// Set the taint `node.kubernetes.io/out-of-service`.
     TaintOutOfService,
@@ -241,7 +235,6 @@ pub enum NodeStep {
 
 /// What is done to the object, or to what is its alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(strum::AsRefStr, strum::VariantNames))]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ObjectStep {
     /// Put these of Mainstay's finalizers on it, and no other of Mainstay's.
@@ -257,33 +250,59 @@ pub enum ObjectStep {
     },
 }
 
+/// The name of each step. `docs/design.md` tells of each what guards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+pub(crate) enum StepKind {
+    Record,
+    Order,
+    AskReport,
+    ReplacePod,
+    ForceDeletePod,
+    LabelClaim,
+    NoteClaim,
+    SnapshotClaim,
+    GrowClaim,
+    DeleteClaim,
+    MarkVolume,
+    KeepVolume,
+    ReserveVolume,
+    CreateAsideClaim,
+    TaintNode,
+    SetFinalizers,
+    DeleteStatefulSet,
+}
+
 impl Step {
     /// A bounded name, for logs and metrics.
     pub fn kind(&self) -> &'static str {
+        self.step_kind().into()
+    }
+
+    fn step_kind(&self) -> StepKind {
         match self {
-            Step::Record { .. } => "Record",
-            Step::Order { .. } => "Order",
-            Step::AskReport { .. } => "AskReport",
+            Step::Record { .. } => StepKind::Record,
+            Step::Order { .. } => StepKind::Order,
+            Step::AskReport { .. } => StepKind::AskReport,
             Step::Pod { step, .. } => match step {
-                PodStep::Replace => "ReplacePod",
-                PodStep::ForceDelete => "ForceDeletePod",
+                PodStep::Replace => StepKind::ReplacePod,
+                PodStep::ForceDelete => StepKind::ForceDeletePod,
             },
             Step::Claim { step, .. } => match step {
-                ClaimStep::Label { .. } => "LabelClaim",
-                ClaimStep::Note { .. } => "NoteClaim",
-                ClaimStep::Snapshot { .. } => "SnapshotClaim",
-                ClaimStep::Grow { .. } => "GrowClaim",
-                ClaimStep::Delete { .. } => "DeleteClaim",
+                ClaimStep::Label { .. } => StepKind::LabelClaim,
+                ClaimStep::Note { .. } => StepKind::NoteClaim,
+                ClaimStep::Snapshot { .. } => StepKind::SnapshotClaim,
+                ClaimStep::Grow { .. } => StepKind::GrowClaim,
+                ClaimStep::Delete { .. } => StepKind::DeleteClaim,
             },
             Step::Volume { step, .. } => match step {
-                VolumeStep::Mark { .. } => "MarkVolume",
-                VolumeStep::Keep { .. } => "KeepVolume",
-                VolumeStep::Reserve { .. } => "ReserveVolume",
-                VolumeStep::ClaimAside { .. } => "CreateAsideClaim",
+                VolumeStep::Mark { .. } => StepKind::MarkVolume,
+                VolumeStep::Keep { .. } => StepKind::KeepVolume,
+                VolumeStep::Reserve { .. } => StepKind::ReserveVolume,
+                VolumeStep::ClaimAside { .. } => StepKind::CreateAsideClaim,
             },
-            Step::Node { step: NodeStep::TaintOutOfService, .. } => "TaintNode",
-            Step::Object(ObjectStep::SetFinalizers { .. }) => "SetFinalizers",
-            Step::Object(ObjectStep::DeleteStatefulSet { .. }) => "DeleteStatefulSet",
+            Step::Node { step: NodeStep::TaintOutOfService, .. } => StepKind::TaintNode,
+            Step::Object(ObjectStep::SetFinalizers { .. }) => StepKind::SetFinalizers,
+            Step::Object(ObjectStep::DeleteStatefulSet { .. }) => StepKind::DeleteStatefulSet,
         }
     }
 

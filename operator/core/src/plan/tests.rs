@@ -6,6 +6,7 @@ mod bench;
 mod clones;
 mod credentials;
 mod deletion;
+mod design;
 mod divergence;
 mod ending;
 mod evidence;

@@ -20,7 +20,7 @@ use serde_json::json;
 use nodes::Machine;
 pub(super) use tampering::Tampering;
 
-use super::played;
+use super::{design, played};
 use crate::{ClusterObject, GtidSet, Observation, Plan, StatefulSetSeen, Step, Upkeep, plan};
 
 pub(super) const NAME: &str = "shop";
@@ -274,6 +274,7 @@ impl World {
     pub(super) fn turn(&mut self) -> Plan {
         let observation = self.observe();
         let plan = plan(&observation);
+        design::tells_of(&observation, &plan);
         self.apply(&observation, &plan);
         if let Some(step) = plan.step.clone() {
             *self.played.entry(played::name(&step)).or_default() += 1;
