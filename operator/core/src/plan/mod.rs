@@ -2,44 +2,17 @@
 //! that has something to do is the plan's step.
 
 mod advice;
-mod announced;
-mod aside;
 mod bootstrap;
-mod candidates;
 mod credentials;
 mod decision;
-mod deletion;
-mod divergence;
-mod evidence;
-mod growth;
-mod identity;
-mod instances;
-mod last_copy;
-mod lead_from;
-mod leaving;
-mod nodes;
-mod options;
 mod order_id;
-mod pending;
-mod pods;
 mod primary;
-mod quarantine;
-mod rebuild;
 mod replicas;
-mod retention;
-mod rivals;
-mod roles;
-mod rollout;
-mod scheduled;
+mod scale;
 mod storage;
 mod summary;
-mod switchover;
-mod template;
 #[cfg(test)]
 mod tests;
-mod threads;
-mod upkeep;
-mod volumes;
 mod ways_back;
 
 use mainstay_crd::conditions::Reason;
@@ -49,11 +22,16 @@ use mainstay_proto::{Action, Order, Report};
 use crate::facts::Facts;
 use crate::state::{self, Broken, ClusterState};
 use crate::{Dispatched, Observation, Record, Step};
+use bootstrap::{evidence, identity, rivals};
 pub use credentials::unfit_passwords;
 use decision::Decision;
 pub use decision::Plan;
 pub use growth::storage_status;
 use order_id::order_id;
+use primary::{announced, candidates, lead_from, options, roles, scheduled, switchover};
+use replicas::{divergence, quarantine, threads};
+use scale::{deletion, leaving, pods, retention, rollout, template, upkeep};
+use storage::{aside, growth, last_copy, nodes, volumes};
 pub use template::Hold;
 pub use upkeep::Upkeep;
 
