@@ -29,6 +29,7 @@ mod switchover;
 mod table;
 mod threads;
 mod told;
+mod told_of_volumes;
 mod trying;
 mod unbound;
 mod volumes;
