@@ -131,7 +131,7 @@ fn tool_images() -> Vec<Case> {
 /// Every case of change.
 pub(super) fn changes() -> Vec<Change> {
     let size = Refused("size can't shrink below what a claim has");
-    let class = Refused("class can't change in place, but to name the one that all claims have");
+    let class = Refused("class can't change in place once a claim was bound");
     let modes = Refused("accessModes can't change in place");
     let selector = Refused("selector can't change in place");
     let disk = |name: &str| json!({"matchLabels": {"disk": name}});
@@ -211,6 +211,9 @@ fn by_claims(size: Verdict, class: Verdict) -> Vec<Change> {
         row("class", largest("1Gi"), json!("standard"), json!("other"), class),
         row("class", largest("1Gi"), json!("standard"), json!(null), class),
         row("class", json!({"largest": "1Gi"}), json!(null), json!("standard"), class),
-        row("class", json!({}), json!(null), json!("standard"), class),
+        // No claim was ever bound: a class that was typed wrong can be put right.
+        row("class", json!({}), json!(null), json!("standard"), Accepted),
+        row("class", json!({}), json!("standrad"), json!("standard"), Accepted),
+        row("class", json!({}), json!("standrad"), json!(null), Accepted),
     ]
 }
