@@ -106,7 +106,11 @@ fn gone(facts: &Facts<'_>, primary: u32) -> bool {
     let unheard = instance.agent.last().is_none();
     let had = facts.ledger_entry(primary).map(|entry| entry.claim_uid.as_str());
     let lost = instance.claim.as_ref().is_none_or(|claim| {
-        let anew = claim.volume.is_none() && had.is_some_and(|had| had != claim.uid);
+        let ours = (facts.observation.cluster.namespace.clone(), claim.name.clone());
+        let mut volumes = facts.observation.surroundings.volumes.values();
+        // What is given back to it is about to be bound.
+        let comes = volumes.any(|volume| volume.claim.as_ref() == Some(&ours) && volume.claim_uid.is_none());
+        let anew = claim.volume.is_none() && had.is_some_and(|had| had != claim.uid) && !comes;
         anew || claim.phase.as_deref() == Some("Lost")
     });
     idle && unheard && lost

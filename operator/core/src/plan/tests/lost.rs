@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::nodes::{lost, silent_node, stranded};
 use super::table::healthy;
-use super::well::{recorded, storage_ready, storage_step, well};
+use super::well::{recorded, storage_ready, storage_step, volume_of, well};
 use super::world::Tampering;
 use crate::{Agent, Node, Step, VolumeStep, plan};
 
@@ -111,8 +111,11 @@ fn other_data_and_a_record_set_back_are_said_while_paused() {
 /// The primary's claim was deleted, and the next one gets no volume, so that no agent can say that it has nothing.
 #[test]
 fn a_claim_in_the_place_of_the_primarys_that_gets_no_volume_has_no_data() {
-    let pending = |uid: Option<&str>| {
+    let pending = |uid: Option<&str>, comes: bool| {
         let mut o = well();
+        if comes {
+            volume_of(&mut o, 0).claim_uid = None;
+        }
         recorded(&mut o);
         let instance = o.instances.get_mut(&0).unwrap();
         instance.agent = Agent::Unheard;
@@ -125,11 +128,12 @@ fn a_claim_in_the_place_of_the_primarys_that_gets_no_volume_has_no_data() {
         }
         plan(&o)
     };
-    let told = pending(Some("made-anew"));
+    let told = pending(Some("made-anew"), false);
     let blocked = told.conditions.iter().find(|c| c.type_ == ConditionType::Blocked).unwrap();
     assert_eq!((told.phase, blocked.reason), (ClusterPhase::Lost, Reason::PrimaryDataLost));
     assert!(blocked.message.contains("lead-from=shop-"), "{}", blocked.message);
-    assert_ne!(pending(None).phase, ClusterPhase::Lost, "it may still get the one that it had");
+    assert_ne!(pending(None, false).phase, ClusterPhase::Lost, "it may still get the one that it had");
+    assert_ne!(pending(Some("made-anew"), true).phase, ClusterPhase::Lost, "one is reserved for it");
 }
 
 #[test]
