@@ -68,6 +68,9 @@ pub(in crate::plan) fn cannot_take_over(facts: &Facts<'_>, ordinal: u32) -> Opti
     if pod.deleting {
         return Some("its pod is ending".into());
     }
+    if let Some(claim) = claim_that_goes(facts, ordinal) {
+        return Some(claim);
+    }
     if let Some(trouble) = &pod.trouble {
         return Some(trouble.clone());
     }
@@ -101,6 +104,9 @@ fn refusal(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
     if let Some(diverged) = facts.diverged(ordinal) {
         return Some(diverged.what(facts, ordinal));
     }
+    if let Some(claim) = claim_that_goes(facts, ordinal) {
+        return Some(claim);
+    }
     if !facts.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
     }
@@ -113,6 +119,12 @@ fn refusal(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
     }
     let gap = facts.gap(ordinal)?;
     Some(format!("the primary no longer keeps the binary logs of {gap}, which it lacks by its last report"))
+}
+
+/// It would lead only until its pod ends, and its data is not in its next one.
+fn claim_that_goes(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let claim = facts.instance(ordinal)?.claim.as_ref().filter(|claim| claim.deleting)?;
+    Some(format!("its claim {} is being deleted", claim.name))
 }
 
 fn missing(facts: &Facts<'_>, ordinal: u32) -> u64 {

@@ -242,7 +242,7 @@ impl World {
         self.stalled.clear();
         self.spec.deletion_protection = false;
         self.retain(RetentionPolicy::Retain);
-        if self.volumes.values().any(|volume| volume.full) {
+        if self.volumes.values().chain(&self.released).any(|volume| volume.full) {
             self.enlarge();
         }
         for ordinal in self.volumes.keys().copied().collect::<Vec<_>>() {

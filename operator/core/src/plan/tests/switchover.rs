@@ -148,6 +148,32 @@ fn a_request_that_can_never_be_met_is_refused_with_its_reason() {
     assert!(message.contains(&uuid(99)), "{message}");
 }
 
+/// The claim of one whose pod runs goes with the pod, and so does the instance's hold on its data.
+#[test]
+fn nobody_hands_over_to_an_instance_whose_claim_is_being_deleted() {
+    let mut world = healthy(3);
+    world.volumes.get_mut(&1).unwrap().deleting = true;
+    world.ask(Some(1));
+    for _ in 0..5 {
+        let plan = world.turn();
+        assert_eq!(world.status.replication.as_ref().unwrap().target, None);
+        let (_, reason) = condition(&plan, ConditionType::Progressing);
+        assert_eq!(reason, Reason::SwitchoverWaiting, "{plan:?}");
+    }
+    world.ask(None);
+    assert_eq!(world.settle().primary.as_deref(), Some("shop-2"));
+    // One that was to take over when somebody deleted its claim is given up.
+    world.ask(Some(0));
+    announced(&mut world);
+    world.volumes.get_mut(&0).unwrap().deleting = true;
+    world.settle();
+    assert_eq!(
+        given_up(&world).as_deref(),
+        Some("shop-0 can't take over: its claim data-shop-0 is being deleted")
+    );
+    assert_eq!(world.recorded_primary(), Some(2));
+}
+
 #[test]
 fn a_candidate_that_does_not_catch_up_is_given_up_and_the_operator_rests() {
     let mut world = healthy(2);

@@ -166,8 +166,9 @@ impl World {
             return Volume { claim_uid, pv, requested, capacity: requested, ..Volume::default() };
         };
         let volume = self.released.remove(at);
-        let capacity = volume.capacity.max(requested);
-        let of_claim = Volume { claim_uid, requested, capacity, cluster_id: None, deleting: false, ..volume };
+        let (capacity, full) = (volume.capacity.max(requested), volume.full && volume.capacity >= requested);
+        let of_claim =
+            Volume { claim_uid, requested, capacity, full, cluster_id: None, deleting: false, ..volume };
         Volume { reserved: None, was: None, annotations: BTreeMap::new(), ..of_claim }
     }
 
@@ -199,7 +200,8 @@ impl World {
         if let Some(ordinal) = of_instance.map(|(&i, _)| i) {
             let volume = self.volumes.remove(&ordinal).unwrap();
             let was = Some(claim_of(ordinal));
-            self.released.extend(Some(volume).filter(|v| v.kept).map(|volume| Volume { was, ..volume }));
+            let kept = Some(volume).filter(|volume| volume.kept && !volume.lost);
+            self.released.extend(kept.map(|volume| Volume { was, ..volume }));
         } else {
             let name = self.aside.iter().find(|(_, volume)| volume.claim_uid == uid).unwrap().0.clone();
             let volume = self.aside.remove(&name).unwrap();
@@ -223,8 +225,8 @@ impl World {
         }
         self.deleted += 1;
         let was = Some(claim_of(ordinal));
-        self.released
-            .extend(Some(volume).filter(|volume| volume.kept).map(|volume| Volume { was, ..volume }));
+        let kept = Some(volume).filter(|volume| volume.kept && !volume.lost);
+        self.released.extend(kept.map(|volume| Volume { was, ..volume }));
     }
 }
 
