@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, LastTemplate, Missed, Trials};
+use crate::act::{Applied, LastTemplate, Missed, RefusedChange, Trials};
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;
@@ -35,6 +35,8 @@ pub(crate) struct ClusterMemory {
     pub(crate) trials: Trials,
     /// The template that is held in place of the one that the spec asks for.
     pub(crate) last: LastTemplate,
+    /// What the API server refuses to change of the StatefulSet.
+    pub(crate) refused_change: RefusedChange,
     /// Which Secrets were looked into.
     pub(crate) checked: Checked,
     /// Pods whose claims were not seen.

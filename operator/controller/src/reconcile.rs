@@ -87,6 +87,7 @@ async fn go_round(
     let cluster = memory.newest(watched);
     let mut observed = observe(&cluster, &names, scope);
     observed.surroundings.refused = memory.refused.words(begun);
+    memory.refused_change.tell(&mut observed.stateful_set);
     let seen_for = memory.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
     let unfit = memory.checked.unfit().to_vec();
     let observation = Observation { seen_for, unfit, ..observed };
@@ -105,8 +106,7 @@ async fn go_round(
         failure.map_or(Ok(()), Err)?;
         return Ok(at_once);
     }
-    // Something was found in a Secret just now that this plan does not know of: the next says it.
-    if observation.unfit != memory.checked.unfit() {
+    if is_news(&observation, memory) {
         failure.map_or(Ok(()), Err)?;
         return Ok(Action::requeue(Duration::ZERO));
     }
@@ -117,6 +117,12 @@ async fn go_round(
     failure.map_or(Ok(()), Err)?;
     reported?;
     Ok(Action::requeue(pace(&plan, &outcome).min(rest(&observation))))
+}
+
+/// Something was found just now, in a Secret or by a refusal, that this plan does not know of: the next says it.
+fn is_news(observation: &Observation, memory: &ClusterMemory) -> bool {
+    observation.unfit != memory.checked.unfit()
+        || memory.refused_change.is_news_to(observation.stateful_set.as_ref())
 }
 
 /// The next look is at once.

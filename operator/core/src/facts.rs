@@ -14,7 +14,7 @@ use mainstay_crd::names::Names;
 use mainstay_crd::{InstanceStatus, LedgerEntry, Verdict, rules};
 use mainstay_proto::{Channel, Endpoint, GrantedRole, LAG_LIMIT_SECONDS, Marker, Report, ServerState, pod};
 
-use crate::children::{self, Blueprint};
+use crate::children::{self, Blueprint, FixedFields};
 use crate::{GtidSet, Instance, Observation, Record, ledger};
 pub(crate) use divergence::Divergence;
 pub use errant::EARLIER;
@@ -302,19 +302,27 @@ impl Facts<'_> {
 
     /// Hash of the pods' template that the spec asks for.
     pub(crate) fn template_hash(&self) -> &str {
-        self.template_hash.get_or_init(|| {
-            let cluster = &self.observation.cluster;
-            children::template_hash(&Blueprint {
-                namespace: &cluster.namespace,
-                name: &cluster.name,
-                uid: &cluster.uid,
-                cluster_id: self.cluster_id.unwrap_or_default(),
-                spec: &cluster.spec,
-                replicas: self.asked,
-                sees_drains: false,
-                agent_image: "",
-            })
-        })
+        self.template_hash.get_or_init(|| children::template_hash(&self.blueprint()))
+    }
+
+    /// What of the StatefulSet that the spec asks for can't be changed later.
+    pub(crate) fn fixed_fields(&self) -> Option<FixedFields> {
+        FixedFields::of(&children::stateful_set(&self.blueprint()))
+    }
+
+    /// As far as template and claims depend on it.
+    fn blueprint(&self) -> Blueprint<'_> {
+        let cluster = &self.observation.cluster;
+        Blueprint {
+            namespace: &cluster.namespace,
+            name: &cluster.name,
+            uid: &cluster.uid,
+            cluster_id: self.cluster_id.unwrap_or_default(),
+            spec: &cluster.spec,
+            replicas: self.asked,
+            sees_drains: false,
+            agent_image: "",
+        }
     }
 
     /// The first rule that the spec breaks.

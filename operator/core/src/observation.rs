@@ -8,6 +8,7 @@ use mainstay_proto::Report;
 use serde::{Deserialize, Serialize};
 
 use crate::Dispatched;
+use crate::children::FixedFields;
 
 /// Everything that the next step may depend on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -63,6 +64,10 @@ pub struct UnfitPassword {
 pub struct StatefulSetSeen {
     /// The hash of the template that it holds, which was written together with it; `None` if an older operator wrote it.
     pub template_hash: Option<String>,
+    /// Its UID.
+    pub uid: String,
+    /// What of it can't be changed, once the API server has refused to.
+    pub refused: Option<FixedFields>,
 }
 
 /// A cluster that would have a child of another's name.

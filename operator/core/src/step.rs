@@ -242,6 +242,16 @@ pub enum ObjectStep {
         /// The finalizers.
         finalizers: Vec<String>,
     },
+    /// Delete the StatefulSet, without its pods: the one that is made in its place takes them up, and its claims may be of
+    /// another size or class, which can't be changed ([`crate::children::FixedFields`]).
+    ReplaceStatefulSet {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Why, for the log and conditions.
+        message: String,
+    },
     /// Delete the StatefulSet, and with it the pods, of a cluster that is being deleted with its claims
     /// ([`crate::Object::takes_its_claims`]).
     DeleteStatefulSet {
@@ -269,6 +279,7 @@ pub(crate) enum StepKind {
     CreateAsideClaim,
     TaintNode,
     SetFinalizers,
+    ReplaceStatefulSet,
     DeleteStatefulSet,
 }
 
@@ -302,6 +313,7 @@ impl Step {
             },
             Step::Node { step: NodeStep::TaintOutOfService, .. } => StepKind::TaintNode,
             Step::Object(ObjectStep::SetFinalizers { .. }) => StepKind::SetFinalizers,
+            Step::Object(ObjectStep::ReplaceStatefulSet { .. }) => StepKind::ReplaceStatefulSet,
             Step::Object(ObjectStep::DeleteStatefulSet { .. }) => StepKind::DeleteStatefulSet,
         }
     }

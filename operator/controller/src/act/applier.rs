@@ -7,12 +7,11 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
 use mainstay_core::children::{Blueprint, ca_config_map};
 use mainstay_crd::names::{ANNOTATION_APPLIED, MANAGER_CLUSTER};
-use mainstay_crd::quantity::whole;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,6 +22,7 @@ use super::api_error::is_gone;
 use super::applied::{Applied, By, Version, digest};
 use super::children::ChildError;
 use super::coverage::is_as_applied;
+use super::fixed::RefusedChange;
 use super::ownership::{Owner, owner, was_applied_by_us};
 use crate::telemetry::Metrics;
 use crate::watch::{Meta, find};
@@ -30,22 +30,6 @@ use crate::watch::{Meta, find};
 /// The API server does not change what was asked of an object that exists.
 fn is_immutable(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
-}
-
-/// Whether all that two StatefulSets differ in, as far as they can't be changed, is the size of their claims or the class that
-/// they name: those the API lets change as far as no claim is touched by it.
-fn differs_in_claims_only(live: &StatefulSet, wanted: &StatefulSet) -> bool {
-    let fixed = |set: &StatefulSet| {
-        let spec = set.spec.as_ref()?;
-        let claim = spec.volume_claim_templates.as_ref()?.first()?.spec.clone()?;
-        let size = claim.resources.and_then(|resources| resources.requests?.remove("storage"));
-        let fixed = (claim.access_modes, claim.selector, spec.service_name.clone(), spec.selector.clone());
-        Some((fixed, (whole(&size?), claim.storage_class_name)))
-    };
-    match (fixed(live), fixed(wanted)) {
-        (Some((live, had)), Some((wanted, wants))) => live == wanted && had != wants,
-        _ => false,
-    }
 }
 
 /// `child` with the digest of itself.
@@ -202,47 +186,30 @@ impl Applier<'_> {
         self.apply("ConfigMap", &map, store, By::ResourceVersion).await
     }
 
-    /// Applies the StatefulSet. One whose claims were to be of another size or class can't be changed: it is deleted, without its
-    /// pods, and made anew, which takes them up again.
+    /// Applies the StatefulSet. What of it can't be changed is noted in `refused`, once the API server has said so: the plan
+    /// has it replaced, and until then it is left as it is.
     pub(super) async fn stateful_set(
         &mut self,
         wanted: &StatefulSet,
         store: &Store<Meta<StatefulSet>>,
+        refused: &mut RefusedChange,
     ) -> Result<(), ChildError> {
         const KIND: &str = "StatefulSet";
-        let refused = match self.apply(KIND, wanted, store, By::Generation).await {
+        let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
+        let live = find(store, &namespace, &name).and_then(|live| live.metadata.uid.clone());
+        if refused.is_to_be_replaced(live.as_deref(), wanted) {
+            return Ok(());
+        }
+        let source = match self.apply(KIND, wanted, store, By::Generation).await {
             Err(ChildError::Api { source, .. }) if is_immutable(&source) => source,
             outcome => return outcome,
         };
-        let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
         let failed = |source| ChildError::Api { kind: KIND, name: name.clone(), source };
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &namespace);
         let live = api.get_opt(&name).await.map_err(failed)?;
-        let Some(live) = live.filter(|live| differs_in_claims_only(live, wanted)) else {
-            return Err(failed(refused));
-        };
-        let params =
-            DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
-        let params = params.preconditions(Preconditions { uid: live.metadata.uid, resource_version: None });
-        match api.delete(&name, &params).await {
-            Ok(_) => {
-                info!(
-                    namespace,
-                    name, "replaced, without its pods: its claims are to be of another size or class"
-                )
-            }
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        Metrics::count(&self.metrics.writes, KIND);
-        self.applied.forget(KIND, &name);
-        // Gone only once its pods have lost their owner; its end calls for the next look.
-        if self.look(KIND, &api, &name).await?.is_some() {
-            return Ok(());
-        }
-        let json = |source| ChildError::Json { kind: KIND, name: name.clone(), source };
-        let (digest, stamped) = (digest(wanted).map_err(json)?, stamped(wanted).map_err(json)?);
-        self.write(KIND, &api, &name, &stamped, (digest, By::Generation)).await
+        refused.note(live.as_ref());
+        let uid = live.and_then(|live| live.metadata.uid);
+        if refused.is_to_be_replaced(uid.as_deref(), wanted) { Ok(()) } else { Err(failed(source)) }
     }
 
     /// Applies a budget, or deletes it if there is to be none.

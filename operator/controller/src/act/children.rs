@@ -92,7 +92,7 @@ pub(crate) async fn apply(
     memory: &mut ClusterMemory,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
-    let ClusterMemory { applied, trials, last, .. } = memory;
+    let ClusterMemory { applied, trials, last, refused_change, .. } = memory;
     let blueprint = blueprint(scope, observation, replicas, cluster_id);
     let children = build(&blueprint);
     let Stores { accounts, config_maps, stateful_sets, .. } = &scope.stores;
@@ -140,7 +140,7 @@ pub(crate) async fn apply(
     let put_back = last.put_back(&scope.context, &names, children.stateful_set, &plan.hold).await;
     let failed = |source| ChildError::Api { kind: "ControllerRevision", name: names.base(), source };
     let set = match put_back.map_err(failed)? {
-        Some(set) => applier.stateful_set(&set, stateful_sets).await,
+        Some(set) => applier.stateful_set(&set, stateful_sets, refused_change).await,
         None => Ok(()),
     };
     let cleaned = config_maps::clean_up(scope, &names, observation, plan, &children.config_map).await;

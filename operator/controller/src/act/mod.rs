@@ -11,6 +11,7 @@ mod claims_tests;
 mod config_maps;
 mod coverage;
 mod deletion;
+mod fixed;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
@@ -41,6 +42,7 @@ pub(crate) use api_error::{is_conflict, is_final, said};
 pub(crate) use applied::{Applied, By, Version, digest};
 use children::ChildError;
 pub(crate) use coverage::is_ours as is_our_entry;
+pub(crate) use fixed::RefusedChange;
 pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
 pub(crate) use step::Outcome;

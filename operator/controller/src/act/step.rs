@@ -15,7 +15,7 @@ use tracing::info;
 use super::api_error::{is_conflict, is_gone};
 use super::claims::ClaimTarget;
 use super::volumes::VolumeTarget;
-use super::{deletion, nodes};
+use super::{deletion, fixed, nodes};
 use crate::context::Context;
 use crate::patch::merge_patch;
 use crate::telemetry::Metrics;
@@ -126,6 +126,10 @@ async fn dispatch(
         Step::Object(ObjectStep::SetFinalizers { finalizers }) => {
             info!(cluster = %key(names), ?finalizers, "finalizers");
             deletion::set_finalizers(context, names, cluster, finalizers).await
+        }
+        Step::Object(ObjectStep::ReplaceStatefulSet { name, uid, message }) => {
+            info!(cluster = %key(names), why = message, "StatefulSet replaced");
+            fixed::replace_stateful_set(context, names, name, uid).await
         }
         Step::Object(ObjectStep::DeleteStatefulSet { name }) => {
             info!(cluster = %key(names), "the cluster is torn down, as spec.storage.retention says");

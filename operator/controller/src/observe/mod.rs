@@ -55,7 +55,9 @@ pub(crate) fn observe(cluster: &MySQLCluster, names: &Names, scope: &Scope) -> O
         instances,
         stateful_set: find(&stores.stateful_sets, &names.namespace, &names.base()).map(|set| {
             let annotation = set.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_TEMPLATE_HASH));
-            StatefulSetSeen { template_hash: annotation.cloned() }
+            let uid = set.metadata.uid.clone().unwrap_or_default();
+            // What it refuses to change is remembered.
+            StatefulSetSeen { template_hash: annotation.cloned(), uid, refused: None }
         }),
         pods_refused: pods_refused(context, &caller, cluster, names, stores),
         aside: aside(names, stores),

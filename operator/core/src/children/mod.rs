@@ -7,6 +7,7 @@ mod account;
 mod authority;
 mod budgets;
 mod config;
+mod fixed;
 mod hash;
 mod memory;
 mod meta;
@@ -19,10 +20,12 @@ mod tests;
 
 pub use authority::ca_config_map;
 pub use config::{config_map_told, missing_config_maps, unused_config_maps};
+pub use fixed::FixedFields;
 pub(crate) use hash::content as digest;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
 pub use stateful_set::set_template;
+pub(crate) use stateful_set::stateful_set;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};

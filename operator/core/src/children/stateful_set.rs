@@ -20,7 +20,7 @@ const REVISIONS: i32 = 2;
 pub(super) const CLAIM: &str = "data";
 
 /// The instances. All start at once, and only the operator replaces one.
-pub(super) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
+pub(crate) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
     let name = blueprint.names().base();
     let template = pod::template(blueprint);
     // Written together with the template, so that they say of which one the API server holds.

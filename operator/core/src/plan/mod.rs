@@ -99,8 +99,13 @@ fn beforehand(facts: &Facts<'_>, state: &ClusterState<'_>) -> Option<Decided> {
     if let Some(held) = held(facts) {
         return Some(held_back(facts, state, held));
     }
-    let begins: [Question<'_>; 4] =
-        [&rivals::decide, &deletion::finalizers, &identity::decide, &rollout::replace_broken];
+    let begins: [Question<'_>; 5] = [
+        &rivals::decide,
+        &deletion::finalizers,
+        &identity::decide,
+        &growth::replace_stateful_set,
+        &rollout::replace_broken,
+    ];
     first(facts, &begins).map(Decided::from)
 }
 

@@ -6,9 +6,10 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::{StorageStatus, quantity};
 
 use crate::facts::Facts;
+use crate::guards::Object;
 use crate::plan::storage::Problem;
 use crate::plan::{Decision, advice};
-use crate::{Claim, ClaimStep, Observation, Step};
+use crate::{Claim, ClaimStep, ObjectStep, Observation, Step};
 
 /// What the claims have, for the CRD's rules about a change of the size or the class.
 ///
@@ -41,6 +42,24 @@ fn bound(observation: &Observation) -> impl Iterator<Item = &Claim> {
 /// a size of less than that shrinks nothing.
 pub(in crate::plan) fn largest(observation: &Observation) -> Option<u64> {
     bound(observation).filter_map(|claim| claim.requested).max()
+}
+
+/// Makes room for a StatefulSet whose claims are of the size and class that the spec asks for, once the API server has
+/// refused to change the one that is there. No pod and no claim is touched by it. Of a cluster that ends it stays: its pods
+/// end with it.
+pub(in crate::plan) fn replace_stateful_set(facts: &Facts<'_>) -> Option<Decision> {
+    if Object::from(&facts.observation.cluster).ends() {
+        return None;
+    }
+    let set = facts.observation.stateful_set.as_ref()?;
+    let held = set.refused.as_ref()?;
+    held.differs_in_claims_only(&facts.fixed_fields()?).then(|| {
+        let name = facts.names.base();
+        let message = format!(
+            "StatefulSet {name} is replaced, without its pods: new claims are to be of another size or class"
+        );
+        Decision::Do(Step::Object(ObjectStep::ReplaceStatefulSet { name, uid: set.uid.clone(), message }))
+    })
 }
 
 /// Lets the claims grow that are smaller than the spec asks for, one at a time, whether or not their instances run.

@@ -207,6 +207,7 @@ fn doing(facts: &Facts<'_>, step: &Step) -> Option<(Reason, String)> {
         },
         Step::Volume { reason, message, .. } => (*reason, message.clone()),
         Step::Node { message, .. } => (Reason::NodeGone, message.clone()),
+        Step::Object(ObjectStep::ReplaceStatefulSet { message, .. }) => (Reason::Growing, message.clone()),
         Step::Object(ObjectStep::DeleteStatefulSet { .. }) => torn_down(),
         Step::Object(ObjectStep::SetFinalizers { .. }) => return None,
     })

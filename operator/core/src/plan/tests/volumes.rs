@@ -4,9 +4,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::{Aside, Judgement, Operation, OperationKind};
 
-use super::well::{away, claim, pending, pod, recorded, storage_ready, storage_step, volume_of, well};
+use super::well::{
+    away, claim, pending, pod, recorded, storage_ready, storage_step, volume_of, well, with_facts,
+};
 use super::world::{NAME, NAMESPACE};
-use crate::{Agent, ClaimStep, Observation, Step, VolumeStep, plan, storage_status};
+use crate::{
+    Agent, ClaimStep, ObjectStep, Observation, StatefulSetSeen, Step, VolumeStep, plan, storage_status,
+};
 
 #[test]
 fn claims_grow_one_by_one_and_never_shrink() {
@@ -33,6 +37,33 @@ fn claims_grow_while_nothing_runs() {
         pod(&mut o, ordinal).trouble = Some("mysql: CrashLoopBackOff: No space left on device".into());
     }
     assert_eq!(storage_step(&plan(&o)), Some("GrowClaim"));
+}
+
+/// New claims are of another size or class only if another StatefulSet makes them.
+#[test]
+fn a_statefulset_that_can_t_be_changed_is_replaced_if_only_its_claims_differ() {
+    let mut o = well();
+    let held = with_facts(&o, |facts| facts.fixed_fields());
+    let replaces = |o: &Observation| matches!(plan(o).step, Some(Step::Object(ObjectStep::ReplaceStatefulSet { ref uid, .. })) if uid == "s");
+    o.stateful_set = Some(StatefulSetSeen { uid: "s".into(), refused: held.clone(), ..Default::default() });
+    assert!(!replaces(&o), "it is as the spec asks for");
+    o.cluster.spec.storage.size.0 = "2Gi".into();
+    assert!(replaces(&o));
+    o.cluster.spec.storage.size.0 = "1024Mi".into();
+    assert!(!replaces(&o), "the same, written otherwise");
+    o.cluster.spec.storage.class = Some("other".into());
+    assert!(replaces(&o));
+    o.cluster.spec.paused = true;
+    assert!(!replaces(&o), "paused");
+    o.cluster.spec.paused = false;
+    o.cluster.deleting = true;
+    assert!(!replaces(&o), "its pods would outlive the object");
+    o.cluster.deleting = false;
+    // What the API server refused for another reason is not mended by that.
+    o.cluster.spec.storage.access_modes = vec![mainstay_crd::AccessMode::ReadWriteMany];
+    assert!(!replaces(&o), "more differs");
+    o.stateful_set.as_mut().unwrap().refused = None;
+    assert!(!replaces(&o), "nothing was refused");
 }
 
 /// What is told to the rules of the CRD.

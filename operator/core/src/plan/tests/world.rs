@@ -21,7 +21,8 @@ use nodes::Machine;
 pub(super) use tampering::Tampering;
 
 use super::{design, played};
-use crate::{ClusterObject, GtidSet, Observation, Plan, StatefulSetSeen, Step, Upkeep, plan};
+use crate::children::FixedFields;
+use crate::{ClusterObject, GtidSet, Observation, Plan, Step, Upkeep, plan};
 
 pub(super) const NAME: &str = "shop";
 pub(super) const NAMESPACE: &str = "db";
@@ -120,6 +121,9 @@ pub(super) struct World {
     pub(super) named: Option<String>,
     /// The hash of the template that the StatefulSet holds, and whether the API server refuses another.
     pub(super) template: Option<String>,
+    /// What of the StatefulSet can't be changed, and whether the API server has said so.
+    pub(super) fixed: Option<FixedFields>,
+    pub(super) unchangeable: bool,
     pub(super) refused: bool,
     /// No pod can be made of a template that is not proven.
     pub(super) no_room: bool,
@@ -194,6 +198,8 @@ impl World {
             finalizers: Vec::new(),
             named: None,
             template: None,
+            fixed: None,
+            unchangeable: false,
             refused: false,
             no_room: false,
             bad: BTreeSet::new(),
@@ -250,8 +256,7 @@ impl World {
             fresh_id,
             secrets_cluster_id: self.secrets.clone(),
             instances,
-            stateful_set: (self.replicas > 0)
-                .then(|| StatefulSetSeen { template_hash: self.template.clone() }),
+            stateful_set: self.stateful_set(),
             pods_refused: self.pods_refused.clone().filter(|_| self.pods.len() < self.replicas as usize),
             aside: self.aside_claims(),
             rivals: Vec::new(),

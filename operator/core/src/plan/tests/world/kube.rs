@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::plan::tests::well::with_facts;
-use crate::{Hold, NodeStep, ObjectStep, Observation, Plan, PodStep, Step, Upkeep};
+use crate::{Hold, NodeStep, ObjectStep, Observation, Plan, PodStep, StatefulSetSeen, Step, Upkeep};
 
 impl World {
     pub(super) fn apply(&mut self, observation: &Observation, plan: &Plan) {
@@ -14,7 +14,7 @@ impl World {
             self.secrets = plan.cluster_id.clone();
             self.named = plan.cluster_id.clone();
         }
-        if plan.cluster_id.is_some() && plan.upkeep == Upkeep::Full {
+        if plan.cluster_id.is_some() && plan.upkeep == Upkeep::Full && self.takes_fixed_fields(observation) {
             self.replicas = plan.stateful_set_replicas;
             let wanted = with_facts(observation, |facts| facts.template_hash().to_owned());
             if self.spec.image == "bad:1" {
@@ -52,6 +52,25 @@ impl World {
         }
     }
 
+    /// Whether the StatefulSet can be as it is wanted without that another is made in its place.
+    fn takes_fixed_fields(&mut self, observation: &Observation) -> bool {
+        let wanted = with_facts(observation, |facts| facts.fixed_fields());
+        let held = self.fixed.take().filter(|_| self.replicas > 0);
+        self.unchangeable = held.as_ref().is_some_and(|held| Some(held) != wanted.as_ref());
+        self.fixed = held.or(wanted);
+        !self.unchangeable
+    }
+
+    /// What is seen of the StatefulSet.
+    pub(super) fn stateful_set(&self) -> Option<StatefulSetSeen> {
+        let fixed = self.fixed.as_ref().filter(|_| self.replicas > 0)?;
+        Some(StatefulSetSeen {
+            template_hash: self.template.clone(),
+            uid: "uid-set".into(),
+            refused: Some(fixed.clone()).filter(|_| self.unchangeable),
+        })
+    }
+
     pub(super) fn carry_out(&mut self, step: Step) {
         match step {
             Step::Record { cluster_id, record, .. } => {
@@ -82,6 +101,10 @@ impl World {
     fn do_to_object(&mut self, step: ObjectStep) {
         match step {
             ObjectStep::SetFinalizers { finalizers } => self.finalizers = finalizers,
+            ObjectStep::ReplaceStatefulSet { .. } => {
+                assert!(self.unchangeable && (!self.deleting || self.spec.deletion_protection));
+                (self.fixed, self.unchangeable) = (None, false);
+            }
             ObjectStep::DeleteStatefulSet { .. } => {
                 assert!(self.deleting && !self.spec.deletion_protection);
                 self.replicas = 0;
