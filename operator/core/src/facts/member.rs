@@ -7,7 +7,7 @@ use mainstay_crd::names::Names;
 use mainstay_crd::{InstanceStatus, Judgement, Verdict};
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage, Task, TaskState};
 
-use super::Divergence;
+use super::{Divergence, Facts};
 use crate::ledger::{self, Case};
 use crate::{GtidSet, Observation, Record};
 
@@ -106,6 +106,15 @@ impl<'a> Member<'a> {
             }
         };
         self.verdict.as_deref().filter(bad)
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// The id of another cluster, which began to fill this instance's directory and never finished: what is there is not
+    /// this one's to wipe, nor to go on with.
+    pub(crate) fn begun_by_another(&self, ordinal: u32) -> Option<&'a str> {
+        let Directory::Partial { cluster_id, .. } = &self.live(ordinal)?.directory else { return None };
+        self.cluster_id.filter(|own| own != cluster_id).map(|_| cluster_id.as_str())
     }
 }
 

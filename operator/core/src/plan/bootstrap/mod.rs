@@ -100,8 +100,21 @@ fn unusable(facts: &Facts<'_>, ordinal: u32, report: &Report) -> Option<Decision
             Reason::WaitingForPods,
             format!("{name}: its data directory is in use by {holder}"),
         )),
-        Directory::Empty | Directory::Partial { .. } | Directory::Complete { .. } => None,
+        Directory::Partial { .. } => begun_by_another(facts, ordinal)
+            .map(|text| Decision::Blocked(Reason::ForeignData, format!("{name}: {text}"))),
+        Directory::Empty | Directory::Complete { .. } => None,
     }
+}
+
+/// What another cluster began on an instance's volume and never finished, and what to do: agents neither wipe it nor go on
+/// with it, because it is not theirs.
+pub(super) fn begun_by_another(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
+    let id = facts.begun_by_another(ordinal)?;
+    Some(format!(
+        "its data directory holds what the cluster with the id {id} began to make and never finished. It is left alone, and \
+         nothing can be served from it: {}",
+        advice::vacate(facts, ordinal)
+    ))
 }
 
 /// Every directory is empty: announce who is initialised. One that an earlier try left partial keeps its operation.
@@ -161,7 +174,9 @@ fn carry_out(facts: &Facts<'_>, operation: &Operation) -> Decision {
             record(facts, facts.record.initialized(ordinal), Reason::PrimaryConfirmed, message)
         }
         Directory::Empty | Directory::Partial { .. } if report.vacant() => {
-            if let Some(blocked) = another(facts, operation, report) {
+            if let Some(blocked) =
+                unusable(facts, ordinal, report).or_else(|| another(facts, operation, report))
+            {
                 return blocked;
             }
             let action = Action::Initialize { operation: operation.id.clone() };

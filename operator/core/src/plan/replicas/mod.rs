@@ -112,6 +112,9 @@ fn decide_one(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
             why.map_or_else(|| facts.silence(ordinal), |why| format!("{name}: {why}")),
         ));
     };
+    if facts.begun_by_another(ordinal).is_some() {
+        return None;
+    }
     if report.vacant() {
         return clone(facts, ordinal, report);
     }

@@ -6,7 +6,7 @@ use mainstay_proto::{Directory, Progress, Report, Server, ServerState, TaskState
 
 use crate::facts::{Facts, Seen};
 use crate::plan::replicas::COPIES;
-use crate::plan::{advice, divergence, nodes, options, storage, threads};
+use crate::plan::{advice, bootstrap, divergence, nodes, options, storage, threads};
 use crate::{Agent, Instance, record};
 
 /// One entry for each ordinal that is to have a pod or has one, or whose claim does not tell yet what it left.
@@ -104,7 +104,10 @@ fn state(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> (InstanceState
             (InstanceState::Quarantined, judged.or_else(|| Some(message.clone())))
         }
         Directory::Locked { holder } => (InstanceState::Waiting, Some(locked(holder))),
-        Directory::Empty | Directory::Partial { .. } => without_data(report),
+        Directory::Empty | Directory::Partial { .. } => match bootstrap::begun_by_another(facts, ordinal) {
+            Some(text) => (InstanceState::Quarantined, Some(text)),
+            None => without_data(report),
+        },
     }
 }
 

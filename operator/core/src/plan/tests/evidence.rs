@@ -1,8 +1,8 @@
 //! What says that data ever was, and what follows from it.
 
-use mainstay_crd::ClusterPhase;
 use mainstay_crd::conditions::{ConditionType, Reason};
 use mainstay_crd::names::{ANNOTATION_GIVE_BACK, LABEL_CLUSTER_ID, LABEL_ORDINAL};
+use mainstay_crd::{ClusterPhase, InstanceState};
 use mainstay_proto::{Directory, Task, TaskState, Term};
 
 use super::table::{blocked, healthy};
@@ -230,6 +230,35 @@ fn an_unfinished_copy_says_that_there_was_a_donor() {
         assert_eq!(blocked(&plan), expected, "{}", said(&plan));
         assert_eq!(world.initialized, u32::from(!copied));
     }
+}
+
+/// Its agent would neither wipe it nor go on with it.
+#[test]
+fn what_another_cluster_began_is_left_alone_and_said() {
+    let partial =
+        || Directory::Partial { operation: "its".into(), cluster_id: "other".into(), copied: false };
+    let way = "the cluster with the id other began to make and never finished. It is left alone, and nothing can be served \
+               from it: delete data-shop-1 and shop-1";
+    let mut world = World::new(2);
+    world.reclaim = Some("Delete".into());
+    while world.pods.is_empty() {
+        world.turn();
+    }
+    world.volumes.get_mut(&1).unwrap().directory = Some(partial());
+    let plan = world.settle();
+    assert_eq!((blocked(&plan), world.initialized), (Some(Reason::ForeignData), 0));
+    assert!(said(&plan).contains(way), "{}", said(&plan));
+    world.give_up_partial(1);
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
+    // The same where others serve.
+    world.volumes.get_mut(&1).unwrap().directory = Some(partial());
+    world.end_pod(1);
+    let plan = world.settle();
+    assert_eq!((blocked(&plan), plan.phase), (None, ClusterPhase::Degraded));
+    assert_eq!(plan.instances[1].state, InstanceState::Quarantined);
+    assert!(plan.instances[1].message.as_ref().unwrap().contains(way), "{plan:?}");
+    world.give_up_partial(1);
+    assert_eq!(world.settle().phase, ClusterPhase::Healthy);
 }
 
 #[test]

@@ -247,6 +247,7 @@ impl World {
         }
         for ordinal in self.volumes.keys().copied().collect::<Vec<_>>() {
             self.give_up_volume(ordinal);
+            self.give_up_partial(ordinal);
             if self.volumes.get(&ordinal).is_some_and(|volume| volume.deleting) {
                 self.end_pod(ordinal);
             }

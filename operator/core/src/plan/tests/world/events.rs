@@ -129,6 +129,19 @@ impl World {
         }
     }
 
+    /// A person deletes a claim on which another cluster began something and never finished it, and its pod.
+    pub(crate) fn give_up_partial(&mut self, ordinal: u32) {
+        let id = self.status.cluster_id.clone();
+        let of_another = |volume: &&mut Volume| match &volume.directory {
+            Some(Directory::Partial { cluster_id, .. }) => id.as_ref().is_some_and(|id| id != cluster_id),
+            _ => false,
+        };
+        if let Some(volume) = self.volumes.get_mut(&ordinal).filter(of_another) {
+            volume.deleting = true;
+            self.end_pod(ordinal);
+        }
+    }
+
     /// A person who has looked gives up volumes that no claim has: what was acknowledged is on one of a claim.
     pub(crate) fn disown_released(&mut self) {
         let mut claimed = self.volumes.values();
