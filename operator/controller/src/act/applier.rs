@@ -41,6 +41,27 @@ fn stamped(child: &impl Serialize) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// A kind of object that clusters have in their namespace.
+pub(super) trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Debug
+    + 'static
+{
+}
+
+impl<K> Child for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + 'static
+{
+}
+
 /// What applies the children of one cluster.
 pub(super) struct Applier<'a> {
     pub(super) client: &'a Client,
@@ -58,21 +79,13 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// If it can't be applied.
-    pub(super) async fn see_to<K>(
+    pub(super) async fn see_to<K: Child>(
         &mut self,
         kind: &'static str,
         child: &K,
         store: &Store<Meta<K>>,
         by: By,
-    ) -> Result<(), ChildError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug
-            + 'static,
-    {
+    ) -> Result<(), ChildError> {
         let there = || find(store, &child.namespace().unwrap_or_default(), &child.name_any()).is_some();
         if !self.changes && there() {
             return Ok(());
@@ -84,21 +97,13 @@ impl Applier<'_> {
     ///
     /// # Errors
     /// If it can't be applied.
-    pub(super) async fn apply<K>(
+    pub(super) async fn apply<K: Child>(
         &mut self,
         kind: &'static str,
         child: &K,
         store: &Store<Meta<K>>,
         by: By,
-    ) -> Result<(), ChildError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug
-            + 'static,
-    {
+    ) -> Result<(), ChildError> {
         let (namespace, name) = (child.namespace().unwrap_or_default(), child.name_any());
         let json = |source| ChildError::Json { kind, name: name.clone(), source };
         let wanted = digest(child).map_err(json)?;
@@ -127,17 +132,14 @@ impl Applier<'_> {
         self.write(kind, &api, &name, &stamped, (wanted, by)).await
     }
 
-    async fn write<K>(
+    async fn write<K: Child>(
         &mut self,
         kind: &'static str,
         api: &Api<K>,
         name: &str,
         stamped: &Value,
         (wanted, by): (u64, By),
-    ) -> Result<(), ChildError>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
+    ) -> Result<(), ChildError> {
         let params = PatchParams::apply(MANAGER_CLUSTER).force();
         match api.patch_metadata(name, &params, &Patch::Apply(stamped)).await {
             Ok(now) => {
@@ -151,15 +153,12 @@ impl Applier<'_> {
     }
 
     /// The UID of the object of this name, if it is ours to apply onto; none if there is no such object.
-    async fn look<K>(
+    async fn look<K: Child>(
         &self,
         kind: &'static str,
         api: &Api<K>,
         name: &str,
-    ) -> Result<Option<String>, ChildError>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
+    ) -> Result<Option<String>, ChildError> {
         let failed = |source| ChildError::Api { kind, name: name.to_owned(), source };
         let Some(object) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(None) };
         let foreign = |whose| ChildError::Foreign { kind, name: name.to_owned(), whose };
