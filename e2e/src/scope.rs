@@ -191,7 +191,11 @@ impl Remains {
         static_volumes::delete(&self.client, &self.namespace).await?;
         for volume in self.volumes().await?.into_iter().filter(|volume| !static_volumes::is_by_hand(volume)) {
             let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
-            volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(delete)).await?;
+            match volumes.patch(&volume.name_any(), &PatchParams::default(), &Patch::Merge(delete)).await {
+                // It went meanwhile, with its claim.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                outcome => drop(outcome?),
+            }
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;

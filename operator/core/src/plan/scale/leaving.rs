@@ -10,7 +10,7 @@ use mainstay_crd::names::{ANNOTATION_GTID_SET, ANNOTATION_KEPT_SINCE, ANNOTATION
 use mainstay_proto::{Action, Report, Server, TaskState};
 
 use crate::facts::{Facts, Seen, gtids};
-use crate::plan::{Decision, send};
+use crate::plan::{Decision, nodes, send};
 use crate::{Claim, ClaimStep, GtidSet, LeaveNote, Pod, Step, guards, ledger};
 
 /// What a claim says that it holds, if it was told.
@@ -35,8 +35,10 @@ pub(in crate::plan) fn must_stay(facts: &Facts<'_>, ordinal: u32) -> bool {
         return true;
     }
     let Some(report) = instance.agent.live() else {
-        // An operator that has just started hears a pod that is Ready in a moment.
-        return pod.ready && instance.agent.last().is_none();
+        // An operator that has just started hears a pod that runs in a moment; one that has stood down is not Ready.
+        let runs = pod.started && pod.trouble.is_none() && nodes::problem(facts, ordinal).is_none();
+        let told = left_with(claim, pod);
+        return (pod.ready || runs && !told) && instance.agent.last().is_none();
     };
     if report.marker().is_none() {
         return false;

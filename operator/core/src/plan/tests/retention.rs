@@ -42,6 +42,24 @@ fn an_instance_that_leaves_receives_nothing_more_before_its_claim_is_told_what_i
     assert!(world.volumes.contains_key(&2), "Retain is the default");
 }
 
+/// As one that led before, and was told nothing since by an operator that was killed.
+#[test]
+fn one_that_runs_is_heard_before_it_leaves_also_if_it_is_not_ready() {
+    let mut world = scaled_down(RetentionPolicy::Retain);
+    let mut stays = |change: fn(&mut crate::Pod)| {
+        let mut observation = world.observe();
+        let instance = observation.instances.get_mut(&2).unwrap();
+        instance.agent = crate::Agent::Unheard;
+        change(instance.pod.as_mut().unwrap());
+        crate::plan(&observation).stateful_set_replicas == 3
+    };
+    assert!(stays(|pod| pod.ready = true));
+    assert!(stays(|pod| pod.ready = false));
+    assert!(!stays(|pod| (pod.ready, pod.started) = (false, false)), "nothing runs that could say anything");
+    assert!(!stays(|pod| (pod.ready, pod.trouble) = (false, Some("CrashLoopBackOff".into()))));
+    assert!(!stays(|pod| (pod.ready, pod.node) = (false, Some("gone".into()))), "its node no longer exists");
+}
+
 #[test]
 fn one_that_is_wanted_again_goes_on_where_it_was_and_loses_its_note() {
     let mut world = scaled_down(RetentionPolicy::Retain);
