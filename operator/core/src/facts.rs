@@ -15,11 +15,12 @@ use mainstay_crd::{InstanceStatus, LedgerEntry, Verdict, rules};
 use mainstay_proto::{Channel, Endpoint, GrantedRole, LAG_LIMIT_SECONDS, Marker, Report, ServerState, pod};
 
 use crate::children::{self, Blueprint, FixedFields};
+pub(crate) use crate::gtid::gtids;
 use crate::{GtidSet, Instance, Observation, Record, ledger};
 pub(crate) use divergence::Divergence;
 pub use errant::EARLIER;
 use member::Member;
-pub(crate) use member::{Seen, gtids};
+pub(crate) use member::Seen;
 
 /// The observation with what is derived from it once.
 pub(crate) struct Facts<'a> {

@@ -232,6 +232,11 @@ impl fmt::Display for GtidSet {
     }
 }
 
+/// A set that an agent reported; one that can't be read counts as unknown.
+pub(crate) fn gtids(text: &str) -> Option<GtidSet> {
+    text.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

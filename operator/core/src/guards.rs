@@ -81,8 +81,7 @@ impl Object<'_> {
 
     /// What becomes of the claims when it is torn down.
     pub fn claims_fate(&self) -> ClaimsFate {
-        let policy = self.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default();
-        let goes = matches!(policy, RetentionPolicy::Delete | RetentionPolicy::Snapshot);
+        let goes = matches!(self.when_deleted(), RetentionPolicy::Delete | RetentionPolicy::Snapshot);
         if !self.ends() || !goes {
             return ClaimsFate::Stay("its claims are kept".into());
         }
@@ -91,6 +90,11 @@ impl Object<'_> {
             Some(Ending { kept: Some(why), .. }) => ClaimsFate::Stay(why.clone()),
             Some(Ending { kept: None, .. }) => ClaimsFate::Go,
         }
+    }
+
+    /// What becomes of the claims of one that is deleted, as the spec says.
+    pub(crate) fn when_deleted(&self) -> RetentionPolicy {
+        self.spec.storage.retention.as_ref().map(|retention| retention.deleted().policy).unwrap_or_default()
     }
 
     /// Whether its claims go with it: then its StatefulSet and they may be deleted.

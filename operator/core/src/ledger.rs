@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{ANNOTATION_LEDGER, Names};
 use mainstay_crd::{InstanceStatus, Judgement, LedgerEntry, OperationKind, Verdict};
 use mainstay_proto::{Directory, History, Marker, Report, Server, ServerState, Stage};
@@ -356,6 +357,14 @@ fn marker(report: &Report) -> Option<&Marker> {
     match &report.directory {
         Directory::Complete { marker } => Some(marker),
         _ => None,
+    }
+}
+
+/// The reason that a condition gives for a bad verdict.
+pub(crate) fn reason(judgement: Judgement) -> Reason {
+    match judgement {
+        Judgement::RolledBack => Reason::RolledBack,
+        _ => Reason::ForeignVolume,
     }
 }
 

@@ -48,6 +48,20 @@ pub struct Observation {
     pub surroundings: Surroundings,
 }
 
+impl Observation {
+    /// The claims of instances, of those that are scaled away too, that have or had a volume.
+    pub(crate) fn bound_claims(&self) -> impl Iterator<Item = &Claim> {
+        let claims = self.instances.values().filter_map(|instance| instance.claim.as_ref());
+        claims.filter(|claim| claim.volume.is_some())
+    }
+
+    /// The most bytes that one of them asks for. What it has may be more, as its provisioner rounded it or a person made it:
+    /// a size of less than that shrinks nothing.
+    pub(crate) fn largest_request(&self) -> Option<u64> {
+        self.bound_claims().filter_map(|claim| claim.requested).max()
+    }
+}
+
 /// A password that no instance can take up. The password itself is not here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

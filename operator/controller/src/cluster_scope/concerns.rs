@@ -4,19 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use mainstay_core::{Node, Volume};
-use mainstay_crd::names::Names;
 
+use super::convert::cluster_of_claim;
 use super::{Attachment, ClusterScope};
 use crate::watch::{ClusterKey, ClusterRef};
-
-/// The cluster whose claim `namespace/name` is, by its name: `data-NAME-i`. Other people's claims can have such
-/// names too; then no such cluster exists.
-pub(super) fn cluster_of_claim(namespace: &str, name: &str) -> Option<ClusterKey> {
-    let name = name.rsplit_once("-aside-").map_or(name, |(of, _)| of);
-    let (cluster, _) = name.strip_prefix("data-")?.rsplit_once('-')?;
-    Names::new(namespace, cluster).ordinal_of_claim(name)?;
-    Some(ClusterKey::named(namespace, cluster))
-}
 
 fn cluster_of(volume: &Volume) -> Option<ClusterKey> {
     let (namespace, name) = volume.claim.as_ref()?;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, VolumeNodeAffinity};
 use mainstay_core::{Class, Node, Volume};
-use mainstay_crd::names::GROUP;
+use mainstay_crd::names::{GROUP, Names};
 use mainstay_crd::quantity;
 
 use super::api_types;
-use super::concerns::cluster_of_claim;
+use crate::watch::ClusterKey;
 
 /// Label of a node by which volumes name it.
 /// Source: Kubernetes, "Well-Known Labels, Annotations and Taints".
@@ -137,4 +137,13 @@ pub(super) fn class(object: api_types::Class) -> Option<Class> {
 pub(super) fn attachment(object: api_types::Attachment) -> Option<Attachment> {
     let volume = object.spec.source.persistent_volume_name?;
     Some(Attachment { volume, node: object.spec.node_name })
+}
+
+/// The cluster whose claim `namespace/name` is, by its name: `data-NAME-i`. Other people's claims can have such
+/// names too; then no such cluster exists.
+pub(super) fn cluster_of_claim(namespace: &str, name: &str) -> Option<ClusterKey> {
+    let name = name.rsplit_once("-aside-").map_or(name, |(of, _)| of);
+    let (cluster, _) = name.strip_prefix("data-")?.rsplit_once('-')?;
+    Names::new(namespace, cluster).ordinal_of_claim(name)?;
+    Some(ClusterKey::named(namespace, cluster))
 }

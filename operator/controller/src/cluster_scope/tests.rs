@@ -114,7 +114,7 @@ fn a_volume_that_only_some_nodes_can_mount_names_them() {
 
 #[test]
 fn a_claims_name_says_whose_it_is() {
-    let key = |name| concerns::cluster_of_claim("db", name).map(|key| key.to_string());
+    let key = |name| convert::cluster_of_claim("db", name).map(|key| key.to_string());
     assert_eq!(key("data-my-shop-2").as_deref(), Some("db/my-shop"));
     assert_eq!(key("data-my-shop-2-aside-0").as_deref(), Some("db/my-shop"), "what was set aside too");
     for other in ["data-shop", "data-shop-x", "data-shop-01", "shop-0", "data-"] {

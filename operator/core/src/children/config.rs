@@ -12,7 +12,7 @@ use mainstay_crd::Config;
 use mainstay_crd::names::{ANNOTATION_CONFIG, Names};
 use mainstay_proto::pod::{config_keys, ports};
 
-use super::{Blueprint, hash, memory, meta};
+use super::{Blueprint, digest, memory, meta};
 
 /// Most bytes of option files that a template tells. All annotations of an object together may have 256 KiB (Kubernetes,
 /// `TotalAnnotationSizeLimitB`).
@@ -71,7 +71,7 @@ fn immutable(blueprint: &Blueprint<'_>, name: String, data: BTreeMap<String, Str
 }
 
 fn name_of(names: &Names, data: &BTreeMap<String, String>) -> String {
-    names.config_map(&hash::content(data)[..8])
+    names.config_map(&digest::content(data)[..8])
 }
 
 /// The name of the ConfigMap that the template mounts.

@@ -51,12 +51,6 @@ pub fn template_hash(blueprint: &Blueprint<'_>) -> String {
     Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hash of an object's whole content, what a release of the operator decides included: 16 hexadecimal digits.
-pub(crate) fn content(object: &impl Serialize) -> String {
-    let text = serde_json::to_string(object).unwrap_or_else(|error| error.to_string());
-    Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Base of a cluster's server ids: an instance's is this plus its ordinal.
 ///
 /// Server ids are 1 to 4294967295 (MySQL manual, `server_id`). Each cluster has one of 2^28 ranges of 16, chosen by

@@ -7,6 +7,8 @@ use mainstay_crd::names::{GROUP, LABEL_CLUSTER, LABEL_ROLE};
 
 use super::Blueprint;
 
+/// Name of the claim template, which `names::Names::claim` repeats.
+pub(super) const CLAIM: &str = "data";
 /// Well-known label: the name of the application.
 const LABEL_APP: &str = "app.kubernetes.io/name";
 /// The name of the application.

@@ -7,6 +7,7 @@ mod account;
 mod authority;
 mod budgets;
 mod config;
+mod digest;
 mod fixed;
 mod hash;
 mod memory;
@@ -20,8 +21,8 @@ mod tests;
 
 pub use authority::ca_config_map;
 pub use config::{config_map_told, missing_config_maps, unused_config_maps};
+pub(crate) use digest::content as digest;
 pub use fixed::FixedFields;
-pub(crate) use hash::content as digest;
 pub use hash::{server_id_base, template_hash};
 pub use meta::pod_selector;
 pub use stateful_set::set_template;

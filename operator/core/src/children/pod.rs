@@ -17,7 +17,7 @@ use mainstay_proto::pod::{
     ports,
 };
 
-use super::{Blueprint, config, hash, meta, scheduling, stateful_set};
+use super::{Blueprint, config, hash, meta, scheduling};
 
 /// Name of MySQL's port.
 pub(super) const PORT_MYSQL: &str = "mysql";
@@ -224,7 +224,7 @@ fn server(blueprint: &Blueprint<'_>, name: &str, subcommand: &str) -> Container 
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
             mount(VOLUME_BIN, paths::BIN, true),
-            mount(stateful_set::CLAIM, paths::VOLUME, false),
+            mount(meta::CLAIM, paths::VOLUME, false),
             mount(VOLUME_CONFIG, paths::CONFIG, true),
             mount(VOLUME_CREDENTIALS, paths::CREDENTIALS, true),
             mount(VOLUME_TLS, paths::TLS, true),

@@ -12,12 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mainstay_crd::AccessMode;
 use mainstay_crd::names::{ANNOTATION_TEMPLATE_CONTENT, ANNOTATION_TEMPLATE_HASH};
 
-use super::{Blueprint, hash, meta, pod};
+use super::{Blueprint, digest, hash, meta, pod};
 
 /// Old revisions serve nobody: pods are replaced by the operator's order, never rolled back by the StatefulSet.
 const REVISIONS: i32 = 2;
-/// Name of the claim template, which `names::Names::claim` repeats.
-pub(super) const CLAIM: &str = "data";
 
 /// The instances. All start at once, and only the operator replaces one.
 pub(crate) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
@@ -26,7 +24,7 @@ pub(crate) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
     // Written together with the template, so that they say of which one the API server holds.
     let annotations = BTreeMap::from([
         (ANNOTATION_TEMPLATE_HASH.to_owned(), hash::template_hash(blueprint)),
-        (ANNOTATION_TEMPLATE_CONTENT.to_owned(), hash::content(&template)),
+        (ANNOTATION_TEMPLATE_CONTENT.to_owned(), digest::content(&template)),
     ]);
     let metadata = meta::metadata(blueprint, name.clone());
     StatefulSet {
@@ -58,7 +56,7 @@ pub(crate) fn stateful_set(blueprint: &Blueprint<'_>) -> StatefulSet {
 pub fn set_template(mut set: StatefulSet, hash: &str, template: PodTemplateSpec) -> StatefulSet {
     let annotations = set.metadata.annotations.get_or_insert_default();
     annotations.insert(ANNOTATION_TEMPLATE_HASH.to_owned(), hash.to_owned());
-    annotations.insert(ANNOTATION_TEMPLATE_CONTENT.to_owned(), hash::content(&template));
+    annotations.insert(ANNOTATION_TEMPLATE_CONTENT.to_owned(), digest::content(&template));
     if let Some(spec) = &mut set.spec {
         spec.template = template;
     }
@@ -76,7 +74,7 @@ fn claim(blueprint: &Blueprint<'_>) -> PersistentVolumeClaim {
     });
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(CLAIM.into()),
+            name: Some(meta::CLAIM.into()),
             labels: Some(meta::selector_labels(blueprint)),
             ..Default::default()
         },

@@ -8,6 +8,7 @@ use mainstay_crd::{InstanceStatus, Judgement, Verdict};
 use mainstay_proto::{Directory, Marker, Report, Server, ServerState, Stage, Task, TaskState};
 
 use super::{Divergence, Facts};
+use crate::gtid::gtids;
 use crate::ledger::{self, Case};
 use crate::{GtidSet, Observation, Record};
 
@@ -151,9 +152,4 @@ impl Seen for Report {
     fn busy(&self) -> bool {
         self.task.as_ref().is_some_and(|task| task.state == TaskState::Running)
     }
-}
-
-/// A set that an agent reported; one that can't be read counts as unknown.
-pub(crate) fn gtids(text: &str) -> Option<GtidSet> {
-    text.parse().ok()
 }

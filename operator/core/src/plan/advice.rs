@@ -6,11 +6,12 @@
 use mainstay_crd::names::{
     ANNOTATION_GIVE_BACK, ANNOTATION_SWITCHOVER_TO, LABEL_CLUSTER_ID, LABEL_ORDINAL, SWITCHOVER_TO_ANY,
 };
-use mainstay_crd::quantity;
+use mainstay_crd::{RetentionPolicy, quantity};
 use mainstay_proto::Directory;
 
-use super::{deletion, growth, volumes};
+use super::storage::labels;
 use crate::facts::{Divergence, Facts};
+use crate::guards::Object;
 use crate::state;
 use crate::{Claim, Volume};
 
@@ -60,7 +61,8 @@ pub(super) fn unprotect(facts: &Facts<'_>) -> &'static str {
 /// not built upon: who is asked at that moment may not answer.
 pub(super) fn recreate(facts: &Facts<'_>) -> String {
     let first = unprotect(facts);
-    match deletion::retains(facts) {
+    let kept = Object::from(&facts.observation.cluster).when_deleted() == RetentionPolicy::Retain;
+    match kept {
         true => format!("{first}delete the object (every claim and Secret is kept) and create it again"),
         false => format!(
             "{first}set spec.storage.retention.whenDeleted.policy to Retain, so that claims and Secrets are kept, delete \
@@ -97,7 +99,7 @@ pub(super) fn annotate(facts: &Facts<'_>, annotation: &str, value: &str) -> Stri
 pub(super) fn give_back_command(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> String {
     let command = annotate(facts, ANNOTATION_GIVE_BACK, &volume.name);
     match facts.cluster_id {
-        Some(id) if !volumes::is_of(facts, ordinal, volume) => {
+        Some(id) if !labels::is_of(facts, ordinal, volume) => {
             format!("{}, then {command}", label(id, ordinal, &volume.name))
         }
         _ => command,
@@ -106,7 +108,7 @@ pub(super) fn give_back_command(facts: &Facts<'_>, ordinal: u32, volume: &Volume
 
 /// Says on a volume whose data it holds, as a command.
 pub(super) fn label(cluster_id: &str, ordinal: u32, volume: &str) -> String {
-    let labels = volumes::labels(cluster_id, ordinal);
+    let labels = labels::of(cluster_id, ordinal);
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     format!("kubectl label --overwrite pv {volume} {}", labels.join(" "))
 }
@@ -183,7 +185,8 @@ pub(super) fn never_back(facts: &Facts<'_>, ordinal: u32) -> String {
 /// What to do about a claim that can't grow to the size that the spec asks for. Where no claim has that size, it can be set
 /// back: that is also what the CRD's rule says.
 pub(super) fn too_small(facts: &Facts<'_>, wanted: u64) -> String {
-    let back = growth::largest(facts.observation).filter(|largest| *largest < wanted).map(quantity::of_bytes);
+    let back =
+        facts.observation.largest_request().filter(|largest| *largest < wanted).map(quantity::of_bytes);
     let back = back.map(|size| format!(" set spec.storage.size back to {size},")).unwrap_or_default();
     format!("Allow it there,{back} or move the data to a new cluster")
 }

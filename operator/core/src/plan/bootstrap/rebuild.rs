@@ -7,8 +7,8 @@ use mainstay_proto::{GrantedRole, Report};
 use crate::facts::{Facts, Seen};
 use crate::plan::advice::RESET;
 use crate::plan::leaving::gtids_on_claim;
-use crate::plan::{Decision, advice, aside, evidence, quarantine, record};
-use crate::{Claim, GtidSet, Term};
+use crate::plan::{Decision, advice, aside, evidence, record};
+use crate::{Claim, GtidSet, Term, ledger};
 
 /// An instance whose data may lead: its report, and all that it has executed and received.
 struct Survivor<'a> {
@@ -119,7 +119,7 @@ fn blocked_by_verdict(facts: &Facts<'_>, ordinal: u32) -> Option<Decision> {
     let verdict = facts.quarantine_verdict(ordinal)?;
     let found = advice::evidence(&verdict.message);
     let message = format!("{found} {}", advice::before_a_record(facts, ordinal));
-    Some(Decision::Blocked(quarantine::reason(verdict.judgement), message))
+    Some(Decision::Blocked(ledger::reason(verdict.judgement), message))
 }
 
 /// A claim that held data of this cluster, has none to show that could be used, and may have held more than the

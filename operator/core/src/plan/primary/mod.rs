@@ -1,6 +1,7 @@
 //! The record's primary: it leads, or it is said why it can't.
 pub(super) mod announced;
 pub(super) mod candidates;
+pub(super) mod eligible;
 pub(super) mod lead_from;
 pub(super) mod options;
 pub(super) mod roles;
@@ -10,10 +11,10 @@ pub(super) mod switchover;
 use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Directory};
 
-use super::{Decision, advice, quarantine, send, ways_back};
-use crate::Term;
+use super::{Decision, advice, send, ways_back};
 use crate::facts::{Facts, Seen};
 use crate::state::{self, Broken};
+use crate::{Term, ledger};
 
 /// The record must not be older than what the instances know.
 pub(super) fn set_back(facts: &Facts<'_>, by: u32, knows: Term) -> Decision {
@@ -86,7 +87,7 @@ pub(super) fn blocked(facts: &Facts<'_>, primary: u32, broken: &Broken<'_>) -> D
             format!("{name} is the primary, but its claim or its volume is gone: nobody is promoted"),
         ),
         Broken::Distrusted(verdict) => {
-            (quarantine::reason(verdict.judgement), advice::evidence(&verdict.message).to_owned())
+            (ledger::reason(verdict.judgement), advice::evidence(&verdict.message).to_owned())
         }
         Broken::SetBack(other, own) => (
             Reason::RolledBack,

@@ -6,7 +6,7 @@ use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY};
 use mainstay_proto::{Report, Server};
 
 use crate::facts::{Facts, Seen};
-use crate::plan::{Decision, advice, candidates};
+use crate::plan::{Decision, advice, eligible};
 
 /// What is wrong with a server's options, and what to do.
 pub(in crate::plan) fn unsafe_ones(report: &Report) -> Option<String> {
@@ -41,7 +41,7 @@ pub(in crate::plan) fn denied(facts: &Facts<'_>, ordinal: u32) -> Option<String>
     let why = facts.serving(ordinal)?.agent_denied.as_ref()?;
     let pod = facts.names.pod(ordinal);
     let leads = facts.leads(ordinal);
-    let first = match candidates::best(facts).filter(|_| leads) {
+    let first = match eligible::best(facts).filter(|_| leads) {
         Some(_) => format!(
             "Hand over first ({}), which starts its server again, and makes its accounts anew; else delete the pod {pod}",
             advice::annotate(facts, ANNOTATION_SWITCHOVER_TO, SWITCHOVER_TO_ANY)

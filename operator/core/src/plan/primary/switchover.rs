@@ -13,7 +13,7 @@ use mainstay_crd::conditions::Reason;
 use mainstay_proto::{Action, Report, TaskState};
 
 use crate::facts::{Facts, Seen, gtids};
-use crate::plan::candidates::cannot_take_over;
+use crate::plan::eligible::cannot_take_over;
 use crate::plan::{Decision, order, record, send};
 use crate::{Step, moments};
 

@@ -1,7 +1,5 @@
 //! What came back differently neither serves nor leads (invariant I9), nor does what the primary never had.
 
-use mainstay_crd::Judgement;
-use mainstay_crd::conditions::Reason;
 use mainstay_proto::Action;
 
 use crate::facts::{Divergence, Facts, Seen};
@@ -41,12 +39,4 @@ fn why(facts: &Facts<'_>, ordinal: u32) -> Option<String> {
 fn blocked(facts: &Facts<'_>, why: Option<&Broken<'_>>) -> Option<Decision> {
     let broken = why.filter(|broken| matches!(broken, Broken::Distrusted(_)))?;
     Some(primary::blocked(facts, facts.primary()?, broken))
-}
-
-/// The reason that a condition gives for a bad verdict.
-pub(in crate::plan) fn reason(judgement: Judgement) -> Reason {
-    match judgement {
-        Judgement::RolledBack => Reason::RolledBack,
-        _ => Reason::ForeignVolume,
-    }
 }

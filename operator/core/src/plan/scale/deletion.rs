@@ -34,7 +34,7 @@ pub(in crate::plan) fn finalizers(facts: &Facts<'_>) -> Option<Decision> {
     let cluster = &facts.observation.cluster;
     let wanted = [
         cluster.spec.deletion_protection.then_some(FINALIZER_PROTECTION),
-        (!retains(facts)).then_some(FINALIZER_RETENTION),
+        (policy(facts) != RetentionPolicy::Retain).then_some(FINALIZER_RETENTION),
     ];
     let wanted: Vec<String> = wanted.into_iter().flatten().map(String::from).collect();
     // None can be added to what is being deleted already.
@@ -126,11 +126,6 @@ fn decide_end(facts: &Facts<'_>) -> Decision {
     };
     let ending = Ending { since: Time(facts.observation.now), copies: copies(facts), kept };
     record(facts, facts.record.ends(ending), reason, message)
-}
-
-/// Whether the spec says that every claim and Secret outlives the object.
-pub(in crate::plan) fn retains(facts: &Facts<'_>) -> bool {
-    policy(facts) == RetentionPolicy::Retain
 }
 
 /// Why claims may not go with the object: the data is not where it is to be, and any of them may hold the last of it.
@@ -256,5 +251,5 @@ fn claims<'v>(facts: &'v Facts<'_>) -> impl Iterator<Item = (Option<u32>, &'v Cl
 }
 
 fn policy(facts: &Facts<'_>) -> RetentionPolicy {
-    facts.observation.cluster.spec.storage.retention.as_ref().map(|r| r.deleted().policy).unwrap_or_default()
+    Object::from(&facts.observation.cluster).when_deleted()
 }

@@ -12,7 +12,7 @@ use mainstay_proto::Server;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
-use crate::plan::{bootstrap, rollout};
+use crate::plan::{bootstrap, canary};
 use crate::{Pod, moments};
 
 /// How long the canary may take to be made. A pod that ends has a minute for that; the rest is for a quota that is
@@ -62,7 +62,7 @@ impl<'a> Templates<'a> {
             let stands = !being_made(*canary) && !made(*canary) && !given_up;
             // One that no node takes as it is wanted either proves nothing: another is tried.
             let nowhere = made(*canary) && bootstrap::was_never_anywhere(facts, *canary);
-            let first = || rollout::first(facts, wanted) == Some(*canary);
+            let first = || canary::first(facts, wanted) == Some(*canary);
             facts.ordinals().contains(canary) && !nowhere && (!stands || first())
         };
         let canary = canary.filter(still);
@@ -98,7 +98,7 @@ impl<'a> Templates<'a> {
 pub(in crate::plan) fn decide(facts: &Facts<'_>, wanted: &str) -> (Hold, Option<TemplateStatus>) {
     let mut templates = Templates::of(facts, wanted);
     if templates.untried() && templates.canary.is_none() {
-        templates.canary = rollout::first(facts, wanted);
+        templates.canary = canary::first(facts, wanted);
     }
     let trying = templates.canary.map(|canary| TryingTemplate {
         hash: wanted.to_owned(),

@@ -14,7 +14,8 @@ use mainstay_crd::{Aside, OperationKind};
 
 use crate::facts::{Divergence, Facts, Seen};
 use crate::plan::leaving::gtids_on_claim;
-use crate::plan::{Decision, record, volumes};
+use crate::plan::storage::labels;
+use crate::plan::{Decision, record};
 use crate::{ClaimStep, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
 const RETAIN: &str = "Retain";
@@ -171,7 +172,7 @@ fn step_on(volume: &Volume, aside: &Aside, step: VolumeStep) -> Decision {
 
 /// Sets it to `Retain` and says on it what it is.
 fn keep(facts: &Facts<'_>, ordinal: u32, cluster_id: &str, aside: &Aside, volume: &Volume) -> VolumeStep {
-    let mut labels = volumes::labels(cluster_id, ordinal);
+    let mut labels = labels::of(cluster_id, ordinal);
     labels.insert(LABEL_CLUSTER.into(), facts.observation.cluster.name.clone());
     let former = volume.reclaim_policy.clone().filter(|policy| policy != RETAIN);
     let annotations = [

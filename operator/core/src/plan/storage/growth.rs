@@ -20,28 +20,17 @@ pub fn storage_status(observation: &Observation, step: Option<&Step>) -> Storage
         Some(Step::Claim { step: ClaimStep::Grow { size }, .. }) => parsed(size),
         _ => None,
     };
-    let classes: BTreeSet<Option<&str>> = bound(observation).map(|claim| claim.class.as_deref()).collect();
+    let classes: BTreeSet<Option<&str>> =
+        observation.bound_claims().map(|claim| claim.class.as_deref()).collect();
     let class = match classes.first() {
         Some(Some(class)) if classes.len() == 1 => Some((*class).to_owned()),
         _ => None,
     };
-    StorageStatus { largest: largest(observation).max(grows).map(quantity::of_bytes), class }
+    StorageStatus { largest: observation.largest_request().max(grows).map(quantity::of_bytes), class }
 }
 
 fn parsed(size: &str) -> Option<u64> {
     quantity::whole(&k8s_openapi::apimachinery::pkg::api::resource::Quantity(size.to_owned()))
-}
-
-/// The claims of instances, of those that are scaled away too, that have or had a volume.
-fn bound(observation: &Observation) -> impl Iterator<Item = &Claim> {
-    let claims = observation.instances.values().filter_map(|instance| instance.claim.as_ref());
-    claims.filter(|claim| claim.volume.is_some())
-}
-
-/// The most bytes that one of them asks for. What it has may be more, as its provisioner rounded it or a person made it:
-/// a size of less than that shrinks nothing.
-pub(in crate::plan) fn largest(observation: &Observation) -> Option<u64> {
-    bound(observation).filter_map(|claim| claim.requested).max()
 }
 
 /// Makes room for a StatefulSet whose claims are of the size and class that the spec asks for, once the API server has

@@ -6,8 +6,8 @@ use mainstay_crd::names::ANNOTATION_FORMER_POLICY;
 
 use crate::facts::Facts;
 use crate::guards::{Object, going, held_elsewhere};
-use crate::plan::storage::Problem;
-use crate::plan::{Decision, advice, volumes};
+use crate::plan::storage::{Problem, labels};
+use crate::plan::{Decision, advice};
 use crate::{Claim, Instance, Step, Volume, VolumeStep};
 
 const RETAIN: &str = "Retain";
@@ -34,7 +34,7 @@ fn keep_one(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Deci
     let former = volume.reclaim_policy.iter().map(|policy| (ANNOTATION_FORMER_POLICY.into(), policy.clone()));
     let step = VolumeStep::Keep {
         claim_uid: claim.uid.clone(),
-        labels: facts.cluster_id.map(|id| volumes::labels(id, ordinal)).unwrap_or_default(),
+        labels: facts.cluster_id.map(|id| labels::of(id, ordinal)).unwrap_or_default(),
         annotations: former.collect(),
     };
     let message = format!(

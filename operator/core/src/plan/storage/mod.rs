@@ -3,6 +3,7 @@
 //! Asked of claims and volumes in the order of a volume's life: made, bound, attached, mounted, grown, lost.
 pub(super) mod aside;
 pub(super) mod growth;
+pub(super) mod labels;
 pub(super) mod last_copy;
 pub(super) mod nodes;
 mod pending;

@@ -12,7 +12,7 @@ use mainstay_crd::{OperationKind, ReclaimPolicy};
 
 use crate::facts::{Facts, gtids};
 use crate::plan::nodes;
-use crate::plan::storage::Problem;
+use crate::plan::storage::{Problem, labels};
 use crate::plan::{Decision, advice, record};
 use crate::{Claim, ClaimStep, GtidSet, Operation, PodStep, Step, Unneeded, Volume, VolumeStep, guards};
 
@@ -33,7 +33,7 @@ pub(in crate::plan) fn mark(facts: &Facts<'_>) -> Option<Decision> {
     facts.observation.instances.iter().find_map(|(&ordinal, instance)| {
         let claim = instance.claim.as_ref()?;
         let volume = volume_of(facts, claim).filter(|volume| !volume.deleting)?;
-        let labels = labels(cluster_id, ordinal);
+        let labels = labels::of(cluster_id, ordinal);
         let unmarked = claim.cluster_id.as_deref() == Some(cluster_id)
             && labels.iter().any(|(key, value)| volume.labels.get(key) != Some(value));
         let unkept = retain && volume.reclaim_policy.as_deref() != Some("Retain");
@@ -52,30 +52,17 @@ pub(in crate::plan) fn mark(facts: &Facts<'_>) -> Option<Decision> {
     })
 }
 
-pub(in crate::plan) fn labels(cluster_id: &str, ordinal: u32) -> BTreeMap<String, String> {
-    let labels = [(LABEL_CLUSTER_ID, cluster_id.to_owned()), (LABEL_ORDINAL, ordinal.to_string())];
-    labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
 /// The volume that a person wants to give back, with the ordinal that it was of.
 fn asked_back<'a>(facts: &Facts<'a>) -> Option<Result<(u32, &'a Volume), String>> {
     let name = facts.observation.cluster.annotations.get(ANNOTATION_GIVE_BACK)?;
     let Some(volume) = facts.observation.surroundings.volumes.get(name) else {
         return Some(Err(format!("volume {name} does not exist, or is not this cluster's")));
     };
-    Some(labelled(facts, volume).map(|ordinal| (ordinal, volume)).ok_or_else(|| unlabelled(facts, volume)))
-}
-
-/// The ordinal whose data a volume says that it holds, if it says so for this cluster.
-fn labelled(facts: &Facts<'_>, volume: &Volume) -> Option<u32> {
-    let label = |key| volume.labels.get(key).map(String::as_str);
-    let ours = facts.cluster_id.is_some() && label(LABEL_CLUSTER_ID) == facts.cluster_id;
-    label(LABEL_ORDINAL).filter(|_| ours)?.parse().ok()
-}
-
-/// A volume says that it holds this instance's data.
-pub(in crate::plan) fn is_of(facts: &Facts<'_>, ordinal: u32, volume: &Volume) -> bool {
-    labelled(facts, volume) == Some(ordinal)
+    Some(
+        labels::labelled(facts, volume)
+            .map(|ordinal| (ordinal, volume))
+            .ok_or_else(|| unlabelled(facts, volume)),
+    )
 }
 
 /// What to do about a volume that does not say so. Another cluster's is not to be renamed.
@@ -312,7 +299,7 @@ fn keep(facts: &Facts<'_>, ordinal: u32, claim: &Claim, volume: &Volume) -> Opti
     let annotations = [(ANNOTATION_GTID_SET, held), (ANNOTATION_KEPT_SINCE, seen)];
     let annotations: BTreeMap<String, String> =
         annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let labels = labels(facts.cluster_id?, ordinal);
+    let labels = labels::of(facts.cluster_id?, ordinal);
     let has = |there: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>| {
         wanted.iter().all(|(key, value)| there.get(key) == Some(value))
     };

@@ -7,7 +7,7 @@ use mainstay_crd::{ClusterPhase, InstanceState, InstanceStatus, OperationKind};
 use mainstay_proto::Action;
 
 use super::{
-    Decided, Decision, LOST, PAUSED, Plan, candidates, deletion, divergence, nodes, options, pods, replicas,
+    Decided, Decision, LOST, PAUSED, Plan, deletion, divergence, eligible, nodes, options, pods, replicas,
     retention, roles, storage, switchover, template, threads, upkeep,
 };
 use crate::facts::Facts;
@@ -310,7 +310,7 @@ fn progressing(
 fn spec_valid(facts: &Facts<'_>, blocking: Option<&Decision>) -> DesiredCondition {
     let in_the_way = facts.primary().filter(|p| p + 1 > facts.wanted());
     let primary_in_the_way =
-        in_the_way.filter(|_| facts.target().is_none() && candidates::best(facts).is_none());
+        in_the_way.filter(|_| facts.target().is_none() && eligible::best(facts).is_none());
     // No pod could be made of it, or none that serves.
     let given_up = match blocking {
         Some(Decision::Blocked(Reason::InvalidSpec, message)) => Some(message.clone()),
