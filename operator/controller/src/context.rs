@@ -6,7 +6,6 @@ use kube::Client;
 
 use crate::agents::Agents;
 use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
-use crate::memory::Memory;
 use crate::report::Events;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
@@ -19,7 +18,6 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) agents: Agents,
     pub(crate) events: Events,
-    pub(crate) memory: Memory,
     /// Volumes and nodes.
     pub(crate) cluster_scope: Arc<ClusterScope>,
     /// What Kubernetes says of a claim or a pod that is in trouble.
@@ -31,7 +29,6 @@ pub(crate) struct Context {
 impl Context {
     /// Forgets a cluster whose object is gone.
     pub(crate) fn forget(&self, cluster: &ClusterKey) {
-        self.memory.forget(cluster);
         self.metrics.forget(cluster);
         self.agents.forget(cluster);
     }

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::act::said;
+use crate::api::said;
 use crate::backoff::jittered;
 
 /// Name of the Lease.

@@ -4,6 +4,7 @@
 //! watch, agents  what is known: stores of objects, and the last word of every instance's agent
 //! cluster_scope  the same of volumes and nodes
 //! observe        stores and words become one `Observation`
+//! api            how objects are written, and what a refusal means
 //! act            Secrets, children, role labels, the one step
 //! report         status, events, metrics
 //! reconcile      calls these in turn
@@ -12,6 +13,7 @@
 mod act;
 mod agents;
 mod anew;
+mod api;
 mod backoff;
 mod client;
 mod cluster_scope;
@@ -19,7 +21,6 @@ mod context;
 mod election;
 mod memory;
 mod observe;
-mod patch;
 mod reconcile;
 mod report;
 mod run;

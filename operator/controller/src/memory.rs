@@ -10,7 +10,8 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{Applied, LastTemplate, Missed, RefusedChange, Trials};
+use crate::act::{LastTemplate, Missed, RefusedChange, Trials};
+use crate::api::Applied;
 use crate::backoff::Backoff;
 use crate::secrets::Checked;
 use crate::watch::ClusterKey;

@@ -13,7 +13,7 @@ use tracing::{trace, warn};
 use crate::act::{ActError, Outcome, act};
 use crate::backoff::jittered;
 use crate::context::{Context, Scope};
-use crate::memory::ClusterMemory;
+use crate::memory::{ClusterMemory, Memory};
 use crate::observe::observe;
 use crate::report::{Event, ReportError, report, tell_step};
 use crate::telemetry::Metrics;
@@ -51,26 +51,32 @@ impl Error {
     }
 }
 
+/// What looks at the clusters of one scope.
+pub(crate) struct Reconciler {
+    pub(crate) scope: Scope,
+    pub(crate) memory: Arc<Memory>,
+}
+
 /// Brings the cluster one step closer to what its spec says.
 ///
 /// # Errors
 /// If something was not done or not reported. Waiting for something is no error.
-pub(crate) async fn reconcile(object: Arc<Guarded>, scope: Arc<Scope>) -> Result<Action, Error> {
-    let begun = Instant::now();
+pub(crate) async fn reconcile(object: Arc<Guarded>, by: Arc<Reconciler>) -> Result<Action, Error> {
+    let (begun, scope) = (Instant::now(), &by.scope);
     scope.context.metrics.reconciles.inc();
     let Some(key) = ClusterKey::of(object.meta()) else { return Ok(Action::await_change()) };
-    let memory = scope.context.memory.of(&key);
+    let memory = by.memory.of(&key);
     let mut memory = memory.lock().await;
     let outcome = match &object.0 {
-        Ok(watched) => go_round(&scope, &key, watched, &mut memory, begun).await,
+        Ok(watched) => go_round(scope, &key, watched, &mut memory, begun).await,
         Err(invalid) => {
-            tell_malformed(&scope, &object, &invalid.error, &mut memory);
+            tell_malformed(scope, &object, &invalid.error, &mut memory);
             Ok(Action::await_change())
         }
     };
     scope.context.metrics.duration.observe(begun.elapsed().as_secs_f64());
     if outcome.is_ok() {
-        scope.context.memory.succeeded(&key);
+        by.memory.succeeded(&key);
     }
     outcome
 }
@@ -172,10 +178,10 @@ fn pace(plan: &Plan, outcome: &Outcome) -> Duration {
 }
 
 /// How long to wait after an error.
-pub(crate) fn after_error(object: Arc<Guarded>, error: &Error, scope: Arc<Scope>) -> Action {
-    Metrics::count(&scope.context.metrics.errors, error.kind());
+pub(crate) fn after_error(object: Arc<Guarded>, error: &Error, by: Arc<Reconciler>) -> Action {
+    Metrics::count(&by.scope.context.metrics.errors, error.kind());
     let Some(key) = ClusterKey::of(object.meta()) else { return Action::await_change() };
-    let wait = scope.context.memory.failed(&key);
+    let wait = by.memory.failed(&key);
     let unseen = matches!(error, Error::Act(error) if error.ends_unseen());
     let wait = if unseen { wait.min(UNSEEN) } else { wait };
     warn!(cluster = %key, kind = error.kind(), error = %error, wait_seconds = wait.as_secs_f64(), "reconciliation failed");

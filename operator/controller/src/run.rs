@@ -19,7 +19,7 @@ use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
 use crate::context::{Context, Scope};
 use crate::election::{Election, identity};
 use crate::memory::Memory;
-use crate::reconcile::{after_error, reconcile};
+use crate::reconcile::{Reconciler, after_error, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
 use crate::telemetry::{Health, Metrics, serve, start_logs};
@@ -82,7 +82,6 @@ fn context(client: Client, settings: Settings, metrics: Arc<Metrics>, identity: 
     Context {
         agents: Agents::new(dialer, Trust::new(client.clone()), metrics.clone()),
         events: Events::start(client.clone(), identity, metrics.events_lost.clone()),
-        memory: Memory::default(),
         cluster_scope: Arc::new(ClusterScope::new(settings.drain_taints.clone())),
         object_events: ObjectEvents::new(client.clone()),
         leases: Leases::new(client.clone()),
@@ -180,24 +179,25 @@ fn scope(
 ) -> (impl Future<Output = anyhow::Result<()>>, impl Future<Output = anyhow::Result<()>>) {
     let (to, calls) = futures::channel::mpsc::unbounded();
     let trigger = Trigger::new(to);
-    let (watches, stores) = Watches::new(context.clone(), namespace, trigger.clone());
+    let memory = Arc::new(Memory::default());
+    let (watches, stores) = Watches::new(context.clone(), memory.clone(), namespace, trigger.clone());
     context.cluster_scope.join(stores.clone(), trigger.clone());
     let (filled, cluster_scope) = (stores.clone(), context.cluster_scope.clone());
     let config = Config::default().concurrency(context.settings.concurrency.get());
-    let scope = Arc::new(Scope { context, stores, trigger });
+    let reconciler = Arc::new(Reconciler { scope: Scope { context, stores, trigger }, memory });
     let controller = async move {
-        scope.stores.filled().await?;
+        reconciler.scope.stores.filled().await?;
         // What can't be read even now is unknown, and said to be: databases do not wait for it.
         if tokio::time::timeout(CLUSTER_SCOPE_READ, cluster_scope.settled()).await.is_err() {
             warn!("volumes and nodes could not be read in time");
         }
         // Every change comes through `calls`: that of the object itself as well.
         let silent = futures::stream::pending::<Result<Guarded, watcher::Error>>();
-        Controller::for_stream(silent, scope.stores.clusters.clone())
+        Controller::for_stream(silent, reconciler.scope.stores.clusters.clone())
             .with_config(config)
             .reconcile_on(calls)
             .graceful_shutdown_on(ending.cancelled_owned())
-            .run(reconcile, after_error, scope)
+            .run(reconcile, after_error, reconciler)
             .for_each(|outcome| async {
                 // What failed was told with its backoff; the rest is of objects that are gone by now.
                 if let Err(error) = outcome {

@@ -14,7 +14,7 @@ use mainstay_crd::names::{LABEL_CLUSTER, MANAGER_CLUSTER, Names};
 use serde_json::json;
 use tracing::{debug, info};
 
-use super::api_error::is_gone;
+use crate::api::is_gone;
 use crate::context::Context;
 use crate::telemetry::Metrics;
 

@@ -18,12 +18,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::info;
 
-use super::api_error::is_gone;
-use super::applied::{Applied, By, Version, digest};
-use super::children::ChildError;
-use super::coverage::is_as_applied;
+use super::child_error::ChildError;
 use super::fixed::RefusedChange;
 use super::ownership::{Owner, owner, was_applied_by_us};
+use crate::api::is_as_applied;
+use crate::api::is_gone;
+use crate::api::{Applied, By, Version, digest};
 use crate::telemetry::Metrics;
 use crate::watch::{Meta, find};
 

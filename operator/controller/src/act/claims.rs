@@ -16,9 +16,9 @@ use mainstay_crd::names::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::api_error::is_gone;
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
 use super::{deletion, volumes};
+use crate::api::is_gone;
 use crate::context::Context;
 
 /// The claim that a step is done to.

@@ -7,7 +7,8 @@ use mainstay_crd::{LedgerEntry, MySQLCluster};
 use serde_json::{Value, json};
 
 use super::ActError;
-use super::step::{Outcome, StepError, carry_out};
+use super::outcome::{Outcome, StepError};
+use super::step::carry_out;
 use crate::testing::{CLUSTER, Rig};
 
 const CLAIM: &str = "/api/v1/namespaces/db/persistentvolumeclaims/data-shop-2";

@@ -11,11 +11,11 @@ use mainstay_crd::ClusterPhase;
 use mainstay_crd::names::{LABEL_CLUSTER, Names};
 use tracing::info;
 
-use super::api_error::is_gone;
-use super::applied::By;
 use super::applier::Applier;
-use super::children::ChildError;
+use super::child_error::ChildError;
 use super::revisions;
+use crate::api::By;
+use crate::api::is_gone;
 use crate::context::Scope;
 use crate::watch::find;
 

@@ -8,8 +8,8 @@ use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::{GROUP, MANAGER_CLUSTER, Names};
 use serde_json::json;
 
-use super::api_error::is_gone;
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
+use crate::api::is_gone;
 use crate::context::Context;
 
 /// The object as it is now, if it is still the same.

@@ -7,8 +7,8 @@ use mainstay_core::StatefulSetSeen;
 use mainstay_core::children::FixedFields;
 use mainstay_crd::names::Names;
 
-use super::api_error::is_gone;
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
+use crate::api::is_gone;
 use crate::context::Context;
 
 /// The StatefulSet that it refused to change last, and what of it that was. It lasts: what can't be changed does not change.

@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 use mainstay_core::{Claim, Observation, Plan, Step, Volume, may_take_pod};
 use mainstay_crd::names::Names;
 
-use super::step::StepError;
+use super::outcome::StepError;
 use crate::context::Context;
 
 /// The kind that the operator may not be allowed to read.

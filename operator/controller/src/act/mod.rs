@@ -1,21 +1,20 @@
 //! Writes: Secrets, children, role labels, and the one step.
 
 mod adopt;
-mod api_error;
-mod applied;
 mod applier;
+mod child_error;
 mod children;
 mod claims;
 #[cfg(test)]
 mod claims_tests;
 mod config_maps;
-mod coverage;
 mod deletion;
 mod fixed;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
 mod nodes;
+mod outcome;
 mod ownership;
 mod revisions;
 mod roles;
@@ -34,19 +33,17 @@ use mainstay_crd::MySQLCluster;
 use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::Names;
 
+use crate::api::{is_final, said};
 use crate::context::Scope;
 use crate::memory::ClusterMemory;
 use crate::secrets::{self, SecretError};
 pub(crate) use adopt::Missed;
-pub(crate) use api_error::{is_conflict, is_final, said};
-pub(crate) use applied::{Applied, By, Version, digest};
-use children::ChildError;
-pub(crate) use coverage::is_ours as is_our_entry;
+use child_error::ChildError;
 pub(crate) use fixed::RefusedChange;
+pub(crate) use outcome::Outcome;
+use outcome::StepError;
 pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
-pub(crate) use step::Outcome;
-use step::StepError;
 pub(crate) use trial::Trials;
 
 /// Why something was not done.

@@ -6,8 +6,8 @@ use kube::api::{Patch, PatchParams};
 use mainstay_crd::names::MANAGER_CLUSTER;
 use serde_json::json;
 
-use super::api_error::is_gone;
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
+use crate::api::is_gone;
 use crate::context::Context;
 
 /// The taint by which an administrator vouches that nothing runs on a node. Source: KEP-2268.

@@ -8,7 +8,7 @@ use mainstay_crd::names::{LABEL_ROLE, MANAGER_ROLE, Names, ROLE_PRIMARY};
 use serde_json::json;
 use tracing::info;
 
-use super::api_error::is_gone;
+use crate::api::is_gone;
 use crate::context::Context;
 use crate::telemetry::Metrics;
 

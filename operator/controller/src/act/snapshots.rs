@@ -8,9 +8,9 @@ use mainstay_crd::names::{
 use serde_json::json;
 use std::time::Duration;
 
-use super::api_error::is_conflict;
 use super::claims::ClaimTarget;
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
+use crate::api::is_conflict;
 
 /// Time between two looks at a snapshot that is being taken.
 const LOOK: Duration = Duration::from_secs(5);

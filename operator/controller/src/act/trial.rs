@@ -15,8 +15,8 @@ use mainstay_crd::names::{ANNOTATION_TEMPLATE_CONTENT, MANAGER_CLUSTER, Names};
 use mainstay_crd::quantity::nanos;
 use tracing::debug;
 
-use super::api_error::{is_final, said};
-use super::children::ChildError;
+use super::child_error::ChildError;
+use crate::api::{is_final, said};
 use crate::context::Context;
 use crate::watch::Meta;
 

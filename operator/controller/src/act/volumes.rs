@@ -15,8 +15,8 @@ use mainstay_crd::names::{
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::api_error::{is_conflict, is_gone};
-use super::step::{Outcome, StepError};
+use super::outcome::{Outcome, StepError};
+use crate::api::{is_conflict, is_gone};
 use crate::context::Context;
 
 /// When labels that could not be written are tried again.

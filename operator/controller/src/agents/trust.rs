@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 use super::AgentError;
-use crate::act::said;
+use crate::api::said;
 use crate::watch::ClusterKey;
 
 /// Secrets that are read at the same time.

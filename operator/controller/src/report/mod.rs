@@ -1,5 +1,6 @@
 //! Status, events and metrics: what people see. Also when something failed.
 
+mod event;
 mod events;
 mod recorder;
 mod status;
@@ -13,12 +14,14 @@ use mainstay_crd::conditions::Reason;
 use mainstay_crd::names::{MANAGER_STATUS, Names};
 use serde_json::json;
 
-use crate::act::{ActError, Outcome, is_conflict};
+use crate::act::{ActError, Outcome};
+use crate::api::is_conflict;
+use crate::api::merge_patch;
 use crate::context::Context;
-use crate::patch::merge_patch;
 use crate::secrets::Checked;
 use crate::telemetry::Metrics;
-pub(crate) use events::{Event, Events};
+pub(crate) use event::Event;
+pub(crate) use events::Events;
 
 /// Why the status was not written.
 #[derive(Debug, thiserror::Error)]

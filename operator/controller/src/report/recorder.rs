@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::events::Event;
+use super::event::Event;
 
 /// Who reports.
 const CONTROLLER: &str = "mainstay";

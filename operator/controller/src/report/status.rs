@@ -151,7 +151,7 @@ fn without_numbers_of_seconds(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::act::tests::{observation, plan};
-    use crate::patch::merge_patch;
+    use crate::api::merge_patch;
     use mainstay_crd::conditions::Reason;
     use mainstay_crd::{CloneProgress, ReplicationRecord};
     use serde_json::json;

@@ -19,7 +19,7 @@ use mainstay_crd::names::{LABEL_CLUSTER, LABEL_CLUSTER_ID, MANAGER_CLUSTER, Name
 use serde_json::json;
 use tracing::info;
 
-use crate::act::{Applied, By, Version, digest, is_conflict, is_final};
+use crate::api::{Applied, By, Version, digest, is_conflict, is_final};
 use crate::context::Scope;
 use crate::telemetry::Metrics;
 use crate::watch::find;

@@ -18,7 +18,7 @@ use crate::agents::{Agents, Dialer, Trust};
 use crate::cluster_scope::{Leases, ObjectEvents};
 use crate::context::{Context, Scope};
 use crate::memory::Memory;
-use crate::reconcile::{Error, reconcile};
+use crate::reconcile::{Error, Reconciler, reconcile};
 use crate::report::Events;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
@@ -31,6 +31,7 @@ pub(crate) const CLUSTER: &str = "/apis/mysql.mainstay.dev/v1alpha1/namespaces/d
 pub(crate) struct Rig {
     pub(crate) api: Api,
     pub(crate) context: Arc<Context>,
+    memory: Arc<Memory>,
     stores: Option<Stores>,
     pub(crate) trigger: Trigger,
     /// Looks at a cluster that were asked for.
@@ -63,7 +64,6 @@ impl Rig {
         let context = Context {
             agents: Agents::new(Dialer::Memory(net.clone()), Trust::new(client.clone()), metrics.clone()),
             events: Events::start(client.clone(), "test", metrics.events_lost.clone()),
-            memory: Memory::default(),
             cluster_scope: Arc::default(),
             object_events: ObjectEvents::new(client.clone()),
             leases: Leases::new(client.clone()),
@@ -76,6 +76,7 @@ impl Rig {
         Rig {
             api,
             context: Arc::new(context),
+            memory: Arc::default(),
             stores: None,
             trigger: Trigger::new(to),
             calls,
@@ -110,11 +111,8 @@ impl Rig {
     pub(crate) async fn reconcile_stale(&mut self) -> Result<Action, Error> {
         let stores = self.stores.clone().unwrap();
         let object = stores.clusters.state().into_iter().find(|c| c.name_any() == "shop").unwrap();
-        reconcile(
-            object,
-            Arc::new(Scope { context: self.context.clone(), stores, trigger: self.trigger.clone() }),
-        )
-        .await
+        let scope = Scope { context: self.context.clone(), stores, trigger: self.trigger.clone() };
+        reconcile(object, Arc::new(Reconciler { scope, memory: self.memory.clone() })).await
     }
 
     /// One reconciliation of what there is.

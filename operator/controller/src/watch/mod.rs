@@ -3,6 +3,7 @@
 mod pump;
 mod slim;
 mod stores;
+mod watches;
 
 use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +15,8 @@ use mainstay_crd::names::LABEL_CLUSTER;
 pub(crate) use slim::{Claim, Pod};
 #[cfg(test)]
 pub(crate) use slim::{Keep, prune};
-pub(crate) use stores::{Meta, Stores, Watches, find};
+pub(crate) use stores::{Meta, Stores, find};
+pub(crate) use watches::Watches;
 
 /// A `MySQLCluster`, or what is known of one that can't be read: one malformed object does not stop the rest.
 pub(crate) type Guarded = DeserializeGuard<MySQLCluster>;

@@ -8,7 +8,7 @@ use kube::Resource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::act::is_our_entry;
+use crate::api::is_our_entry;
 
 /// A pod.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, Resource)]

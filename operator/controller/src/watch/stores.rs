@@ -1,31 +1,16 @@
-//! The stores, and the watches that fill them.
+//! The stores.
 
-use std::fmt::Debug;
-use std::future::Future;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource};
-use mainstay_crd::names::LABEL_CLUSTER;
-use serde::de::DeserializeOwned;
 
-use super::pump::{Change, pump};
-use super::slim::Keep;
-use super::{Claim, ClusterKey, Guarded, Pod, Trigger};
-use crate::agents::{Agents, Target};
-use crate::context::Context;
-
-/// Objects fetched in one request of a list.
-const PAGE: u32 = 100;
+use super::{Claim, Guarded, Pod};
 
 /// An object's metadata.
 pub(crate) type Meta<K> = PartialObjectMeta<K>;
@@ -69,141 +54,4 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     store.get(&ObjectRef::new(name).within(namespace))
-}
-
-/// The watches of one namespace, or of all, to be run.
-pub(crate) struct Watches {
-    client: Client,
-    namespace: Option<String>,
-    context: Arc<Context>,
-    trigger: Trigger,
-    running: Vec<BoxFuture<'static, ()>>,
-}
-
-impl Watches {
-    /// Prepares the watches of `namespace` (of all, if `None`).
-    pub(crate) fn new(context: Arc<Context>, namespace: Option<String>, trigger: Trigger) -> (Self, Stores) {
-        let mut watches =
-            Watches { client: context.client.clone(), namespace, context, trigger, running: Vec::new() };
-        let stores = Stores {
-            clusters: watches.clusters(),
-            pods: watches.pods(),
-            claims: watches.claims(),
-            secrets: watches.secrets(),
-            stateful_sets: watches.children(),
-            services: watches.children(),
-            config_maps: watches.children(),
-            accounts: watches.children(),
-            budgets: watches.children(),
-        };
-        (watches, stores)
-    }
-
-    /// Runs them for ever.
-    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
-        futures::future::join_all(self.running).map(|_| ())
-    }
-
-    fn clusters(&mut self) -> Store<Guarded> {
-        let (context, trigger) = (self.context.clone(), self.trigger.clone());
-        let events = watcher(self.api::<Guarded>(), watcher::Config::default().page_size(PAGE));
-        self.start(events, Keep::Labels, move |change: Change<'_, Guarded>| match change {
-            Change::Is(object) => {
-                if let Some(key) = ClusterKey::of(object.meta()) {
-                    trigger.pull(&key);
-                }
-            }
-            Change::Gone(object) => {
-                if let Some(key) = ClusterKey::of(object.meta()) {
-                    context.forget(&key);
-                }
-            }
-        })
-    }
-
-    fn pods(&mut self) -> Store<Pod> {
-        let (agents, trigger) = (self.context.agents.clone(), self.trigger.clone());
-        let events = watcher(self.api::<Pod>(), labelled());
-        self.start(events, Keep::Labels, move |change| see_pod(&agents, &trigger, change))
-    }
-
-    fn claims(&mut self) -> Store<Claim> {
-        let trigger = self.trigger.clone();
-        let events = watcher(self.api::<Claim>(), labelled());
-        self.start(events, Keep::Labels, move |change| pull(&trigger, &change))
-    }
-
-    fn secrets(&mut self) -> Store<Meta<Secret>> {
-        let (context, trigger) = (self.context.clone(), self.trigger.clone());
-        let events = watcher(self.api::<Meta<Secret>>(), labelled());
-        self.start(events, Keep::Owners, move |change| {
-            if let Some(key) = ClusterKey::of_child(change.object().meta()) {
-                context.agents.trust().forget(&key);
-            }
-            pull(&trigger, &change);
-        })
-    }
-
-    fn children<K>(&mut self) -> Store<Meta<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug
-            + Send
-            + Sync
-            + 'static,
-    {
-        let trigger = self.trigger.clone();
-        let events = watcher(self.api::<Meta<K>>(), labelled());
-        self.start(events, Keep::Applied, move |change| pull(&trigger, &change))
-    }
-
-    fn start<K>(
-        &mut self,
-        events: impl futures::Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
-        keep: Keep,
-        see: impl FnMut(Change<'_, K>) + Send + 'static,
-    ) -> Store<K>
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-    {
-        let writer = Writer::<K>::default();
-        let store = writer.as_reader();
-        self.running.push(pump(events, writer, keep, self.context.metrics.clone(), see).boxed());
-        store
-    }
-
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
-    }
-}
-
-/// Only what says that it belongs to a cluster: nothing else enters memory.
-fn labelled() -> watcher::Config {
-    watcher::Config::default().labels(LABEL_CLUSTER).page_size(PAGE)
-}
-
-fn pull<K: Resource>(trigger: &Trigger, change: &Change<'_, K>) {
-    if let Some(key) = ClusterKey::of_child(change.object().meta()) {
-        trigger.pull(&key);
-    }
-}
-
-/// Follows the agents of pods that have an address, and leaves those of pods that are gone or have ended.
-fn see_pod(agents: &Agents, trigger: &Trigger, change: Change<'_, Pod>) {
-    match &change {
-        Change::Is(pod) => match Target::of(pod) {
-            Some(target) => agents.follow(target, trigger.clone()),
-            None => agents.leave(pod.metadata.uid.as_deref().unwrap_or_default()),
-        },
-        Change::Gone(pod) => agents.leave(pod.metadata.uid.as_deref().unwrap_or_default()),
-    }
-    pull(trigger, &change);
 }
