@@ -6,7 +6,7 @@ use kube::Client;
 
 use crate::agents::Agents;
 use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
-use crate::report::Events;
+use crate::events::Events;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterKey, Stores, Trigger};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! watch, agents  what is known: stores of objects, and the last word of every instance's agent
+//! watches        what fills the stores, and follows agents
 //! cluster_scope  the same of volumes and nodes
 //! observe        stores and words become one `Observation`
 //! api            how objects are written, and what a refusal means
@@ -19,6 +20,7 @@ mod client;
 mod cluster_scope;
 mod context;
 mod election;
+mod events;
 mod memory;
 mod observe;
 mod reconcile;
@@ -42,6 +44,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod watch;
+mod watches;
 
 pub use run::run;
 pub use settings::{Dial, LogFormat, Settings};

@@ -10,10 +10,8 @@ use kube::ResourceExt;
 use mainstay_crd::{ClusterPhase, MySQLCluster};
 use tokio::sync::Mutex;
 
-use crate::act::{LastTemplate, Missed, RefusedChange, Trials};
-use crate::api::Applied;
+use crate::act::ActMemory;
 use crate::backoff::Backoff;
-use crate::secrets::Checked;
 use crate::watch::ClusterKey;
 
 /// What is remembered of all clusters.
@@ -30,22 +28,10 @@ struct Entry {
 pub(crate) struct ClusterMemory {
     /// The object as our last write returned it: the watch may not have brought it yet.
     pub(crate) written: Option<MySQLCluster>,
-    /// How the children were when they were last applied.
-    pub(crate) applied: Applied,
-    /// Whether the API server takes the template.
-    pub(crate) trials: Trials,
-    /// The template that is held in place of the one that the spec asks for.
-    pub(crate) last: LastTemplate,
-    /// What the API server refuses to change of the StatefulSet.
-    pub(crate) refused_change: RefusedChange,
-    /// Which Secrets were looked into.
-    pub(crate) checked: Checked,
-    /// Pods whose claims were not seen.
-    pub(crate) missed: Missed,
+    /// What saves requests when things are written.
+    pub(crate) act: ActMemory,
     /// Since when what the record says is known.
     pub(crate) first_sights: FirstSights,
-    /// Volumes that could not be kept.
-    pub(crate) refused: Refused,
     /// The state of the object in which it was told to be malformed.
     pub(crate) malformed: Option<String>,
     /// The state that metrics show.
@@ -69,26 +55,6 @@ impl FirstSights {
         let age =
             |at: &Instant| SignedDuration::try_from(now.duration_since(*at)).unwrap_or(SignedDuration::MAX);
         self.0.iter().map(|(moment, at)| (moment.clone(), age(at))).collect()
-    }
-}
-
-/// How long a volume that could not be kept is left alone.
-const REFUSED: Duration = Duration::from_secs(300);
-
-/// Volumes that the API server did not let be kept, with its words.
-#[derive(Debug, Default)]
-pub(crate) struct Refused(BTreeMap<String, (String, Instant)>);
-
-impl Refused {
-    /// Notes what it said.
-    pub(crate) fn note(&mut self, volume: &str, words: String, now: Instant) {
-        self.0.insert(volume.to_owned(), (words, now));
-    }
-
-    /// What it said of late.
-    pub(crate) fn words(&mut self, now: Instant) -> BTreeMap<String, String> {
-        self.0.retain(|_, (_, at)| now.duration_since(*at) < REFUSED);
-        self.0.iter().map(|(volume, (words, _))| (volume.clone(), words.clone())).collect()
     }
 }
 

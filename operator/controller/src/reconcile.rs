@@ -13,9 +13,10 @@ use tracing::{trace, warn};
 use crate::act::{ActError, Outcome, act};
 use crate::backoff::jittered;
 use crate::context::{Context, Scope};
+use crate::events::Event;
 use crate::memory::{ClusterMemory, Memory};
 use crate::observe::observe;
-use crate::report::{Event, ReportError, report, tell_step};
+use crate::report::{ReportError, report, tell_step};
 use crate::telemetry::Metrics;
 use crate::watch::{ClusterKey, Guarded};
 
@@ -92,15 +93,15 @@ async fn go_round(
     let names = Names::new(&key.namespace, &key.name);
     let cluster = memory.newest(watched);
     let mut observed = observe(&cluster, &names, scope);
-    observed.surroundings.refused = memory.refused.words(begun);
-    memory.refused_change.tell(&mut observed.stateful_set);
+    observed.surroundings.refused = memory.act.refused.words(begun);
+    memory.act.refused_change.tell(&mut observed.stateful_set);
     let seen_for = memory.first_sights.seen_for(moments::of(&observed.cluster.status), Instant::now());
-    let unfit = memory.checked.unfit().to_vec();
+    let unfit = memory.act.checked.unfit().to_vec();
     let observation = Observation { seen_for, unfit, ..observed };
     let plan = plan(&observation);
     context.agents.announce(key, term(&observation.cluster.status));
     trace!(cluster = %key, ?observation, ?plan, "planned");
-    let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, memory).await;
+    let (outcome, failure) = act(scope, &names, &cluster, &observation, &plan, &mut memory.act).await;
     if let (Some(step), None | Some(ActError::Secret(_) | ActError::Child(_))) = (&plan.step, &failure) {
         tell_step(context, &cluster, step, &outcome);
     }
@@ -116,7 +117,8 @@ async fn go_round(
         failure.map_or(Ok(()), Err)?;
         return Ok(Action::requeue(Duration::ZERO));
     }
-    let reported = report(context, &cluster, &observation, &plan, failure.as_ref(), &memory.checked).await;
+    let reported =
+        report(context, &cluster, &observation, &plan, failure.as_ref(), &memory.act.checked).await;
     if let Ok(Some(written)) = &reported {
         memory.written = Some(written.clone());
     }
@@ -127,8 +129,8 @@ async fn go_round(
 
 /// Something was found just now, in a Secret or by a refusal, that this plan does not know of: the next says it.
 fn is_news(observation: &Observation, memory: &ClusterMemory) -> bool {
-    observation.unfit != memory.checked.unfit()
-        || memory.refused_change.is_news_to(observation.stateful_set.as_ref())
+    observation.unfit != memory.act.checked.unfit()
+        || memory.act.refused_change.is_news_to(observation.stateful_set.as_ref())
 }
 
 /// The next look is at once.

@@ -18,12 +18,13 @@ use crate::anew::NoLongerLeads;
 use crate::cluster_scope::{ClusterScope, Leases, ObjectEvents};
 use crate::context::{Context, Scope};
 use crate::election::{Election, identity};
+use crate::events::Events;
 use crate::memory::Memory;
 use crate::reconcile::{Reconciler, after_error, reconcile};
-use crate::report::Events;
 use crate::settings::Settings;
 use crate::telemetry::{Health, Metrics, serve, start_logs};
-use crate::watch::{Guarded, Trigger, Watches};
+use crate::watch::{Guarded, Trigger};
+use crate::watches::Watches;
 use crate::{anew, client};
 
 /// How long the start waits for volumes and nodes to be read.

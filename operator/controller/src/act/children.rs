@@ -7,9 +7,9 @@ use tracing::debug;
 use super::applier::Applier;
 use super::child_error::ChildError;
 use super::config_maps;
+use super::memory::ActMemory;
 use crate::api::By;
 use crate::context::Scope;
-use crate::memory::ClusterMemory;
 use crate::watch::{Stores, find};
 
 /// Applies all children, and the authority's `certificate` if clients may not find it yet. One that can't be applied does
@@ -23,10 +23,10 @@ pub(crate) async fn apply(
     plan: &Plan,
     (replicas, cluster_id): (u32, &str),
     certificate: Option<&str>,
-    memory: &mut ClusterMemory,
+    memory: &mut ActMemory,
 ) -> Result<(), ChildError> {
     let cluster = &observation.cluster;
-    let ClusterMemory { applied, trials, last, refused_change, .. } = memory;
+    let ActMemory { applied, trials, last, refused_change, .. } = memory;
     let blueprint = blueprint(scope, observation, replicas, cluster_id);
     let children = build(&blueprint);
     let Stores { accounts, config_maps, stateful_sets, .. } = &scope.stores;

@@ -13,6 +13,7 @@ mod fixed;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod memory;
 mod nodes;
 mod outcome;
 mod ownership;
@@ -35,16 +36,12 @@ use mainstay_crd::names::Names;
 
 use crate::api::{is_final, said};
 use crate::context::Scope;
-use crate::memory::ClusterMemory;
 use crate::secrets::{self, SecretError};
-pub(crate) use adopt::Missed;
 use child_error::ChildError;
-pub(crate) use fixed::RefusedChange;
+pub(crate) use memory::ActMemory;
 pub(crate) use outcome::Outcome;
 use outcome::StepError;
-pub(crate) use revisions::LastTemplate;
 use roles::RoleError;
-pub(crate) use trial::Trials;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +161,7 @@ pub(crate) async fn act(
     cluster: &MySQLCluster,
     observation: &Observation,
     plan: &Plan,
-    memory: &mut ClusterMemory,
+    memory: &mut ActMemory,
 ) -> (Outcome, Option<ActError>) {
     let made = match &plan.cluster_id {
         Some(id) => make(scope, observation, plan, id, memory).await,
@@ -183,7 +180,7 @@ async fn make(
     observation: &Observation,
     plan: &Plan,
     cluster_id: &str,
-    memory: &mut ClusterMemory,
+    memory: &mut ActMemory,
 ) -> Result<(), ActError> {
     let unpublished = secrets::ensure(scope, observation, cluster_id, &mut memory.checked).await?;
     let names = Names::new(&observation.cluster.namespace, &observation.cluster.name);
@@ -203,7 +200,7 @@ async fn take_step(
     cluster: &MySQLCluster,
     observation: &Observation,
     plan: &Plan,
-    memory: &mut ClusterMemory,
+    memory: &mut ActMemory,
 ) -> Result<Outcome, ActError> {
     roles::apply(&scope.context, observation, plan).await?;
     let Some(step) = &plan.step else { return Ok(Outcome::Told) };

@@ -1,9 +1,7 @@
 //! Status, events and metrics: what people see. Also when something failed.
 
-mod event;
-mod events;
-mod recorder;
 mod status;
+mod transitions;
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -18,10 +16,9 @@ use crate::act::{ActError, Outcome};
 use crate::api::is_conflict;
 use crate::api::merge_patch;
 use crate::context::Context;
+use crate::events::Event;
 use crate::secrets::Checked;
 use crate::telemetry::Metrics;
-pub(crate) use event::Event;
-pub(crate) use events::Events;
 
 /// Why the status was not written.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +60,7 @@ pub(crate) async fn report(
     match api.patch_status(&observation.cluster.name, &params, &Patch::Merge(patch)).await {
         Ok(written) => {
             Metrics::count(&context.metrics.writes, "Status");
-            for event in events::transitions(&before, &after) {
+            for event in transitions::transitions(&before, &after) {
                 context.events.publish(&cluster.object_ref(&()), event);
             }
             Ok(Some(written))

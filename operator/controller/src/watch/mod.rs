@@ -1,9 +1,8 @@
 //! What there is: one watch for each kind of object, the stores that they fill, and whom a change concerns.
 
-mod pump;
+pub(crate) mod pump;
 mod slim;
 mod stores;
-mod watches;
 
 use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,11 +11,11 @@ use kube::runtime::reflector::ObjectRef;
 use mainstay_crd::MySQLCluster;
 use mainstay_crd::names::LABEL_CLUSTER;
 
-pub(crate) use slim::{Claim, Pod};
+pub(crate) use slim::Keep;
 #[cfg(test)]
-pub(crate) use slim::{Keep, prune};
+pub(crate) use slim::prune;
+pub(crate) use slim::{Claim, Pod};
 pub(crate) use stores::{Meta, Stores, find};
-pub(crate) use watches::Watches;
 
 /// A `MySQLCluster`, or what is known of one that can't be read: one malformed object does not stop the rest.
 pub(crate) type Guarded = DeserializeGuard<MySQLCluster>;

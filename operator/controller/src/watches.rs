@@ -15,12 +15,11 @@ use kube::{Api, Client, Resource};
 use mainstay_crd::names::LABEL_CLUSTER;
 use serde::de::DeserializeOwned;
 
-use super::pump::{Change, pump};
-use super::slim::Keep;
-use super::{Claim, ClusterKey, Guarded, Meta, Pod, Stores, Trigger};
 use crate::agents::{Agents, Target};
 use crate::context::Context;
 use crate::memory::Memory;
+use crate::watch::pump::{Change, pump};
+use crate::watch::{Claim, ClusterKey, Guarded, Keep, Meta, Pod, Stores, Trigger};
 
 /// Objects fetched in one request of a list.
 const PAGE: u32 = 100;
