@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use schemars::Schema;
 
 use crate::rules;
 use crate::spec::MySQLCluster;
@@ -31,6 +32,7 @@ pub fn crd() -> CustomResourceDefinition {
     crd.metadata.annotations = Some(BTreeMap::from([keep]));
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
+            add_rules(schema);
             tidy(schema, false);
             schema.x_kubernetes_validations = Some(rules::root_rules());
         }
@@ -45,6 +47,22 @@ pub fn crd() -> CustomResourceDefinition {
 pub fn yaml() -> Result<String, serde_norway::Error> {
     let header = "# Generated from crd/src by crdgen: `make generate`.\n";
     Ok(format!("{header}{}", serde_norway::to_string(&crd())?))
+}
+
+/// Adds the rules to the schemas of what they are about.
+fn add_rules(schema: &mut JSONSchemaProps) {
+    for (path, add) in rules::BY_PATH {
+        let at =
+            path.split('.').try_fold(&mut *schema, |schema, name| schema.properties.as_mut()?.get_mut(name));
+        let Some(at) = at else { continue };
+        let Ok(mut value) = serde_json::to_value(&*at).and_then(serde_json::from_value::<Schema>) else {
+            continue;
+        };
+        add(&mut value);
+        if let Ok(with_rules) = serde_json::from_value(value.to_value()) {
+            *at = with_rules;
+        }
+    }
 }
 
 fn tidy(schema: &mut JSONSchemaProps, strip_descriptions: bool) {

@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules;
-
 /// What is done about a node that is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -18,7 +16,6 @@ pub struct NodeLoss {
 /// The proof that a node is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::when_proven)]
 pub struct WhenProven {
     /// Key and value of an annotation of the Node that a fencing tool or a cloud's controller writes once the machine
     /// is off, and at no other time: `fencing.example.com/state=off`.
@@ -37,7 +34,6 @@ impl WhenProven {
 /// What is done about volumes that only one node can mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = rules::local_volumes)]
 pub struct LocalVolumes {
     /// How long a replica may be away with its node before it gets a new volume, and is cloned anew on it: hours,
     /// minutes and seconds, such as `30m`. The old volume is kept. Never, if left out.

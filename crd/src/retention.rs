@@ -3,12 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules;
-
 /// What becomes of claims, and with them of volumes and data, that no instance uses any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = rules::retention)]
 pub struct Retention {
     /// The claims of instances that `replicas` no longer asks for. None is deleted before another instance that is
     /// Ready holds all of its transactions.
@@ -33,7 +30,6 @@ impl Retention {
 /// Whether a claim is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = rules::keep_or_delete)]
 pub struct KeepOrDelete {
     /// What is done with it.
     pub policy: RetentionPolicy,

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::node_loss::{LocalVolumes, NodeLoss, ReclaimPolicy};
 use crate::retention::Retention;
-use crate::rules;
 use crate::status::MySQLClusterStatus;
 
 /// A primary MySQL server with replicas, each on a volume of its own. Replication is asynchronous.
@@ -47,7 +46,6 @@ use crate::status::MySQLClusterStatus;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::spec)]
 pub struct MySQLClusterSpec {
     /// Number of instances: one primary, the others replicas. 1 to 9.
     #[serde(default = "default_replicas")]
@@ -64,7 +62,7 @@ pub struct MySQLClusterSpec {
     pub storage: Storage,
     /// CPU and memory of the container that runs MySQL. The buffer pool is sized from the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ResourceRequirements", transform = rules::resources)]
+    #[schemars(with = "ResourceRequirements")]
     pub resources: Option<ResourceRequirements>,
     /// Entries for MySQL's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,7 +115,6 @@ pub enum ImagePullPolicy {
 /// The volume of each instance.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::storage)]
 pub struct Storage {
     /// Size of each volume.
     pub size: Quantity,
@@ -162,15 +159,12 @@ pub enum AccessMode {
 pub struct Config {
     /// For every instance. A change takes effect with a restart, one instance after the other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = rules::config_entries)]
     pub common: BTreeMap<String, String>,
     /// For the primary; set when an instance becomes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = rules::config_entries)]
     pub primary: BTreeMap<String, String>,
     /// For replicas; set when an instance becomes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = rules::config_entries)]
     pub replica: BTreeMap<String, String>,
 }
 
@@ -250,7 +244,6 @@ impl MySQLClusterSpec {
 /// Bounds on what a clone may take from its donor.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = rules::clone_limits)]
 pub struct CloneLimits {
     /// Most bytes a second that a donor sends, for example `50Mi`; no bound if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,11 +291,9 @@ pub enum AntiAffinity {
 pub struct Metadata {
     /// Labels; those of the operator win.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = rules::labels)]
     pub labels: BTreeMap<String, String>,
     /// Annotations; those of the operator win.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = rules::annotations)]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -333,7 +324,6 @@ pub enum ServiceType {
 /// User and group that all containers run as.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = rules::pod_security)]
 pub struct PodSecurity {
     /// User id, not 0.
     pub run_as_user: i64,

@@ -11,7 +11,7 @@ use mainstay_crd::{ClusterPhase, Judgement, MySQLClusterStatus};
 use mainstay_e2e::database::Database;
 use mainstay_e2e::scope::{self, Failed};
 use mainstay_e2e::table::Identity;
-use mainstay_e2e::told::ordinal;
+use mainstay_e2e::told::{is_healthy, ordinal};
 use mainstay_e2e::writer::Writer;
 use mainstay_e2e::{note, table, wait};
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn volumes_given_back() -> Result<(), Failed> {
 
         let before = kept(&database, replica).await?;
         lose_claim(&database, replica).await?;
-        database.healthy(2, wait::LONG).await?;
+        healthy_on(&database, replica, |volume| volume != before.volume).await?;
         let cloned = table::identity(&database, replica).await?;
         ensure!(cloned.volume != before.volume && cloned.server_uuid != before.server_uuid, "{cloned:?}");
         writer.acknowledged(50).await?;
@@ -59,6 +59,17 @@ async fn volumes_given_back() -> Result<(), Failed> {
 fn verdict(status: &MySQLClusterStatus, of: u32) -> Option<Judgement> {
     let instance = status.instances.iter().find(|instance| ordinal(instance) == of)?;
     instance.verdict.as_ref().map(|verdict| verdict.judgement)
+}
+
+/// Waits until all is well and an instance is on such a volume: the status is a moment behind a claim that is gone.
+async fn healthy_on(database: &Database<'_>, of: u32, is: impl Fn(&str) -> bool) -> Result<()> {
+    let well = |status: &MySQLClusterStatus| {
+        let instance = status.instances.iter().find(|instance| ordinal(instance) == of);
+        let volume = instance.and_then(|instance| instance.volume.as_deref());
+        is_healthy(status, 2) && volume.is_some_and(&is)
+    };
+    database.until("the cluster to be Healthy on that volume", wait::LONG, well).await?;
+    Ok(())
 }
 
 /// Who the instance is, once its volume is kept and marked.
@@ -94,7 +105,7 @@ async fn give_back(database: &Database<'_>, left: &Identity) -> Result<()> {
     };
     ask(Some(&left.volume)).await?;
     lose_claim(database, left.ordinal).await?;
-    database.healthy(2, wait::LONG).await?;
+    healthy_on(database, left.ordinal, |volume| volume == left.volume).await?;
     ask(None).await?;
     let now = table::identity(database, left.ordinal).await?;
     ensure!((&now.volume, &now.server_uuid) == (&left.volume, &left.server_uuid), "{now:?}, not {left:?}");

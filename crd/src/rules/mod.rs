@@ -24,12 +24,29 @@ use crate::names::MAX_REPLICAS;
 use crate::spec::{CloneCompression, CloneMethod, MySQLClusterSpec};
 use pattern::Pattern;
 
-pub(crate) use config::config_entries;
-pub(crate) use entries::{annotations, labels};
-pub(crate) use node_loss::{local_volumes, when_proven};
-pub(crate) use pod::{clone_limits, pod_security, resources};
-pub(crate) use retention::{keep_or_delete, retention};
-pub(crate) use storage::storage;
+/// What adds rules to a schema.
+type AddRules = fn(&mut Schema);
+
+/// The rules about each part of the object, by its path.
+pub(crate) const BY_PATH: &[(&str, AddRules)] = &[
+    ("spec", spec),
+    ("spec.clone.limits", pod::clone_limits),
+    ("spec.config.common", config::config_entries),
+    ("spec.config.primary", config::config_entries),
+    ("spec.config.replica", config::config_entries),
+    ("spec.nodeLoss.whenProven", node_loss::when_proven),
+    ("spec.podMetadata.annotations", entries::annotations),
+    ("spec.podMetadata.labels", entries::labels),
+    ("spec.podSecurity", pod::pod_security),
+    ("spec.resources", pod::resources),
+    ("spec.service.metadata.annotations", entries::annotations),
+    ("spec.service.metadata.labels", entries::labels),
+    ("spec.storage", storage::storage),
+    ("spec.storage.local", node_loss::local_volumes),
+    ("spec.storage.retention", retention::retention),
+    ("spec.storage.retention.whenDeleted", retention::keep_or_delete),
+    ("spec.storage.retention.whenScaled", retention::keep_or_delete),
+];
 
 /// A DNS label of at most 40 characters, which leaves room for the children's suffixes.
 static NAME: Pattern = Pattern::new("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$");
@@ -236,7 +253,7 @@ fn spec_rules() -> Vec<Rule<MySQLClusterSpec>> {
 const STREAMED: &str = "has(self.clone.method) ? self.clone.method == 'XtraBackup' : has(self.clone.image)";
 
 /// Schema transform of [`MySQLClusterSpec`].
-pub(crate) fn spec(schema: &mut Schema) {
+fn spec(schema: &mut Schema) {
     for (field, length) in [("image", 512), ("adopt", 63)] {
         if let Some(schema) = property(schema, field) {
             schema.insert("maxLength".into(), json!(length));

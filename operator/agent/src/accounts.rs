@@ -1,13 +1,9 @@
 //! Keeps the server's accounts as they should be, at every start and while it runs.
 
-use mainstay_proto::Server;
-use tokio_util::sync::CancellationToken;
-
-use crate::context::{Context, Session};
+use crate::context::Session;
 use crate::mysqld::Files;
 use crate::mysqld::accounts::{self, Account, Statement, Whose};
 use crate::sql::{Client, SqlError, accounts::read};
-use crate::tasks::{Guard, TaskError, scratch};
 
 /// Seconds that a statement about an account may wait for locks: nobody else's work is worth a server that stays
 /// writable meanwhile.
@@ -100,15 +96,6 @@ pub(crate) async fn prove(
     }
     tracing::warn!(why, "the server's accounts are not as they should be");
     Ok((client, (left, vec![why])))
-}
-
-/// Starts the server for the agent alone, out of everybody's reach, sees to its accounts, and stops it. The server
-/// that clients reach is never writable for its accounts' sake before it has a role.
-pub(crate) async fn heal(context: &Context, stop: &CancellationToken) -> Result<(), TaskError> {
-    context.publisher.server(Server::Starting);
-    let guard = Guard::new(stop.clone(), context.publisher.report().highest);
-    let server = scratch::start(context, &guard).await?;
-    scratch::stop(server).await
 }
 
 /// Sees to the accounts of a server that is reached, has a role and has nothing else to do. A replica is writable

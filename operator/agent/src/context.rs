@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::{Credentials, Own};
+use crate::digest::Digest;
 use crate::entry::Entry;
 use crate::history::Watched;
 use crate::lag::Lag;
-use crate::mounts::Digest;
+
 use crate::mysqld::ServerBinary;
 use crate::mysqld::accounts::{Account, Statement};
 use crate::mysqld::options::Role;

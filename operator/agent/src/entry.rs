@@ -1,21 +1,9 @@
-//! Whether the agent is let into its server, and what is done when it is not.
-//!
-//! Somebody may drop, lock or change the agent's own account while the server runs. Sessions that are open stay as they
-//! were (manual, "When Privilege Changes Take Effect"): by the one that looks at the server all the time, the account is
-//! made anew. Where that is of no use, a replica's server is started again, since each start begins with the accounts;
-//! and so is any whose last session is gone, for it serves nobody then. A primary that serves is left alone.
+//! Whether the agent is let into its server.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mainstay_proto::TaskState;
-use tokio::sync::mpsc;
-
-use crate::accounts as kept;
-use crate::context::{Command, Session};
-use crate::mounts::follows;
-use crate::report::ReportPublisher;
-use crate::sql::{Client, SqlError};
+use crate::sql::SqlError;
 
 /// Looks in a row that must fail before it is said that the options can't be read.
 const LOOKS: u32 = 3;
@@ -64,12 +52,13 @@ impl Entry {
     }
 
     /// It was not let in, and nothing was tried against that, or not for a while.
-    fn is_shut(&self) -> bool {
+    pub(crate) fn is_shut(&self) -> bool {
         let known = self.known();
         known.denied.is_some() && known.in_vain.is_none_or(|last| last.elapsed() >= PAUSE)
     }
 
-    fn failed(&self) {
+    /// What was tried against that was of no use.
+    pub(crate) fn failed(&self) {
         self.known().in_vain = Some(Instant::now());
     }
 
@@ -82,51 +71,6 @@ impl Entry {
                 Some(format!("the options that safety rests on can't be read: {}", known.unread.1))
             }
             _ => None,
-        }
-    }
-}
-
-/// Has the server killed and started again: only by its start its accounts come back.
-pub(crate) fn start_again(commands: &mpsc::Sender<Command>, why: &str) {
-    tracing::warn!(
-        why,
-        "the server does not let the agent in: it is started again, with its accounts made anew"
-    );
-    // One that waits already is enough.
-    let _ = commands.try_send(Command::Kill);
-}
-
-/// Makes the agent's account anew by a session that was open before, if it was not let in.
-pub(crate) async fn see_to_it(
-    publisher: &ReportPublisher,
-    session: &Session,
-    client: &mut Client,
-    commands: &mpsc::Sender<Command>,
-) {
-    let run = &session.run;
-    let busy = publisher.report().task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !run.entry.is_shut() {
-        return;
-    }
-    // One without a role is not made writable for its accounts' sake while clients reach it.
-    let outcome = match follows(publisher) || run.writable() {
-        true => kept::keep_by(client, session).await,
-        false => Ok(()),
-    };
-    let again = Client::connect(&session.access).await;
-    run.entry.asked(&again);
-    match (outcome, again) {
-        (Ok(()), Ok(_)) => tracing::warn!("the agent's account was changed, and was made as it should be"),
-        // That is not about the account.
-        (Ok(()), Err(error)) if !error.is_denied() => {}
-        (outcome, again) => {
-            run.entry.failed();
-            let why = outcome.err().or(again.err()).map(|error| error.to_string()).unwrap_or_default();
-            if run.writable() {
-                tracing::error!(why, "the agent's account could not be made anew; the primary serves on");
-            } else {
-                start_again(commands, &why);
-            }
         }
     }
 }

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::monitor;
-use crate::tasks::{self, Guard, TaskError};
+use crate::task::{Guard, TaskError};
+use crate::tasks;
 use crate::volume::VolumeError;
 
 /// Time between two attempts to resume a role after a start.

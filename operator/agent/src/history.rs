@@ -10,7 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use mainstay_proto::{History, ServerState};
 
-use crate::context::Session;
 use crate::sql::{Client, SqlError, state};
 use crate::volume::Store;
 
@@ -41,13 +40,12 @@ impl Watched {
 /// From which count the sets are that were just read. A new history is on the volume before it is told, if the volume takes
 /// it; else that is tried again at each look.
 pub(crate) async fn of(
-    session: &Session,
+    watched: &Watched,
     store: &Store,
     ordinal: u32,
     client: &mut Client,
     now: &ServerState,
 ) -> Result<History, SqlError> {
-    let watched = &session.run.history;
     let sets = (now.gtid_executed.clone(), now.gtid_purged.clone());
     let before = watched.seen(|seen| seen.sets.clone()).filter(|before| *before != sets);
     let reset = match &before {

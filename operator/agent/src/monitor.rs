@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Command, Session};
-use crate::entry;
 use crate::history;
 use crate::report::ReportPublisher;
+use crate::shut_out;
 use crate::sql::{Client, SqlError, required, state};
 use crate::volume::Store;
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(
             Ok(()) => {
                 failures = 0;
                 if let Some(client) = &mut client {
-                    entry::see_to_it(&publisher, &session, client, &commands).await;
+                    shut_out::see_to_it(&publisher, &session, client, &commands).await;
                 }
             }
             Err(error) => {
@@ -64,7 +64,7 @@ pub(crate) async fn run(
                 if failures == PATIENCE {
                     tracing::warn!(%error, "the server does not answer");
                     if error.is_denied() {
-                        entry::start_again(&commands, &error.to_string());
+                        shut_out::start_again(&commands, &error.to_string());
                     }
                 }
                 if failures >= PATIENCE {
@@ -134,7 +134,7 @@ pub(crate) async fn observe(
     let mut now = state::read(connected).await?;
     now.read_at = Some(read_at);
     // Before the sets are told: who reads them knows from which count they are.
-    now.history = Some(history::of(session, store, publisher.ordinal(), connected, &now).await?);
+    now.history = Some(history::of(&session.run.history, store, publisher.ordinal(), connected, &now).await?);
     now.disabled_events = session.run.events(connected).await?;
     // A thread of the channel that takes long to stop holds this up; the server is not silent for that.
     let read_at = Some(Timestamp::now());

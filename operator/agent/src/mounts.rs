@@ -1,12 +1,9 @@
 //! Follows changes of the mounted Secrets: passwords and certificates are replaced while the server runs.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_proto::{Directory, GrantedRole, TaskState};
+use mainstay_proto::TaskState;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,31 +11,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::accounts as kept;
 use crate::context::{Command, Context, Mounted, Session};
 use crate::credentials::Credentials;
+use crate::digest::{Digest, digest};
 use crate::executor::Executor;
 use crate::mysqld::accounts;
-use crate::report::ReportPublisher;
 use crate::sql::{Client, SqlError};
 use crate::tls::server_config;
-
-/// Tells one content of a directory from another. The kubelet replaces a mount as a whole, by a symbolic link, and
-/// keeps the old files' times: only the content tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest(u64);
-
-/// The digest of the files in a directory; of what can be read of them.
-pub(crate) fn digest(directory: &Path) -> Digest {
-    let files: BTreeMap<_, _> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            Some((path.clone(), std::fs::read(path).ok()?))
-        })
-        .collect();
-    let mut hasher = DefaultHasher::new();
-    files.hash(&mut hasher);
-    Digest(hasher.finish())
-}
 
 /// Looks at the mounts until it is cancelled.
 pub(crate) async fn follow(
@@ -103,7 +80,7 @@ async fn pass_on(
         let replication = credentials.replication != has.credentials.replication;
         session.run.change_secret(Mounted { credentials, accounts, own, tls });
         tracing::info!("new passwords are mounted");
-        if replication && follows(&context.publisher) {
+        if replication && context.publisher.follows() {
             // Its channel is given the new one; until the source has it too, the receiver tries again.
             executor.resume().await;
         }
@@ -111,17 +88,11 @@ async fn pass_on(
     see_to_accounts(context, session).await
 }
 
-/// Whether the instance was told to follow another.
-pub(crate) fn follows(publisher: &ReportPublisher) -> bool {
-    let Directory::Complete { marker } = publisher.report().directory else { return false };
-    marker.grant.is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
-}
-
 /// Sees to the server's accounts, if it has a role and no order is being carried out.
 async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), SqlError> {
     let task = context.publisher.report().task;
     let busy = task.is_some_and(|task| task.state == TaskState::Running);
-    if busy || !(follows(&context.publisher) || session.run.writable()) {
+    if busy || !(context.publisher.follows() || session.run.writable()) {
         return Ok(());
     }
     let outcome = kept::keep(session).await;
@@ -130,20 +101,4 @@ async fn see_to_accounts(context: &Context, session: &Session) -> Result<(), Sql
         let _ = context.commands.send(Command::Kill).await;
     }
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_content_tells() {
-        let directory = crate::testing::directory();
-        std::fs::write(directory.join("a"), "1").unwrap();
-        let first = digest(&directory);
-        std::fs::write(directory.join("a"), "2").unwrap();
-        assert_ne!(digest(&directory), first);
-        std::fs::write(directory.join("a"), "1").unwrap();
-        assert_eq!(digest(&directory), first);
-    }
 }

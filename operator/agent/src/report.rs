@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mainstay_proto::{Directory, Identity, Progress, Report, Server, Space, Stage, Task, Term, VERSION};
+use mainstay_proto::{
+    Directory, GrantedRole, Identity, Progress, Report, Server, Space, Stage, Task, Term, VERSION,
+};
 use tokio::sync::watch;
 
 /// Holds the current report and tells its watchers about changes that matter at once. GTID sets, lag and progress
@@ -31,6 +33,12 @@ impl ReportPublisher {
             ending: false,
         };
         ReportPublisher { report: Arc::new(watch::Sender::new(report)) }
+    }
+
+    /// Whether the instance was told to follow another.
+    pub(crate) fn follows(&self) -> bool {
+        let Directory::Complete { marker } = self.report().directory else { return false };
+        marker.grant.is_some_and(|grant| matches!(grant.role, GrantedRole::Replica { .. }))
     }
 
     /// The current report, dated now.

@@ -16,7 +16,7 @@ use crate::report::ReportPublisher;
 use crate::settings::{NoOrdinal, Settings};
 use crate::tls::{TlsError, server_config};
 use crate::volume::{Store, Volume, VolumeError};
-use crate::{http, mounts, room};
+use crate::{digest, http, mounts, room};
 
 /// Why the agent can't start.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ pub(crate) fn parts(
 
 /// Serves the operator, and follows the mounted Secrets and the room on the volume from now on.
 pub(crate) async fn listen(context: &Arc<Context>, executor: &Executor) -> Result<(), StartError> {
-    let digest = mounts::digest(&context.settings.tls);
+    let digest = digest::digest(&context.settings.tls);
     let (sender, receiver) = watch::channel(Arc::new(server_config(&context.settings.tls)?));
     let listener = http::listen(context.settings.agent_port).await.map_err(StartError::Listen)?;
     tokio::spawn(http::serve_operator(listener, receiver, context.publisher.clone(), executor.clone()));

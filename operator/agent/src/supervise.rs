@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Unproven;
 use crate::context::{Command, Context, Mounted, Session, Start};
+use crate::digest::digest;
 use crate::executor::Executor;
 use crate::first_look::{came_with, look_at_start};
-use crate::mounts::digest;
 use crate::mysqld::options::{Purpose, Role};
 use crate::mysqld::{Exit, Files, Mysqld, ProcessError, persisted};
-use crate::tasks::TaskError;
+use crate::task::TaskError;
+use crate::tasks;
 use crate::{accounts, hand_over, monitor, shutdown};
 
 /// Time between two looks at a directory that must not be served.
@@ -62,7 +63,7 @@ pub(crate) async fn run(
                 Ended::Heal(why, tell) => {
                     told = tell;
                     tracing::info!(why, "the server's accounts are seen to before it is reached");
-                    let Err(error) = accounts::heal(&context, &stop).await else {
+                    let Err(error) = tasks::heal(&context, &stop).await else {
                         healed = true;
                         continue;
                     };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::StreamError;
+use super::error::StreamError;
 
 /// Which copy tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 
-use super::StreamError;
 use super::adapter::{Kind, Version};
 use super::codec::Compressor;
 use super::digest::Digest;
+use super::error::StreamError;
 use super::frame::{CONTROL, DATA, Frame, HEAD, whole};
 use super::information;
 use super::intake::{Arrived, Intake};

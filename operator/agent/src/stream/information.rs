@@ -11,8 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StreamError;
 use super::adapter::Kind;
+use super::error::StreamError;
 
 /// Longest information file, in bytes. A GTID set of ten thousand servers is below it.
 const LONGEST: u64 = 1024 * 1024;

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::StreamError;
 use super::codec::Decompressor;
 use super::digest::Digest;
+use super::error::StreamError;
 use super::frame::{Decoder, Frame, FrameError, Piece};
 use super::messages::{Announce, Verdict};
 

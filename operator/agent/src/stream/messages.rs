@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::adapter::{Kind, Version};
+use super::reason::Reason;
 
 /// Path of a [`Request`] (POST). Answered by a stream of frames, or by a [`Refusal`].
 pub(crate) const PATH_COPY: &str = "/v1/copy";
@@ -44,28 +45,6 @@ pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     /// Why, for people.
     pub(crate) message: String,
-}
-
-/// Why a donor refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) enum Reason {
-    /// It is another instance or another cluster's.
-    NotMe,
-    /// It gives to another recipient.
-    Busy,
-    /// It leads, and was not to give then.
-    Primary,
-    /// Its data directory is not complete, or its server does not answer.
-    NotReady,
-    /// A tool does not fit the server.
-    Version,
-    /// It has no tool.
-    NoTool,
-    /// It is ending.
-    Ending,
-    /// A reason that a newer donor has.
-    #[serde(other)]
-    Other,
 }
 
 /// What will come.

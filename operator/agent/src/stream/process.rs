@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::StreamError;
+use super::error::StreamError;
 use crate::credentials::Password;
 use crate::mysqld::output::{Tail, pass_through};
 use crate::reaper::Children;

@@ -7,11 +7,11 @@ use mainstay_proto::{Endpoint, History};
 
 use super::progress::{Trouble, watch};
 use super::scratch::{self, Scratch};
-use super::{Guard, TaskError};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::sql::quote::text;
 use crate::sql::{CLONE, SqlError};
+use crate::task::{Guard, TaskError};
 use crate::volume::Kind;
 
 /// `ER_RESTART_SERVER_FAILED`: the copy is there, but mysqld did not find whom to ask for a restart. It stops.

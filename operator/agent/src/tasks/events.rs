@@ -5,11 +5,11 @@
 
 use mainstay_proto::EventName;
 
-use super::TaskError;
 use crate::context::{Context, ServerRun};
 use crate::mysqld::options::{ConfigFiles, Role};
 use crate::sql::quote::{identifier, text};
 use crate::sql::{Client, SqlError};
+use crate::task::TaskError;
 
 /// An event that was replicated: schema, name, definer, and the SQL mode that is its own.
 type Replicated = (String, String, String, String);

@@ -1,10 +1,11 @@
 //! The last part of a copy that was received: its first start, out of reach of everybody, in which the donor's
 //! history becomes the recorded one.
 
-use super::{Guard, TaskError, scratch};
+use super::scratch;
 use crate::context::Context;
 use crate::sql::quote::text;
 use crate::stream::before;
+use crate::task::{Guard, TaskError};
 use crate::volume::Received;
 
 /// First starts that may be begun. An agent that dies in each of them is killed by what it does.

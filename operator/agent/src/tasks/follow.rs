@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use mainstay_proto::{Endpoint, Grant};
 
 use super::demote::make_read_only;
-use super::{Guard, TaskError, roles};
+use super::roles;
 use crate::context::{Command, Context, Session};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::mysqld::options::Role;
 use crate::sql::replication::{self, Change, ChannelConfig};
 use crate::sql::{Client, state};
+use crate::task::{Guard, TaskError};
 
 /// Longest time for a writable server to become read-only. After it mysqld is killed, and comes back read-only.
 const READ_ONLY: Duration = Duration::from_secs(10);

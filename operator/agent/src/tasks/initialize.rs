@@ -2,8 +2,9 @@
 
 use mainstay_proto::History;
 
-use super::{Guard, TaskError, scratch};
+use super::scratch;
 use crate::context::Context;
+use crate::task::{Guard, TaskError};
 use crate::volume::Kind;
 
 /// Marks the directory partial, makes MySQL's tables and accounts, checks that no transaction was logged, stops the

@@ -5,11 +5,12 @@ use std::time::Duration;
 use mainstay_proto::{EventName, Grant};
 use tokio::time::sleep;
 
-use super::{Guard, TaskError, events, roles};
+use super::{events, roles};
 use crate::context::{Context, Session};
 use crate::mysqld::options::Role;
 use crate::sql::quote::text;
 use crate::sql::{Client, state};
+use crate::task::{Guard, TaskError};
 
 /// Time between two looks at the applier while relay logs are drained.
 const PERIOD: Duration = Duration::from_millis(100);

@@ -1,10 +1,10 @@
 //! Settings that go with a role.
 
-use super::TaskError;
 use crate::context::{Context, ServerRun};
 use crate::mysqld::options::{ConfigFiles, Role};
 use crate::sql::quote::setting;
 use crate::sql::{Client, required};
+use crate::task::TaskError;
 
 /// Gives a running server the settings of a role that it does not have yet. What can't be set is written down and
 /// does not stop the change of role: it waits for a restart.

@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{Guard, TaskError};
 use crate::accounts;
 use crate::context::Context;
 use crate::mysqld::accounts::first;
 use crate::mysqld::options::Purpose;
 use crate::mysqld::{Exit, Files, Mysqld, write_initialize};
 use crate::sql::{Access, Client};
+use crate::task::{Guard, TaskError};
 
 /// Longest time that an empty or freshly cloned server may take to stop.
 const STOP: Duration = Duration::from_secs(120);

@@ -23,7 +23,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{PATH_COPY, Reason, Refusal, Request};
+use super::messages::{PATH_COPY, Refusal, Request};
+use super::reason::Reason;
 use crate::crowd::{Standing, accept};
 use crate::http::{self, HEAD};
 use crate::reaper::{self, Children};

@@ -8,7 +8,8 @@ use super::{Donor, refuse, size};
 use crate::mysqld::BACKUP_FILE;
 use crate::settings::Settings;
 use crate::stream::adapter::CopyTool;
-use crate::stream::messages::{Announce, Reason, Refusal, Request};
+use crate::stream::messages::{Announce, Refusal, Request};
+use crate::stream::reason::Reason;
 use crate::volume::{MarkerFile, State, read_marker};
 
 /// What was agreed on. While it lives, no other recipient is given to.

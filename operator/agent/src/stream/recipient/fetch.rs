@@ -22,12 +22,12 @@ use super::name;
 use super::room::Room;
 use crate::context::Context;
 use crate::stream::adapter::CopyTool;
+use crate::stream::error::{StreamError, io_error};
 use crate::stream::frame::{Frame, FrameError};
 use crate::stream::intake::{Arrived, Intake};
 use crate::stream::messages::{Announce, PATH_COPY, Refusal, Request};
 use crate::stream::process::{Program, Running};
-use crate::stream::{StreamError, io_error};
-use crate::tasks::TaskError;
+use crate::task::TaskError;
 use crate::tasks::progress::Meter;
 use crate::tls::client_config;
 

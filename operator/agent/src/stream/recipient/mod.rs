@@ -10,11 +10,12 @@ use std::process::Stdio;
 use mainstay_proto::{Action, Endpoint, Order};
 
 use super::adapter::{CopyTool, Kind};
+use super::before;
+use super::error::{StreamError, io_error};
 use super::information::{self, Information};
 use super::process::{Program, Running};
-use super::{StreamError, before, io_error};
 use crate::context::Context;
-use crate::tasks::{Guard, TaskError};
+use crate::task::{Guard, TaskError};
 use crate::volume::{self, Received};
 
 /// Carries out [`Action::Receive`].

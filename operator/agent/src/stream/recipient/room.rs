@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::stream::{StreamError, io_error};
+use crate::stream::error::{StreamError, io_error};
 
 /// Room that must stay free while a copy arrives, in bytes.
 const RESERVE: u64 = 16 << 20;
