@@ -13,8 +13,8 @@ use mainstay_crd::names::{ANNOTATION_SWITCHOVER_TO, LABEL_CLUSTER, Names};
 use mainstay_crd::{MySQLCluster, MySQLClusterStatus};
 use serde_json::{Value, json};
 
-use crate::cluster::root;
-use crate::scope::Scope;
+use crate::namespace::Scope;
+use crate::place::root;
 use crate::sql::{Login, Sql};
 use crate::told::{condition, instance, is_healthy, is_ready, ordinal};
 use crate::wait;

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 use mainstay_crd::MySQLCluster;
 
-use crate::scope::Scope;
+use crate::namespace::Scope;
 use crate::wait::yaml;
 use crate::{operator, table};
 

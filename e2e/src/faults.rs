@@ -10,8 +10,9 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::Api;
 
-use crate::cluster::{self, Env, script, shared};
+use crate::cluster::Env;
 use crate::exec::here;
+use crate::place::{self, script, shared};
 use crate::wait;
 
 /// The container of the local cluster's control plane runs as root and holds the kubelet's manifests here.
@@ -235,7 +236,7 @@ fn marker() -> PathBuf {
 }
 
 fn control_plane() -> Result<String> {
-    let label = format!("label=io.x-k8s.kind.cluster={}", cluster::name());
+    let label = format!("label=io.x-k8s.kind.cluster={}", place::name());
     let role = "label=io.x-k8s.kind.role=control-plane";
     here(Command::new("docker").args(["ps", "--filter", &label, "--filter", role, "--format", "{{.Names}}"]))
         .context("find the control plane's container")

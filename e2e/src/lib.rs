@@ -11,6 +11,7 @@ macro_rules! note {
 }
 
 pub mod audit;
+mod by_hand;
 pub mod checksum;
 pub mod clock;
 pub mod cluster;
@@ -22,7 +23,11 @@ pub mod figures;
 pub mod held;
 pub mod load;
 pub mod moments;
+mod namespace;
 pub mod operator;
+mod place;
+mod ready;
+mod remains;
 pub mod rollout;
 pub mod scope;
 pub mod shell;

@@ -14,9 +14,10 @@ use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, ResourceExt};
 use sha2::{Digest, Sha256};
 
-use crate::cluster::{Env, program, root, script};
+use crate::cluster::Env;
 use crate::exec::here;
 use crate::faults::kill_processes;
+use crate::place::{program, root, script};
 use crate::wait;
 
 /// The namespace of the operator.

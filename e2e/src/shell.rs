@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 
-use crate::scope::Scope;
+use crate::namespace::Scope;
 use crate::{exec, tools, wait};
 
 /// Makes a claim of 320 MiB; `spec` goes over its own.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use kube::ResourceExt;
 
 use crate::database::Database;
-use crate::scope::Scope;
+use crate::namespace::Scope;
 use crate::sql::Sql;
 use crate::told::ordinal;
 

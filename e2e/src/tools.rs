@@ -9,7 +9,7 @@ use mainstay_proto::pod::credentials;
 use serde_json::{Value, json};
 
 use crate::database::Database;
-use crate::scope::Scope;
+use crate::namespace::Scope;
 use crate::{exec, wait};
 
 /// The container in such a pod.
