@@ -42,6 +42,10 @@ const OF_CLAIMS: [&str; 7] = [
 /// Why a pod's volumes are not there. Source: the same.
 const OF_PODS: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
 
+/// A kubelet says so of a Secret or ConfigMap that its watch has not brought yet, and has it a moment later. Source:
+/// `pkg/kubelet/util/manager` in Kubernetes.
+const NOT_READ_YET: &str = "cache: timed out waiting for the condition";
+
 /// Why a StatefulSet can't make a pod, or its claim: a quota, a limit, a class of priority that does not exist, a webhook.
 const OF_STATEFUL_SETS: [&str; 1] = ["FailedCreate"];
 
@@ -174,6 +178,8 @@ fn lock(said: &Mutex<HashMap<String, Said>>) -> MutexGuard<'_, HashMap<String, S
 
 fn latest(events: Vec<Event>, reasons: &[&str]) -> Option<String> {
     let telling = events.into_iter().filter(|e| e.reason.as_deref().is_some_and(|r| reasons.contains(&r)));
+    let telling =
+        telling.filter(|e| !e.message.as_deref().is_some_and(|message| message.contains(NOT_READ_YET)));
     let event = telling.max_by_key(|event| {
         let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
         let times = [
@@ -219,5 +225,8 @@ mod tests {
         ];
         assert_eq!(latest(events, &OF_CLAIMS).as_deref(), Some("ProvisioningFailed: no space"));
         assert_eq!(latest(vec![event("Scheduled", "", "2026-01-01T00:00:02Z")], &OF_PODS), None);
+        let passing = "MountVolume.SetUp failed for volume \"tls\" : failed to sync secret cache: timed out waiting for \
+                       the condition";
+        assert_eq!(latest(vec![event("FailedMount", passing, "2026-01-01T00:00:02Z")], &OF_PODS), None);
     }
 }

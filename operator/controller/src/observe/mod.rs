@@ -232,10 +232,17 @@ fn of_claim(claim: &watch::Claim) -> Claim {
         capacity: claim.status.capacity.storage.as_ref().and_then(quantity::whole),
         annotations: ours(claim.metadata.annotations.as_ref()),
         created: claim.metadata.creation_timestamp.as_ref().map(|at| at.0),
-        resizing: claim.status.conditions.iter().find(|c| c.status == "True").map(|condition| {
-            let message = condition.message.as_deref().unwrap_or_default();
-            format!("{}: {message}", condition.type_)
-        }),
+        resizing: claim.status.conditions.iter().find(|c| c.status == "True").map(
+            |condition| match condition
+                .message
+                .as_deref()
+                .map(str::trim)
+                .filter(|message| !message.is_empty())
+            {
+                Some(message) => format!("{}: {message}", condition.type_),
+                None => condition.type_.clone(),
+            },
+        ),
         warning: None,
     }
 }

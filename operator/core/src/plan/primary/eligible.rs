@@ -66,6 +66,9 @@ pub(in crate::plan) fn refusal(facts: &Facts<'_>, ordinal: u32) -> Option<String
     if let Some(claim) = claim_that_goes(facts, ordinal) {
         return Some(claim);
     }
+    if facts.live(ordinal).is_some_and(|report| report.vacant()) {
+        return Some("it holds no data yet".into());
+    }
     if !facts.ready(ordinal) {
         return Some("it does not follow the primary in time".into());
     }

@@ -77,7 +77,7 @@ pub(in crate::plan) fn of_volume(facts: &Facts<'_>, ordinal: u32, name: &str) ->
     if let Some(other) = held_elsewhere(facts, ordinal) {
         return format!(
             "Its volume {name} goes with it, and {} holds all that is on it: delete the pod {pod} to have the instance \
-             cloned anew",
+             cloned anew. Should that not be certain when the pod ends, the volume is set to Retain and stays",
             facts.names.pod(other)
         );
     }

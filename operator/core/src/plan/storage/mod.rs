@@ -171,7 +171,7 @@ fn of_pod(facts: &Facts<'_>, ordinal: u32, instance: &Instance) -> Option<Proble
     }
     if let Some(words) = &pod.warning {
         let text = format!(
-            "the volume of {name} can't be mounted on node {}: {words}. It is tried again: mend what these words name",
+            "a volume of {name} can't be mounted on node {}: {words}. It is tried again: mend what these words name",
             node_of(pod)
         );
         return Some((Reason::MountFailed, text));
